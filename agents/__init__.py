@@ -1,0 +1,1 @@
+"""The Faust application and its agents: wiring only, no rules."""

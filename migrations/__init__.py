@@ -1,0 +1,1 @@
+"""The Postgres schema's history, as Alembic revisions."""

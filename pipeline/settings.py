@@ -1,0 +1,111 @@
+"""Every setting, read once from the environment (`READFIRST_…`, nested by `__`) or a TOML file, at the edge.
+
+Example: `READFIRST_KAFKA__BOOTSTRAP_SERVERS=broker:9093 READFIRST_KAFKA__SECURITY_PROTOCOL=SASL_SSL readfirst up --external`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+def default_data_dir() -> Path:
+    """The user's data folder (XDG Base Directory), `readfirst` below it."""
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "readfirst"
+
+
+class Kafka(BaseModel):
+    """How to reach Kafka. The SASL and TLS names are librdkafka's."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    topic_prefix: str = "readfirst."
+    partitions: int = Field(8, ge=1, description="the same for all input topics; cannot change later")
+    replication_factor: int = Field(1, ge=1)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_location: Path | None = None
+    ssl_certificate_location: Path | None = None
+    ssl_key_location: Path | None = None
+
+
+class Postgres(BaseModel):
+    """How to reach Postgres; `dsn` is a libpq URI, TLS options included (`?sslmode=verify-full`)."""
+
+    dsn: SecretStr = SecretStr("postgresql://readfirst@127.0.0.1:5432/readfirst")
+    pool_max: int = Field(8, ge=1)
+
+
+class Triton(BaseModel):
+    """How to reach Triton's gRPC endpoint; None means: no Triton, score in-process and say so."""
+
+    url: str | None = "127.0.0.1:8001"
+    model: str = "clinical_risk"
+    deadline_s: float = Field(0.5, gt=0, description="client time limit of one request, seconds")
+
+
+class Gateways(BaseModel):
+    """Where the gateways listen and what they accept."""
+
+    host: str = "127.0.0.1"
+    dicom_port: int = 11112
+    ae_title: str = "READFIRST"
+    mllp_port: int = 2575
+    http_port: int = Field(8090, description="STOW-RS and FHIR")
+    dicom_associations_max: int = 32
+    dicom_pdu_max_bytes: int = 1 << 20
+    object_max_bytes: int = Field(2 << 30, description="the largest DICOM object accepted")
+    mllp_message_max_bytes: int = Field(8 << 20, description="the largest HL7 message accepted")
+    mllp_idle_timeout_s: float = 60.0
+    mllp_connections_per_peer_max: int = 200
+    assigning_authority: str = Field("HOSP", description="used where a message names no assigning authority")
+    default_time_zone: str = Field("Europe/Berlin", description="IANA zone of sources that send local times without offset")
+    time_zones: dict[str, str] = Field(default_factory=dict, description="sending facility or AE title -> IANA zone")
+    quiet_study_s: float = Field(30.0, description="a study without a new image for so long counts as complete")
+
+
+class Web(BaseModel):
+    """The worklist web application."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+
+
+class Settings(BaseSettings):
+    """All settings. Secrets print masked."""
+
+    model_config = SettingsConfigDict(env_prefix="READFIRST_", env_nested_delimiter="__", extra="forbid")
+
+    data: Path = Field(default_factory=default_data_dir, description="the one folder that holds all local state")
+    site_key: SecretStr | None = Field(None, description="HMAC and vault key, 32 bytes hex; the local stack makes one in `data/site.key`")
+    kafka: Kafka = Kafka()
+    postgres: Postgres = Postgres()
+    triton: Triton = Triton()
+    gateways: Gateways = Gateways()
+    web: Web = Web()
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the TOML file named by READFIRST_CONFIG."""
+        file = os.environ.get("READFIRST_CONFIG")
+        toml = (TomlConfigSettingsSource(settings_cls, toml_file=file),) if file else ()
+        return (init_settings, env_settings, *toml)
+
+    @property
+    def objects_dir(self) -> Path:
+        """Where the local object store keeps DICOM objects."""
+        return self.data / "objects"

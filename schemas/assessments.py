@@ -1,0 +1,133 @@
+"""The request to score, and the score: the documents of the topics assess and assessments."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from schemas.codes import PatientClass, RequestPriority, Sex
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One reason: what was seen, when, and from which message.
+
+    kind: "order", "deadline", "news2", "critical-lab", "lab-flag", "indication", "risk", "report".
+    severity: 0 (no pull) to 1 (emergency), continuous. label: one line for a person ("K 6.8 mmol/L, critical above 6.0").
+    """
+
+    kind: str
+    code: str
+    label: str
+    severity: float
+    value: float | None = None
+    unit: str | None = None
+    at: datetime | None = None
+    event_id: str | None = None
+    source: str | None = None
+    stale: bool = False
+    reverts_when: str | None = None
+
+
+class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One study with the order matched to it, as the context knows it now.
+
+    ready_at: when the first image was there, UTC. matched_by: how order and study found each other.
+    closed: why it left the list, None while it is open.
+    """
+
+    study_uid: str
+    ready_at: datetime
+    acquired_at: datetime | None = None
+    modality: str | None = None
+    body_part: str | None = None
+    description: str | None = None
+    instances: int = 0
+    complete: bool = False
+    conflict: bool = False
+    unmatched: bool = False
+    accession: str | None = None
+    order: str | None = None
+    matched_by: Literal["study-uid", "accession", "order", "patient-and-modality"] | None = None
+    priority: RequestPriority | None = None
+    priority_code: str | None = None
+    deadline: datetime | None = None
+    requested_at: datetime | None = None
+    indication: str | None = None
+    patient_class: PatientClass | None = None
+    location: str | None = None
+    preliminary_report: bool = False
+    closed: Literal["reported", "cancelled"] | None = None
+    event_id: str | None = None
+
+
+class Features(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the model sees, by name; a missing input is absent, never imputed here. Layout: `pipeline.domain.features`."""
+
+    values: dict[str, float] = {}
+    age: float | None = None
+    sex: Sex = "U"
+
+
+class AssessRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="assess/1"):
+    """A patient with open studies whose context changed materially. Latest `context_version` wins.
+
+    as_of: the latest time that the context knows of, UTC. urgency: Triton priority, 1 (first) to 3.
+    evidence: from the physiology rules and the order, with the context it was derived from.
+    """
+
+    event_id: str
+    patient: str
+    context_version: int
+    as_of: datetime
+    recorded_at: datetime
+    urgency: int
+    studies: list[StudyState]
+    features: Features
+    evidence: list[Evidence] = []
+    sex: Sex = "U"
+    age: float | None = None
+
+
+class Contribution(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How much one input moved the risk: difference of the predicted probability without it."""
+
+    feature: str
+    label: str
+    change: float
+    value: float | None = None
+
+
+class Risk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A calibrated probability and where it comes from.
+
+    outcome: what the label was ("in-hospital death", say), named honestly. probability: 0..1.
+    scorer: "triton", "onnxruntime" or "rules" (then probability is None and the list is degraded).
+    coverage: share of the model's inputs that were present, 0..1.
+    """
+
+    scorer: Literal["triton", "onnxruntime", "rules"]
+    outcome: str | None = None
+    probability: float | None = None
+    model: str | None = None
+    model_version: str | None = None
+    coverage: float = 0.0
+    scored_at: datetime | None = None
+    contributions: list[Contribution] = []
+
+
+class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="assessment/1"):
+    """A patient's open studies with all evidence on them. risk None: the rules alone, sent at once; the model's answer follows."""
+
+    event_id: str
+    patient: str
+    context_version: int
+    as_of: datetime
+    recorded_at: datetime
+    studies: list[StudyState]
+    evidence: list[Evidence] = []
+    risk: Risk | None = None
+    degraded: bool = False
+    sex: Sex = "U"
+    age: float | None = None
