@@ -1,13 +1,13 @@
 """The error tree, split by what the caller does next.
 
-    ReadfirstError
-      InvalidMessage      the input cannot be understood: dead-letter it (or refuse it at the edge), never retry
-        Refused           refused at the edge with the protocol's own negative answer
-      Unavailable         something outside is down or slow: answer "try again", retry later
-      Fenced              another worker owns this partition now: drop memory and read again
-      StackError          the local stack cannot start or run: tell the person what to do
-      NotFound            what was asked for is not there
-      Conflict            somebody else was first (claim, version)
+ReadfirstError
+  InvalidMessage      the input cannot be understood: dead-letter it (or refuse it at the edge), never retry
+    Refused           refused at the edge with the protocol's own negative answer
+  Unavailable         something outside is down or slow: answer "try again", retry later
+  Fenced              another worker owns this partition now: drop memory and read again
+  StackError          the local stack cannot start or run: tell the person what to do
+  NotFound            what was asked for is not there
+  Conflict            somebody else was first (claim, version)
 """
 
 from __future__ import annotations

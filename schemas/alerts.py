@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
+
+from schemas.time import Instant
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="alert/1"):
@@ -17,5 +18,5 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     patient: str
     step: Literal["notified", "acknowledged", "escalated", "resolved", "withdrawn"]
     reason: str
-    at: datetime
-    recorded_at: datetime
+    at: Instant
+    recorded_at: Instant

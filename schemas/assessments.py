@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from schemas.codes import PatientClass, RequestPriority, Sex
+from schemas.time import Instant
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,7 +23,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     severity: float
     value: float | None = None
     unit: str | None = None
-    at: datetime | None = None
+    at: Instant | None = None
     event_id: str | None = None
     source: str | None = None
     stale: bool = False
@@ -38,8 +38,8 @@ class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     study_uid: str
-    ready_at: datetime
-    acquired_at: datetime | None = None
+    ready_at: Instant
+    acquired_at: Instant | None = None
     modality: str | None = None
     body_part: str | None = None
     description: str | None = None
@@ -52,8 +52,8 @@ class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     matched_by: Literal["study-uid", "accession", "order", "patient-and-modality"] | None = None
     priority: RequestPriority | None = None
     priority_code: str | None = None
-    deadline: datetime | None = None
-    requested_at: datetime | None = None
+    deadline: Instant | None = None
+    requested_at: Instant | None = None
     indication: str | None = None
     patient_class: PatientClass | None = None
     location: str | None = None
@@ -80,8 +80,8 @@ class AssessRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     event_id: str
     patient: str
     context_version: int
-    as_of: datetime
-    recorded_at: datetime
+    as_of: Instant
+    recorded_at: Instant
     urgency: int
     studies: list[StudyState]
     features: Features
@@ -113,7 +113,7 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str | None = None
     model_version: str | None = None
     coverage: float = 0.0
-    scored_at: datetime | None = None
+    scored_at: Instant | None = None
     contributions: list[Contribution] = []
 
 
@@ -123,8 +123,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     event_id: str
     patient: str
     context_version: int
-    as_of: datetime
-    recorded_at: datetime
+    as_of: Instant
+    recorded_at: Instant
     studies: list[StudyState]
     evidence: list[Evidence] = []
     risk: Risk | None = None

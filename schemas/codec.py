@@ -14,7 +14,13 @@ from schemas.events import AnyEvent
 from schemas.topics import TOPICS, Topic
 
 _encoder = msgspec.json.Encoder()
-_decoders: dict[str, msgspec.json.Decoder[Any]] = {topic.name: msgspec.json.Decoder(topic.document) for topic in TOPICS}
+
+
+class _NoDocument(msgspec.Struct, tag_field="schema", tag="-"):
+    """Never sent. As the other half of a union it makes msgspec insist on the `schema` field, which it would not for one type alone."""
+
+
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {topic.name: msgspec.json.Decoder(topic.document | _NoDocument) for topic in TOPICS}
 _any_event: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _schema_word = msgspec.json.Decoder(msgspec.defstruct("SchemaWord", [("schema", str)]))
 
@@ -55,7 +61,7 @@ def _explain(topic: Topic, body: bytes, error: msgspec.DecodeError) -> Undecodab
     try:
         name, _, major = _schema_word.decode(body).schema.partition("/")
     except msgspec.DecodeError:
-        return UndecodableRecord("invalid", f"no `schema` field: {error}")
+        return UndecodableRecord("invalid", "the document has no `schema` field")
     wanted, _, known_major = str(topic.document.__struct_config__.tag).partition("/")
     if name == wanted and major != known_major:
         return UndecodableRecord("unsupported-major", f"{name}/{major} is not readable by this version, which knows {wanted}/{known_major}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
+
+from schemas.time import Instant
 
 Reason = Literal[
     "malformed",  # not JSON, not HL7, not DICOM, not FHIR
@@ -32,6 +33,6 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     partition: int
     offset: int
     body: bytes
-    recorded_at: datetime
+    recorded_at: Instant
     key: str | None = None
     headers: dict[str, str] = {}

@@ -6,13 +6,12 @@ No field ever holds a direct identifier: names, ids, birth dates and order numbe
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from schemas.codes import AbnormalFlag, Coding, ObservationStatus, PatientClass, RequestPriority, Sex
-from schemas.time import Timestamp
+from schemas.time import Instant, Timestamp
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema"):
@@ -25,7 +24,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     event_id: str
     patient: str
     source: str
-    recorded_at: datetime
+    recorded_at: Instant
     subject: str | None = None
 
     @property
@@ -89,7 +88,7 @@ class OrderEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="orde
     study_uid: str | None = None
     priority: RequestPriority | None = None
     priority_code: str | None = None
-    deadline: datetime | None = None
+    deadline: Instant | None = None
     requested: Timestamp | None = None
     scheduled: Timestamp | None = None
     procedure: Coding | None = None

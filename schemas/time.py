@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A moment with its offset; all of ours are UTC."""
 
 Precision = Literal["microsecond", "second", "minute", "hour", "day", "month", "year", "missing"]
 ZoneOrigin = Literal["explicit", "source", "assumed-fold", "received"]
@@ -19,7 +22,7 @@ class Timestamp(msgspec.Struct, frozen=True, omit_defaults=True):
     A date alone has precision "day" and `utc` at the start of that local day; a missing time has precision "missing" and the time of receipt.
     """
 
-    utc: datetime
+    utc: Instant
     original: str | None = None
     precision: Precision = "second"
     zone: ZoneOrigin = "explicit"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
 
 from schemas.assessments import Evidence, Risk, StudyState
 from schemas.codes import Sex
+from schemas.time import Instant
 
 ItemState = Literal["open", "claimed", "closed"]
 Freshness = Literal["current", "stale"]
@@ -34,13 +34,13 @@ class WorklistItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     study: StudyState
     patient: str
-    due_at: datetime
-    target_at: datetime
+    due_at: Instant
+    target_at: Instant
     reasons: list[Reason]
     why: str
     context_version: int
-    as_of: datetime
-    ranked_at: datetime
+    as_of: Instant
+    ranked_at: Instant
     risk: Risk | None = None
     degraded: bool = False
     provisional: bool = False

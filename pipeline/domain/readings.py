@@ -1,0 +1,24 @@
+"""A reading: one current value of one observable, as the window hands it to rules and models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+from schemas.codes import AbnormalFlag
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A value in the catalogue's unit, with the time it was true and the message that brought it."""
+
+    at: datetime
+    value: float
+    flag: AbnormalFlag | None = None
+    event_id: str = ""
+    source: str = ""
+
+
+Readings = Mapping[str, Sequence[Reading]]
+"""Catalogue name ("potassium") -> its current readings, oldest first; corrected values in place, retracted ones gone."""
