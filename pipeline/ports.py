@@ -44,7 +44,7 @@ class EventLog(Protocol):
         ...
 
 
-# --- the context stage -----------------------------------------------------------------------------------------------------------
+# --- batches -----------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,31 @@ class Received:
     key: bytes
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class BatchTransaction(Protocol):
+    """One batch of one topic partition, all or nothing. The applied offset is locked from begin to commit."""
+
+    applied: int
+    """Offset of the last record of this partition that has taken effect; -1 when there is none."""
+
+    async def advance(self, offset: int) -> None:
+        """Sets the applied offset, the last thing before commit."""
+        ...
+
+
+class OffsetStore(Protocol):
+    """The applied offsets, for a stage whose only effect is what it produces."""
+
+    def begin(self, group: str, topic: Topic, partition: int) -> AbstractAsyncContextManager[BatchTransaction]:
+        """Opens a transaction and locks the partition's applied offset; commits on a clean exit, rolls back on an exception.
+
+        Raises Unavailable when the store does not answer.
+        """
+        ...
+
+
+# --- the context stage -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +109,9 @@ class Ignored:
     offset: int
 
 
-class ContextTransaction(Protocol):
-    """One batch of one topic partition, all or nothing. The applied offset is locked from begin to commit."""
+class ContextTransaction(BatchTransaction, Protocol):
+    """A batch of an input topic."""
 
-    applied: int
-    """Offset of the last record of this partition that is in the facts; -1 when there is none."""
     version: int
     """A number larger than that of any earlier transaction: the context version of whatever this batch derives."""
 
@@ -119,19 +142,12 @@ class ContextTransaction(Protocol):
         """Adds facts and counted ignored records."""
         ...
 
-    async def advance(self, offset: int) -> None:
-        """Sets the applied offset, the last thing before commit."""
-        ...
-
 
 class ContextStore(Protocol):
     """Facts, merges and applied offsets."""
 
     def begin(self, group: str, topic: Topic, partition: int) -> AbstractAsyncContextManager[ContextTransaction]:
-        """Opens a transaction and locks the partition's applied offset; commits on a clean exit, rolls back on an exception.
-
-        Raises Unavailable when the store does not answer.
-        """
+        """As OffsetStore.begin."""
         ...
 
 
@@ -160,10 +176,8 @@ class ItemChange:
     """False: nothing a reader sees has moved; only the version is noted."""
 
 
-class RankingTransaction(Protocol):
-    """One batch of one partition of `assessments`."""
-
-    applied: int
+class RankingTransaction(BatchTransaction, Protocol):
+    """A batch of `assessments`."""
 
     async def items(self, studies: Sequence[str]) -> Mapping[str, WorklistItem]:
         """The stored items of these studies, closed ones too, locked until commit."""
@@ -173,16 +187,12 @@ class RankingTransaction(Protocol):
         """Writes items and their rank history, and tells the page's listeners at commit. A claim held on an item stays."""
         ...
 
-    async def advance(self, offset: int) -> None:
-        """Sets the applied offset, the last thing before commit."""
-        ...
-
 
 class RankingStore(Protocol):
     """The worklist as the ranking stage writes it."""
 
     def begin(self, group: str, topic: Topic, partition: int) -> AbstractAsyncContextManager[RankingTransaction]:
-        """As ContextStore.begin."""
+        """As OffsetStore.begin."""
         ...
 
 
