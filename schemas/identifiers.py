@@ -29,9 +29,12 @@ def order_key(site_key: bytes, placer_order_number: str) -> str:
     return pseudonym(site_key, "placer", placer_order_number.strip())
 
 
+UNMATCHED = "unmatched-"
+
+
 def unmatched_patient_key(site_key: bytes, study_uid: str) -> str:
     """The key that stands in for the patient of a study that names none, until something tells who it is."""
-    return pseudonym(site_key, "unmatched", study_uid)
+    return UNMATCHED + pseudonym(site_key, "unmatched", study_uid)[:22]
 
 
 def event_id(source: str, identity: str) -> str:
