@@ -39,7 +39,7 @@ class EventLog(Protocol):
     async def append(self, records: Sequence[Record]) -> None:
         """Returns when every record is acknowledged by all in-sync replicas.
 
-        Raises Unavailable when that did not happen in time: then some of the records may be there all the same, and the caller sends all again.
+        Raises Unavailable when that did not happen in time: some of the records may be there all the same, and the caller sends all again.
         """
         ...
 
@@ -120,7 +120,7 @@ class ContextTransaction(BatchTransaction, Protocol):
         ...
 
     async def histories(self, patients: Sequence[str]) -> Mapping[str, list[AnyEvent]]:
-        """All facts of each patient and of those merged into it, decoded, in no promised order. No fact of this transaction is among them."""
+        """All facts of each patient and of those merged into it, decoded, in no promised order. None of this transaction's own."""
         ...
 
     async def known_events(self, event_ids: Sequence[str]) -> set[str]:
@@ -279,7 +279,7 @@ class WorklistReader(Protocol):
         ...
 
     def changes(self, since: int | None) -> AsyncIterator[int]:
-        """Yields the newest `seq` whenever the list changes, at once when `since` is older than the present one. One database connection serves all."""
+        """Yields the newest `seq` whenever the list changes, at once when `since` is older. One database connection serves all."""
         ...
 
 
@@ -308,7 +308,7 @@ class WorklistActions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """Where an object's bytes are. outcome: "new", "same" (these bytes were there), "conflict" (other bytes under this name; kept beside)."""
+    """Where an object's bytes are. outcome: "new", "same" (had these bytes), "conflict" (other bytes under this name; kept beside)."""
 
     uri: str
     sha256: str
@@ -385,7 +385,7 @@ class IdentityVault(Protocol):
         ...
 
     async def link(self, number: str, patient: str) -> None:
-        """Remembers that the order or accession pseudonym `number` belongs to `patient`, so that an image without PatientID finds its person."""
+        """Remembers that the order or accession `number` belongs to `patient`: an image without PatientID finds its person by it."""
         ...
 
     async def patient_of(self, number: str) -> str | None:

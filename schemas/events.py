@@ -104,7 +104,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One measured value.
 
     key: identifies the observation across corrections (order or panel, code, sub-id, specimen time), unique within the patient.
-    loinc and unit (UCUM): set where the source or the mapping table gives them, else None; local, value_text and unit_text keep the original.
+    loinc and unit (UCUM): set where the source or the mapping table gives them, else None; local, value_text, unit_text keep the original.
     value: in `unit`. effective: specimen or measurement time. flag: the laboratory's own mark.
     """
 

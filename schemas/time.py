@@ -19,7 +19,7 @@ ZoneOrigin = Literal["explicit", "source", "assumed-fold", "received"]
 class Timestamp(msgspec.Struct, frozen=True, omit_defaults=True):
     """A moment: `utc` for arithmetic, `original` for the record.
 
-    A date alone has precision "day" and `utc` at the start of that local day; a missing time has precision "missing" and the time of receipt.
+    A date alone has precision "day" and `utc` at the start of that local day; a missing time, "missing" and the time of receipt.
     """
 
     utc: Instant

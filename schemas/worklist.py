@@ -28,7 +28,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class WorklistItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="worklist/1"):
     """One open study with its deadline and the reasons for it.
 
-    due_at = the earliest of the order's own deadline and what acuity allows; target_at = the order's own deadline alone (due_at <= target_at always).
+    due_at: the earliest of the order's own deadline and what acuity allows. target_at: the order's own alone; due_at <= target_at always.
     why: the reasons in one line. degraded: no model was asked, or it did not answer. provisional: the study is not complete yet.
     """
 

@@ -57,14 +57,10 @@ class Intake:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """(outcome, reason or event kind) -> messages, for the metrics."""
 
-    async def earlier(self, origin: Origin) -> Receipt | None:
-        """The receipt of this very message, when it was answered before."""
-        return (await self._receipts.open(origin.source, origin.kind, origin.identity))[1]
-
     async def accept(self, arrival: Arrival) -> Receipt:
         """Remembers the identities, appends the events, notes the receipt. A message answered before returns its old receipt, unapplied."""
         state, earlier = await self._receipts.open(arrival.origin.source, arrival.origin.kind, arrival.origin.identity)
-        if earlier is not None:
+        if earlier is not None and earlier.outcome == "accepted":
             self.outcomes["ignored", "duplicate"] += 1
             return earlier
         await self._vault.remember(arrival.identities, arrival.numbers)
