@@ -1,0 +1,27 @@
+"""The ranking agent: assessments in, the ranked worklist in Postgres and on its topic out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+
+from pipeline import bootstrap
+from pipeline.adapters.faust import batches
+from pipeline.adapters.faust.application import application, source
+from pipeline.settings import Settings
+from schemas.topics import ASSESSMENTS
+
+GROUP = "readfirst-ranking"
+
+
+def build(settings: Settings) -> faust.App:
+    """The application; its one agent runs until the process ends."""
+    app = application(GROUP, settings.kafka, settings.data / "faust" / "ranking")
+
+    @app.agent(source(app, settings.kafka, [ASSESSMENTS]))  # type: ignore[untyped-decorator]
+    async def ranking(stream: Any) -> None:
+        async with bootstrap.resources(settings) as resources:
+            await batches.run(app, stream, resources.ranking_stage(GROUP), resources.offsets, settings.kafka.topic_prefix)
+
+    return app

@@ -1,0 +1,43 @@
+"""Runs one agent's application as this process, until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import faust
+import structlog
+import uvloop
+from faust.types import TP
+
+from agents import context, ranking, scoring
+from pipeline.adapters.faust.application import together
+from pipeline.adapters.faust.batches import fatal
+from pipeline.adapters.local.heartbeat import Heartbeat
+from pipeline.errors import StackError
+from pipeline.settings import Settings
+from schemas.topics import INPUTS
+
+log = structlog.get_logger()
+AGENTS = {"agent-context": context.build, "agent-scoring": scoring.build, "agent-ranking": ranking.build}
+
+
+def run(role: str, settings: Settings) -> None:
+    """Blocks until the worker is told to stop. Raises SystemExit with the worker's exit code."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app = AGENTS[role](settings)
+    heartbeat = Heartbeat(role)
+    names = [settings.kafka.topic_prefix + topic.name for topic in INPUTS]
+
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+    async def assigned(_app: faust.App, assigned: set[TP], **_: Any) -> None:
+        log.info("partitions_assigned", role=role, count=len(assigned))
+        with fatal():
+            if role == "agent-context" and not together(assigned, names):
+                raise StackError(
+                    "the partitions of the input topics are not on one worker together", "all topics need the same partition count"
+                )
+        heartbeat.start()
+
+    faust.Worker(app, loop=loop, loglevel="WARN", redirect_stdouts=False).execute_from_commandline()

@@ -1,0 +1,111 @@
+"""The event log: an idempotent producer whose `append` returns when all in-sync replicas have the records."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline.adapters.kafka.connection import client_config
+from pipeline.errors import Unavailable
+from pipeline.ports import Record
+from pipeline.settings import Kafka
+
+log = structlog.get_logger()
+
+
+class KafkaEventLog:
+    """`ports.EventLog` on librdkafka. One a process; safe to call from one event loop."""
+
+    def __init__(self, kafka: Kafka, *, timeout_s: float = 10.0) -> None:
+        self._prefix = kafka.topic_prefix
+        self._timeout = timeout_s
+        self._config: dict[str, Any] = {
+            **client_config(kafka),
+            "enable.idempotence": True,
+            "acks": "all",
+            # Faust and the Java clients hash keys with murmur2; librdkafka's own default (CRC32) would put a patient on another partition.
+            "partitioner": "murmur2_random",
+            "linger.ms": 2,
+            "compression.type": "lz4",
+            "message.max.bytes": 16 << 20,
+            "message.timeout.ms": int(timeout_s * 1000),
+            "log_level": 2,
+        }
+        self._producer = Producer(self._config)
+        self._closing = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
+        self._poller.start()
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """See `ports.EventLog.append`."""
+        if not records:
+            return
+        delivery = _Delivery(len(records), asyncio.get_running_loop())
+        try:
+            for record in records:
+                await self._produce(record, delivery)
+            await asyncio.wait_for(delivery.done, self._timeout + 5)
+        except (TimeoutError, BufferError, KafkaException) as error:
+            self._renew_after(error)
+            raise Unavailable(f"Kafka did not take {len(records)} records: {error}") from error
+
+    async def close(self) -> None:
+        """Waits for what is under way, at most the delivery timeout."""
+        await asyncio.to_thread(self._producer.flush, self._timeout)
+        self._closing.set()
+        await asyncio.to_thread(self._poller.join, 2)
+
+    async def _produce(self, record: Record, delivery: _Delivery) -> None:
+        for _ in range(100):
+            try:
+                self._producer.produce(
+                    self._prefix + record.topic.name,
+                    key=record.key,
+                    value=record.value,
+                    headers={name: value.encode() for name, value in record.headers.items()},
+                    on_delivery=delivery.delivered,
+                )
+                return
+            except BufferError:  # the local queue is full: let deliveries drain
+                await asyncio.sleep(0.02)
+        raise BufferError("the producer's local queue stayed full")
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            self._producer.poll(0.1)
+
+    def _renew_after(self, error: BaseException) -> None:
+        """An idempotent producer that met a fatal error never recovers: a new one takes its place."""
+        cause = error.args[0] if error.args else None
+        if isinstance(cause, KafkaError) and cause.fatal():
+            log.warning("kafka_producer_renewed", code=cause.name())
+            self._producer = Producer(self._config)
+
+
+class _Delivery:
+    """Counts delivery reports, which arrive on the poller's thread, and wakes the waiting coroutine."""
+
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._left = count
+        self._loop = loop
+        self._error: KafkaError | None = None
+        self.done: asyncio.Future[None] = loop.create_future()
+
+    def delivered(self, error: KafkaError | None, _message: Message) -> None:
+        self._error = self._error or error
+        self._left -= 1
+        if self._left == 0:
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        if self.done.done():
+            return
+        if self._error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(KafkaException(self._error))

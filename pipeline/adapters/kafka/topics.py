@@ -1,0 +1,99 @@
+"""The topics of `schemas.topics` on a broker: made, checked, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from pipeline.adapters.kafka.connection import client_config
+from pipeline.errors import StackError, Unavailable
+from pipeline.settings import Kafka
+from schemas.topics import TOPICS, Topic
+
+
+def create(kafka: Kafka, timeout_s: float = 20.0) -> list[str]:
+    """Makes the topics that are missing, with the table's retention and cleanup; returns their names. Raises Unavailable."""
+    admin = AdminClient({**client_config(kafka), "log_level": 2})
+    wanted = [
+        NewTopic(kafka.topic_prefix + topic.name, kafka.partitions, kafka.replication_factor, config=_config(topic)) for topic in TOPICS
+    ]
+    created = []
+    for name, future in admin.create_topics(wanted, request_timeout=timeout_s, operation_timeout=timeout_s).items():
+        try:
+            future.result()
+            created.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise Unavailable(f"topic {name} could not be made: {error.args[0].str()}") from error
+    check(kafka, timeout_s)
+    return created
+
+
+def check(kafka: Kafka, timeout_s: float = 10.0) -> None:
+    """All topics are there with the settings' partition count. Raises StackError (a patient's story would be torn apart otherwise)."""
+    try:
+        found = AdminClient({**client_config(kafka), "log_level": 2}).list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not answer at {kafka.bootstrap_servers}: {error.args[0].str()}") from error
+    for topic in TOPICS:
+        metadata = found.get(kafka.topic_prefix + topic.name)
+        if metadata is None:
+            raise StackError(f"topic {kafka.topic_prefix}{topic.name} is missing", "run: readfirst run topics")
+        if len(metadata.partitions) != kafka.partitions:
+            raise StackError(
+                f"topic {kafka.topic_prefix}{topic.name} has {len(metadata.partitions)} partitions, the settings say {kafka.partitions}",
+                "set READFIRST_KAFKA__PARTITIONS to the count in use; it cannot change later",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """How far a consumer group is behind on a topic, in records; `committed` and `end` are sums over the partitions."""
+
+    group: str
+    topic: str
+    committed: int
+    end: int
+
+    @property
+    def records(self) -> int:
+        """Records not yet consumed."""
+        return self.end - self.committed
+
+
+def lag(kafka: Kafka, readers: Iterable[tuple[str, Topic]], timeout_s: float = 10.0) -> list[Lag]:
+    """The lag of each (consumer group, topic). Raises Unavailable."""
+    admin = AdminClient({**client_config(kafka), "log_level": 2})
+    consumer = Consumer({**client_config(kafka), "group.id": "readfirst-lag", "log_level": 2})
+    try:
+        return [_lag(admin, consumer, kafka, group, topic, timeout_s) for group, topic in readers]
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
+    finally:
+        consumer.close()
+
+
+def _lag(admin: AdminClient, consumer: Consumer, kafka: Kafka, group: str, topic: Topic, timeout_s: float) -> Lag:
+    places = [TopicPartition(kafka.topic_prefix + topic.name, number) for number in range(kafka.partitions)]
+    answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)], request_timeout=timeout_s)
+    committed = {place.partition: place.offset for place in answer[group].result().topic_partitions}
+    end = start = 0
+    for place in places:
+        low, high = consumer.get_watermark_offsets(place, timeout=timeout_s)
+        end += high
+        start += max(committed.get(place.partition, -1), low)
+    return Lag(group, topic.name, start, end)
+
+
+def _config(topic: Topic) -> dict[str, str]:
+    if topic.retention is None:
+        return {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(int(topic.retention.total_seconds() * 1000)),
+        "message.timestamp.type": "CreateTime",
+        "max.message.bytes": str(16 << 20),
+    }
