@@ -1,0 +1,50 @@
+"""Stays as rows of features: the same `extract` as the live context stage, at the end of the stay's record and at random earlier moments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.domain import features
+from pipeline.models.clinical.physionet import ADMISSION, STAY, Stay
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Rows for training or testing. x: [n, len(features.NAMES)], NaN = absent; died: [n]; stay: [n], index of the stay that the row is from; hours: [n]."""
+
+    x: Matrix
+    died: NDArray[np.bool_]
+    stay: NDArray[np.int64]
+    hours: Matrix
+
+    def where(self, rows: NDArray[np.bool_]) -> Examples:
+        """The rows for which `rows` is true."""
+        return Examples(self.x[rows], self.died[rows], self.stay[rows], self.hours[rows])
+
+
+def at_end(stays: Sequence[Stay]) -> Examples:
+    """One row a stay, at 48 h."""
+    return _examples(stays, ([STAY.total_seconds() / 3600] for _ in stays))
+
+
+def at_random_times(stays: Sequence[Stay], cuts: int, seed: int) -> Examples:
+    """The row at 48 h and `cuts` more for each stay, early ones oftener than late ones, so that the model knows short histories too."""
+    rng = np.random.default_rng(seed)
+    return _examples(stays, ([48.0, *np.exp(rng.uniform(np.log(1.0), np.log(48.0), cuts))] for _ in stays))
+
+
+def _examples(stays: Sequence[Stay], times: Iterable[Iterable[float]]) -> Examples:
+    cuts = [(index, stay, hours) for index, (stay, of_stay) in enumerate(zip(stays, times, strict=True)) for hours in of_stay]
+    return Examples(
+        x=features.matrix([features.extract(stay.readings, ADMISSION + timedelta(hours=hours), stay.age, stay.sex) for _, stay, hours in cuts]),
+        died=np.array([stay.died for _, stay, _ in cuts]),
+        stay=np.array([index for index, _, _ in cuts]),
+        hours=np.array([hours for *_, hours in cuts], dtype=np.float32),
+    )
