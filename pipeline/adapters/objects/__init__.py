@@ -1,0 +1,1 @@
+"""Where DICOM objects rest. May import ports and errors."""
