@@ -1,4 +1,4 @@
-"""A reading: one current value of one observable, as the window hands it to rules and models."""
+"""A reading: one current value of one observable, as the window hands it to rules and models; and what the laboratory itself flagged."""
 
 from __future__ import annotations
 
@@ -22,3 +22,15 @@ class Reading(msgspec.Struct, frozen=True):
 
 Readings = Mapping[str, Sequence[Reading]]
 """Catalogue name ("potassium") -> its current readings, oldest first; corrected values in place, retracted ones gone."""
+
+
+class FlaggedResult(msgspec.Struct, frozen=True):
+    """A result outside the catalogue that its laboratory itself marked as critical (LL, HH, AA). value and unit as the source wrote them."""
+
+    at: datetime
+    flag: AbnormalFlag
+    code: str
+    label: str
+    value: str
+    event_id: str = ""
+    source: str = ""
