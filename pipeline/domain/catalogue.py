@@ -37,7 +37,7 @@ _VITALS = (
     ("8310-5", "temperature", "Temp", "Cel", 20, 45),
     ("9269-2", "gcs", "GCS", "{score}", 3, 15),
     ("67775-7", "acvpu", "ACVPU", "{score}", 0, 4),
-    ("3150-6", "fio2", "FiO2", "%", 20, 100),
+    ("3150-0", "fio2", "FiO2", "%", 20, 100),
     ("3151-8", "oxygen_flow", "O2 flow", "L/min", 0, 100),
     ("9192-6", "urine_output", "Urine", "mL", 0, 5000),
     ("29463-7", "weight", "Weight", "kg", 0.3, 400),
