@@ -1,0 +1,1 @@
+"""Logs and metrics: how the product speaks of itself, without a word on patients."""
