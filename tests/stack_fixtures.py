@@ -1,1 +1,74 @@
-"""Fixtures that start real servers."""
+"""Session fixtures that start the real servers, one of each per test run: `kafka`, `postgres`, `triton_server`.
+
+One broker and one cluster serve all tests: use unique topic and group names, and a fresh database each.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from pipeline.adapters.local.kafka import KafkaServer
+from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.postgres import PostgresServer
+from pipeline.adapters.local.process import Child, Launch, wait_until_ready
+
+
+class _Server(Protocol):
+    name: str
+
+    def prepare(self, progress: Callable[[str, str], None]) -> None: ...
+    def launch(self) -> Launch: ...
+    def ready(self) -> bool: ...
+
+
+class DatabaseFactory(Protocol):
+    """Makes a fresh database, a copy of the database `template` if one is named, and returns its DSN."""
+
+    def __call__(self, template: str | None = None) -> str: ...
+
+
+@contextmanager
+def running(server: _Server) -> Iterator[Child]:
+    """The server while the block runs; it ends with the test run, even with `kill -9`."""
+    server.prepare(lambda part, what: None)
+    child = Child(server.launch())
+    try:
+        wait_until_ready(child, server.ready, server.name, 60)
+        yield child
+    finally:
+        child.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The bootstrap address of a real broker."""
+    folder = tmp_path_factory.mktemp("kafka")
+    port = free_port()
+    server = KafkaServer(folder, port, free_port(avoid=frozenset({port})), folder / "kafka.log")
+    with running(server):
+        yield server.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseFactory]:
+    """A function that makes a fresh database and returns its DSN: `postgres()`, or `postgres("template")`."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = PostgresServer(folder, free_port(), folder / "postgres.log", durable=False)
+
+    def fresh(template: str | None = None) -> str:
+        name = f"test_{secrets.token_hex(6)}"
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template or "template0"))
+        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+        return server.dsn(name)
+
+    with running(server):
+        yield fresh

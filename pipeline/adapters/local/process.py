@@ -1,0 +1,179 @@
+"""One child process: started with its own session and log, known by pid and start time, ended with everything it started."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from pipeline.adapters.local.account import Account
+from pipeline.errors import StackError
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LOGS_KEPT = 3
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to run and how to end it."""
+
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: signal.Signals = signal.SIGTERM
+    orphan_signal: signal.Signals = signal.SIGTERM
+    account: Account | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process on this machine; the start time tells it from a later one with the same pid."""
+
+    pid: int
+    started: float
+
+    @classmethod
+    def of(cls, pid: int) -> Identity:
+        """Raises psutil.NoSuchProcess."""
+        return cls(pid, psutil.Process(pid).create_time())
+
+    def process(self) -> psutil.Process | None:
+        """The process, if it still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 0.05
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+class Child:
+    """A running child process. Spawn it from a thread that lives as long as the child may: Linux ends it with that thread."""
+
+    def __init__(self, launch: Launch) -> None:
+        self.launch = launch
+        self._popen = _popen(launch)
+        self.identity = Identity.of(self._popen.pid)
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its process group as well."""
+        return self._popen.pid
+
+    def exit_code(self) -> int | None:
+        """None while it runs; as subprocess has it, -N if signal N ended it."""
+        return self._popen.poll()
+
+    def signal(self, signal_: signal.Signals) -> None:
+        """Send a signal to the process itself; nothing happens if it is gone."""
+        self._popen.send_signal(signal_)
+
+    def wait(self, timeout_s: float) -> bool:
+        """True if it ended within the time."""
+        try:
+            self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Ask it to end, then make it end, and its group with it."""
+        if self.exit_code() is None:
+            self.signal(self.launch.stop_signal)
+            self.wait(timeout_s)
+        self.sweep()
+        self._popen.wait()
+
+    def sweep(self) -> None:
+        """Kill what is left of its process group."""
+        end_group(self.pid)
+
+
+def _popen(launch: Launch) -> subprocess.Popen[bytes]:
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        if launch.account is not None:
+            launch.account.become()
+        if sys.platform == "linux":  # a change of user clears it, so it comes after
+            _LIBC.prctl(_PR_SET_PDEATHSIG, int(launch.orphan_signal), 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    with launch.log.open("ab") as log:
+        try:
+            return subprocess.Popen(
+                list(launch.argv),
+                env=dict(launch.env) or None,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=before_exec,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise StackError(f"cannot start {launch.argv[0]}: {error}", "run `readfirst doctor`") from error
+
+
+def end_group(group: int) -> None:
+    """Kill every process of a group; nothing happens if there is none."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def end(identity: Identity, timeout_s: float = 10.0, first: signal.Signals = signal.SIGTERM) -> bool:
+    """End a process that is not our child, and its children. True if it was running."""
+    process = identity.process()
+    if process is None:
+        return False
+    family = [process, *process.children(recursive=True)]
+    process.send_signal(first)
+    _, alive = psutil.wait_procs(family, timeout_s)
+    for left in alive:
+        left.kill()
+    psutil.wait_procs(alive, 5.0)
+    return True
+
+
+def rotate(log: Path) -> None:
+    """Put the last run's log aside (`.1` is the youngest) and keep three."""
+    if not log.exists() or log.stat().st_size == 0:
+        return
+    for number in range(_LOGS_KEPT - 1, 0, -1):
+        older = log.with_name(f"{log.name}.{number}")
+        if older.exists():
+            older.replace(log.with_name(f"{log.name}.{number + 1}"))
+    log.replace(log.with_name(f"{log.name}.1"))
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log, for an error message."""
+    try:
+        with log.open("rb") as handle:
+            handle.seek(max(0, log.stat().st_size - 16384))
+            return "\n".join(handle.read().decode(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def wait_until_ready(child: Child, ready: object, name: str, timeout_s: float) -> None:
+    """Poll `ready()` until it is true; StackError with the log's end if the process ends or time is up."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if child.exit_code() is not None:
+            raise StackError(f"{name} ended at once (exit code {child.exit_code()}):\n{tail(child.launch.log)}", "run `readfirst doctor`")
+        if ready():  # type: ignore[operator]
+            return
+        time.sleep(0.05)
+    raise StackError(f"{name} was not ready after {timeout_s:.0f} s:\n{tail(child.launch.log)}", f"read {child.launch.log}")
