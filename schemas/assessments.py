@@ -13,7 +13,7 @@ from schemas.time import Instant
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reason: what was seen, when, and from which message.
 
-    kind: "order", "deadline", "news2", "critical-lab", "lab-flag", "indication", "risk", "report".
+    kind: "order", "deadline", "news2", "critical-lab", "lab-flag", "indication", "risk", "report"; "missing": an input that is not known (severity 0).
     severity: 0 (no pull) to 1 (emergency), continuous. label: one line for a person ("K 6.8 mmol/L, critical above 6.0").
     """
 
