@@ -64,6 +64,9 @@ class Gateways(BaseModel):
     mllp_idle_timeout_s: float = 60.0
     mllp_connections_per_peer_max: int = 200
     assigning_authority: str = Field("HOSP", description="used where a message names no assigning authority")
+    authorities: dict[str, str] = Field(
+        default_factory=dict, description="other names of an authority (FHIR identifier system, OID) -> the one name the keys are made with"
+    )
     default_time_zone: str = Field("Europe/Berlin", description="IANA zone of sources that send local times without offset")
     time_zones: dict[str, str] = Field(default_factory=dict, description="sending facility or AE title -> IANA zone")
     quiet_study_s: float = Field(30.0, description="a study without a new image for so long counts as complete")
