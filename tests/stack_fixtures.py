@@ -15,10 +15,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pipeline.adapters.local import triton_environment
 from pipeline.adapters.local.kafka import KafkaServer
 from pipeline.adapters.local.network import free_port
 from pipeline.adapters.local.postgres import PostgresServer
 from pipeline.adapters.local.process import Child, Launch, wait_until_ready
+from pipeline.adapters.local.triton import ModelBuilder, TritonPorts, TritonServer
+from pipeline.adapters.local.triton_environment import TritonUnavailable
 
 
 class _Server(Protocol):
@@ -72,3 +75,26 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseFacto
 
     with running(server):
         yield fresh
+
+
+@pytest.fixture(scope="session")
+def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The gRPC address of a real Triton that serves the product's own models; skips where Triton does not exist for this machine."""
+    from pipeline.models import triton_repository
+
+    folder = tmp_path_factory.mktemp("triton")
+    with serving(folder, lambda target: triton_repository.build(target, "cpu")) as server:
+        yield server.url
+
+
+@contextmanager
+def serving(folder: Path, build: ModelBuilder) -> Iterator[TritonServer]:
+    """A real Triton over the repository that `build` makes; skips where there is none for this machine."""
+    ports = TritonPorts(*(free_port() for _ in range(3)))
+    server = TritonServer(folder / "models", ports, folder / "triton.log", build)
+    try:
+        triton_environment.check_platform()
+    except TritonUnavailable as reason:
+        pytest.skip(str(reason))
+    with running(server):
+        yield server
