@@ -60,6 +60,7 @@ class Gateways(BaseModel):
     dicom_associations_max: int = 32
     dicom_pdu_max_bytes: int = 1 << 20
     object_max_bytes: int = Field(2 << 30, description="the largest DICOM object accepted")
+    fhir_body_max_bytes: int = Field(64 << 20, description="the largest FHIR request body accepted")
     mllp_message_max_bytes: int = Field(8 << 20, description="the largest HL7 message accepted")
     mllp_idle_timeout_s: float = 60.0
     mllp_connections_per_peer_max: int = 200
