@@ -64,6 +64,11 @@ class Gateways(BaseModel):
     mllp_message_max_bytes: int = Field(8 << 20, description="the largest HL7 message accepted")
     mllp_idle_timeout_s: float = 60.0
     mllp_connections_per_peer_max: int = 200
+    mllp_tls_certificate: Path | None = Field(None, description="PEM chain; with mllp_tls_key the MLLP port speaks TLS")
+    mllp_tls_key: Path | None = None
+    mllp_tls_client_ca: Path | None = Field(None, description="PEM; senders must then show a certificate of this authority")
+    hl7_default_charset: str = Field("utf-8", description="Python codec of messages whose MSH-18 is empty")
+    hl7_processing_ids: list[str] = Field(["P", "T", "D"], description='MSH-11 values accepted; a production port sets ["P"]')
     assigning_authority: str = Field("HOSP", description="used where a message names no assigning authority")
     authorities: dict[str, str] = Field(
         default_factory=dict, description="other names of an authority (FHIR identifier system, OID) -> the one name the keys are made with"
