@@ -1,0 +1,64 @@
+"""Puts the web application together from its ports; nothing here knows which adapters they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from zoneinfo import ZoneInfo
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Route
+
+from pipeline.ports import Clock, IdentityVault, WorklistActions, WorklistReader
+from pipeline.worklist.api import WorklistApi
+from pipeline.worklist.pages import Pages
+from pipeline.worklist.people import People
+from pipeline.worklist.problems import HANDLERS
+from pipeline.worklist.security import SecurityHeaders
+from pipeline.worklist.stream import ChangeHub, EventStream
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+BODY_MAX_BYTES = 16 << 10
+
+
+def create_app(
+    reader: WorklistReader,
+    actions: WorklistActions,
+    vault: IdentityVault,
+    clock: Clock,
+    *,
+    time_zone: str,
+    allowed_hosts: Sequence[str] = LOOPBACK,
+) -> Starlette:
+    """The application. time_zone: IANA name of the zone in which the page shows times (raises ZoneInfoNotFoundError).
+
+    allowed_hosts: names under which browsers may reach it; any other Host is refused, which stops DNS rebinding.
+    """
+    ZoneInfo(time_zone)
+    hub = ChangeHub(reader, clock)
+    api = WorklistApi(reader, actions, People(vault, clock), hub, clock)
+    stream = EventStream(hub, clock)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        following = asyncio.create_task(hub.run(), name="worklist-changes")
+        yield
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+
+    return Starlette(
+        routes=[*api.routes(), Route("/api/events", stream.endpoint), *Pages(reader, clock, time_zone).routes()],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False),
+            Middleware(GZipMiddleware, minimum_size=2000, compresslevel=3),
+        ],
+        exception_handlers=HANDLERS,
+        lifespan=lifespan,
+        max_body_size=BODY_MAX_BYTES,
+    )

@@ -1,0 +1,187 @@
+// The study beside the list. It belongs to one study UID from the moment it is asked for; a late answer for another is dropped.
+
+import { studyPath } from "./api.js";
+import { byId, el } from "./dom.js";
+import { legend } from "./help.js";
+import { contributions, history, reasons } from "./evidence.js";
+import { drawTimeline } from "./timeline.js";
+import { moment, plural, span, timeLeft, urgency } from "./words.js";
+
+export class Detail extends EventTarget {
+  uid = null;
+  #study = null;
+  #more = null;
+  #said = "";
+
+  constructor({ api, clock, reader }) {
+    super();
+    Object.assign(this, { api, clock, reader });
+    this.pane = byId("detail");
+    this.#nothing();
+  }
+
+  get study() {
+    return this.#study;
+  }
+
+  /** Opens a study. Resolves when it is shown; what went wrong is said in the pane. */
+  async open(uid, { say = "" } = {}) {
+    const same = uid === this.uid;
+    this.uid = uid;
+    this.#said = say;
+    if (!same) {
+      this.#study = null;
+      this.#more = null;
+      this.pane.scrollTop = 0;
+      this.pane.replaceChildren(el("p.nothing", { role: "status" }, "Opening…"));
+    }
+    document.body.classList.add("reading");
+    await this.refresh();
+  }
+
+  /** Reads the open study again. */
+  async refresh() {
+    const uid = this.uid;
+    if (!uid) return;
+    try {
+      const [study, timeline, changes] = await Promise.all(["", "/timeline", "/history"].map((rest) => this.api.get(studyPath(uid, rest))));
+      if (uid !== this.uid) return;
+      this.#study = study;
+      this.#more = { timeline, changes: changes.changes };
+      this.#draw();
+    } catch (problem) {
+      if (uid !== this.uid) return;
+      if (problem.status === 404) this.pane.replaceChildren(this.#closeOnly("This study is not on the list."));
+      else if (!this.#study) this.pane.replaceChildren(this.#closeOnly(problem.message));
+      else this.say(`Not up to date: ${problem.message}`);
+    }
+  }
+
+  close() {
+    this.uid = null;
+    this.#study = null;
+    document.body.classList.remove("reading");
+    this.#nothing();
+  }
+
+  /** What an action answered. */
+  show(study, say = "") {
+    if (study.study_uid !== this.uid) return;
+    this.#study = study;
+    this.#said = say;
+    this.#draw();
+  }
+
+  say(words) {
+    this.#said = words;
+    const place = this.pane.querySelector(".say");
+    if (place) place.textContent = words;
+  }
+
+  tick() {
+    if (!this.#study) return;
+    const clock = this.pane.querySelector(".clock");
+    if (clock) this.#clockWords(clock);
+  }
+
+  #nothing() {
+    this.pane.replaceChildren(el("div.nothing", {}, el("h2", {}, "No study is open"), el("p", {}, "Choose one with the mouse, or with j and k, then Enter."), ...legend()));
+  }
+
+  #closeOnly(words) {
+    return el("div.head", {}, el("div.line", {}, el("h2", { role: "alert" }, words), this.#button("×", "close", { "aria-label": "Close" }, "close")));
+  }
+
+  #draw() {
+    const study = this.#study;
+    const active = this.pane.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+    const scroll = this.pane.scrollTop;
+    this.pane.replaceChildren(this.#head(study), ...this.#sections(study));
+    this.pane.scrollTop = scroll;
+    if (active) (this.pane.querySelector(`[data-action="${active}"]`) ?? this.pane).focus({ preventScroll: true });
+  }
+
+  #head(study) {
+    const person = study.person;
+    const name = el("h2", {}, person?.name ? el("bdi.private", { dir: "auto" }, person.name) : el("span.unnamed", {}, person ? "No name" : "Name not shown"));
+    if (person?.other_name) name.append(" ", el("bdi.private", { dir: "auto" }, person.other_name));
+    const sex = { F: "female", M: "male", O: "other sex" }[study.sex] ?? "sex unknown";
+    const ids = [person?.birth_date && `born ${person.birth_date}`, person?.patient_id && `ID ${person.patient_id}`, study.accession && `accession ${study.accession}`].filter(Boolean);
+    const clock = el("p.clock");
+    this.#clockWords(clock);
+    return el(
+      "div.head", {},
+      el("div.line", {}, name, this.#button("×", "close", { "aria-label": "Close", title: "Close (Esc)" }, "close")),
+      el("p.ids", {}, `${study.age_text}, ${sex}`, ids.length ? el("span.private", {}, ` · ${ids.join(" · ")}`) : ""),
+      el("p.exam", {}, `${study.what} · ${study.where}${study.indication ? ` · ${study.indication}` : ""}`),
+      clock,
+      this.#actions(study),
+      el("p.say", { role: "alert" }, this.#said),
+    );
+  }
+
+  #clockWords(node) {
+    const study = this.#study;
+    const left = Date.parse(study.due_at) - this.clock.now();
+    const closed = study.state === "closed";
+    node.className = `clock ${closed ? "" : urgency(left)}`;
+    const words = closed ? `Left the list: ${study.closed ?? "closed"}` : `${urgency(left) === "late" ? "! " : ""}${sentence(timeLeft(left))} (${moment(study.due_at, this.clock.now())})`;
+    if (node.textContent !== words) node.textContent = words;
+  }
+
+  #actions(study) {
+    if (study.state === "closed") return null;
+    const mine = study.claimed_by !== null && study.claimed_by === this.reader.name;
+    const claim = mine
+      ? this.#button(["Release ", el("kbd", {}, "r")], "release")
+      : this.#button(study.claimed_by ? `Claimed by ${study.claimed_by}` : ["Claim ", el("kbd", {}, "c")], "claim", study.claimed_by ? { disabled: true } : {}, study.claimed_by ? "" : "primary");
+    const seen = study.acknowledged_by;
+    const acknowledge = this.#button(seen ? `✓ Acknowledged by ${seen === this.reader.name ? "you" : seen}` : ["Acknowledge ", el("kbd", {}, "a")], "acknowledge", { disabled: Boolean(seen), title: "I have seen why this is urgent" });
+    return el("div.actions", {}, claim, acknowledge);
+  }
+
+  #button(label, action, attributes = {}, cls = "") {
+    const button = el(cls ? `button.${cls}` : "button", { type: "button", "data-action": action, ...attributes }, label);
+    button.addEventListener("click", () => this.dispatchEvent(new CustomEvent("action", { detail: action })));
+    return button;
+  }
+
+  #sections(study) {
+    const now = this.clock.now();
+    const won = study.minutes_won >= 1
+      ? `${Math.round(study.minutes_won)} min before the order’s own target, ${moment(study.target_at, now)}.`
+      : `At the order’s own target, ${moment(study.target_at, now)}.`;
+    return [
+      section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}: ${won}`), reasons(study.reasons, now)),
+      section("Risk", ...contributions(study, now)),
+      section("Patient, on one axis", ...drawTimeline(this.#more.timeline, { now, readyAt: study.ready_at })),
+      section("Study", this.#facts(study, now)),
+      section("Earlier ranks", history(this.#more.changes, now)),
+    ];
+  }
+
+  #marks(study) {
+    if (!study.marks.length) return null;
+    return el("ul.marks-list", {}, study.marks.map((mark) => el("li", {}, el("span.mark", { "data-kind": mark.kind }, mark.word), el("span", {}, mark.sentence))));
+  }
+
+  #facts(study, now) {
+    const at = (text) => (text ? moment(text, now) : "not known");
+    const matched = study.order.known ? `matched by ${study.order.matched_by ?? "order"}, priority ${study.order.priority_code ?? study.priority ?? "not given"}` : "no order matched yet";
+    const rows = [
+      ["Report", study.report],
+      ["Images", `${plural(study.instances, "image")}, ${study.complete ? "complete" : "still arriving"}; first at ${at(study.ready_at)}, ${span(now - Date.parse(study.ready_at))} ago`],
+      ["Order", `${matched}; requested ${at(study.requested_at)}`],
+      ["State", study.claimed_by ? `claimed by ${study.claimed_by} at ${at(study.claimed_at)}` : "nobody has claimed it"],
+      ["Acknowledged", study.acknowledged_by ? `by ${study.acknowledged_by} at ${at(study.acknowledged_at)}` : "no"],
+      ["Known up to", `${at(study.as_of)}, ranked ${at(study.ranked_at)}`],
+    ];
+    return el("dl.facts", {}, rows.map(([term, words]) => [el("dt", {}, term), el("dd", {}, words)]));
+  }
+}
+
+const sentence = (words) => words[0].toUpperCase() + words.slice(1);
+
+function section(title, ...content) {
+  return el("section", { "aria-label": title }, el("h3", {}, title), ...content);
+}

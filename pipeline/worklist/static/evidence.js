@@ -1,0 +1,68 @@
+// Reasons, risk and history of one study, as tables and bars.
+
+import { el, svg } from "./dom.js";
+import { minutes, moment } from "./words.js";
+
+const KINDS = { order: "order", deadline: "order", news2: "vitals", "critical-lab": "lab", "lab-flag": "lab", indication: "order", risk: "model", report: "report" };
+
+/** Every reason with its time, source, the minutes it moves the deadline, and what would change it. */
+export function reasons(rows, now) {
+  const body = rows.map((row) =>
+    el(
+      row.binding ? "tr.binding" : "tr", {},
+      el(
+        "td", {}, row.label, " ",
+        row.binding ? el("span.tag", {}, "sets the deadline") : "",
+        row.stale ? [" ", el("span.tag.stale", {}, "◷ stale")] : "",
+        row.reverts_when ? el("small", {}, `Changes with ${row.reverts_when}`) : "",
+      ),
+      el("td", {}, row.at ? moment(row.at, now) : "–", el("small", {}, [KINDS[row.kind] ?? row.kind, row.source].filter(Boolean).join(", "))),
+      el("td.num", {}, el("b", {}, minutes(row.minutes))),
+    ),
+  );
+  return el(
+    "table.reasons", {},
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "What"), el("th", { scope: "col" }, "When, source"), el("th.num", { scope: "col" }, "Moves"))),
+    el("tbody", {}, body),
+  );
+}
+
+/** The model's answer: a probability of what, how sure, and what pulled it up or down. */
+export function contributions(study, now) {
+  const risk = study.assessment;
+  if (!risk || risk.probability === undefined || risk.probability === null) {
+    const words = study.degraded ? "The model did not answer: order target, physiology rules and age alone rank this study. It will be scored when the model is back." : "Not scored yet: rules alone for the moment.";
+    return [el("p", {}, words), missing(study)].filter(Boolean);
+  }
+  const scorer = { triton: "Triton", onnxruntime: "in-process, because Triton did not answer" }[risk.scorer] ?? risk.scorer;
+  const words = el("p.risk-words", {}, el("strong", {}, `${Math.round(risk.probability * 100)} %`), ` ${risk.outcome ?? "risk"}, estimated`);
+  const source = el("p.small", {}, `${risk.model ?? "model"} ${risk.model_version ?? ""} (${scorer})${risk.scored_at ? ` at ${moment(risk.scored_at, now)}` : ""}; ${Math.round((risk.coverage ?? 0) * 100)} % of its inputs were known.`);
+  const parts = risk.contributions ?? [];
+  return [words, parts.length ? bars(parts) : null, missing(study), source].filter(Boolean);
+}
+
+const missing = (study) => (study.missing.length ? el("p.small", {}, `Not known: ${study.missing.join(", ")}.`) : null);
+
+function bars(parts) {
+  const widest = Math.max(...parts.map((part) => Math.abs(part.change)));
+  const rows = parts.map((part) => {
+    const width = (Math.abs(part.change) / widest) * 62;
+    const up = part.change >= 0;
+    const words = `${up ? "+" : "−"}${(Math.abs(part.change) * 100).toFixed(0)} %`;
+    return [
+      el("span", {}, part.label),
+      svg("svg", { width: 130, height: 12, viewBox: "0 0 130 12", "aria-hidden": "true", class: "bars" },
+        svg("line", { class: "axis", x1: 65, x2: 65, y1: 0, y2: 12 }),
+        svg("rect", { class: up ? "up" : "down", x: up ? 65 : 65 - width, y: 2, width, height: 8 })),
+      el("span.n", {}, words),
+    ];
+  });
+  return el("div.contrib", {}, rows);
+}
+
+/** Every recorded change of rank, newest first. */
+export function history(changes, now) {
+  if (!changes.length) return el("p.small", {}, "The rank has not changed.");
+  const body = changes.slice(0, 20).map((change) => el("tr", {}, el("td", {}, moment(change.at, now)), el("td", {}, `due ${moment(change.due_at, now)}`), el("td", {}, change.cause.replaceAll("-", " "), el("small", {}, change.why))));
+  return el("table", {}, el("thead", {}, el("tr", {}, ["At", "Deadline", "Because"].map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, body));
+}
