@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
+from aiokafka.partitioner import murmur2
 
 from pipeline.errors import Unavailable
 from pipeline.ports import Received, Record
@@ -17,7 +17,8 @@ from schemas.topics import Topic
 
 def partition_of(key: bytes, partitions: int) -> int:
     """Where Kafka's default partitioner (murmur2) puts a key."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    hashed: int = murmur2(key)
+    return (hashed & 0x7FFFFFFF) % partitions
 
 
 @dataclass(frozen=True, slots=True)

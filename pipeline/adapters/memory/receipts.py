@@ -23,7 +23,9 @@ class MemoryReceipts:
         return "new", None
 
     async def close(self, receipt: Receipt) -> None:
-        """As Receipts.close; the first outcome stays."""
+        """As Receipts.close; what was accepted once stays accepted."""
         key = (receipt.source, receipt.kind, receipt.identity)
         self.pending.discard(key)
-        self.closed.setdefault(key, receipt)
+        earlier = self.closed.get(key)
+        if earlier is None or earlier.outcome != "accepted":
+            self.closed[key] = receipt

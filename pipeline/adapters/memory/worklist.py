@@ -69,10 +69,13 @@ class MemoryWorklist:
         row = self.rows.get(uid)
         if row is not None and row.listed.item.context_version > change.item.context_version:
             return
+        if row is not None and not change.changed:
+            noted = msgspec.structs.replace(row.listed.item, context_version=change.item.context_version)
+            self.rows[uid] = replace(row, listed=replace(row.listed, item=noted))
+            return
         before = row.listed if row is not None else ListedItem(change.item, 0)
         item = msgspec.structs.replace(change.item, state=seen_state(change.item, before.claimed_by))
-        seq = self._next_seq() if change.changed or row is None else before.seq
-        self.rows[uid] = _Row(replace(before, item=item, seq=seq), searched_text(item))
+        self.rows[uid] = _Row(replace(before, item=item, seq=self._next_seq()), searched_text(item))
         if change.changed:
             self.rank_changes[uid].append(RankChange(item.ranked_at, item.due_at, change.cause, change.event_id, item.why))
 

@@ -1,0 +1,96 @@
+"""The identity vault in a Postgres schema of its own: sealed values, and an audit entry for each look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pipeline.adapters.identity.records import AuditEntry, merged
+from pipeline.adapters.identity.sealing import Sealer
+from pipeline.adapters.postgres.database import Connection, Database
+from pipeline.adapters.postgres.queries import Queries
+from pipeline.adapters.postgres.values import storable
+from pipeline.ports import Clock, Identity
+
+_sql = Queries("vault")
+
+
+class PostgresVault:
+    """IdentityVault."""
+
+    def __init__(self, database: Database, site_key: bytes, clock: Clock) -> None:
+        self._database = database
+        self._sealer = Sealer(site_key)
+        self._clock = clock
+
+    async def remember(self, identities: Sequence[Identity], numbers: Mapping[str, str] = {}) -> None:
+        """As IdentityVault.remember."""
+        told = _by_pseudonym(identities)
+        if not told and not numbers:
+            return
+        async with self._database.transaction() as connection:
+            known = await self._known(connection, list(told))
+            news = {
+                pseudonym: identity
+                for pseudonym, identity in told.items()
+                if merged(known.get(pseudonym), identity) != known.get(pseudonym)
+            }
+            if news:
+                await self._store(connection, news)
+            if numbers:
+                sealed = [self._sealer.seal_number(pseudonym, number) for pseudonym, number in numbers.items()]
+                await connection.execute(_sql.seal_numbers, {"pseudonyms": list(numbers), "sealed": sealed})
+
+    async def reveal(self, pseudonyms: Sequence[str], reader: str, purpose: str) -> Mapping[str, Identity]:
+        """As IdentityVault.reveal; the entry is there even when nobody was found."""
+        async with self._database.transaction() as connection:
+            await self._note(connection, pseudonyms, reader, purpose, "identity")
+            return await self._known(connection, pseudonyms)
+
+    async def numbers(self, pseudonyms: Sequence[str], reader: str, purpose: str) -> Mapping[str, str]:
+        """As IdentityVault.numbers."""
+        async with self._database.transaction() as connection:
+            await self._note(connection, pseudonyms, reader, purpose, "number")
+            cursor = await connection.execute(_sql.numbers, {"pseudonyms": list(pseudonyms)}, binary=True)
+            return {pseudonym: self._sealer.unseal_number(pseudonym, sealed) for pseudonym, sealed in await cursor.fetchall()}
+
+    async def link(self, number: str, patient: str) -> None:
+        """As IdentityVault.link."""
+        async with self._database.connection() as connection:
+            await connection.execute(_sql.link, {"number": number, "patient": patient})
+
+    async def patient_of(self, number: str) -> str | None:
+        """As IdentityVault.patient_of."""
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(_sql.patient_of, {"number": number})).fetchone()
+            return row[0] if row else None
+
+    async def audit_entries(self, limit: int = 100) -> list[AuditEntry]:
+        """Newest first."""
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(_sql.audit, {"limit": limit}, binary=True)).fetchall()
+            return [AuditEntry(reader, purpose, at, what, tuple(pseudonyms)) for reader, purpose, at, what, pseudonyms in rows]
+
+    async def _known(self, connection: Connection, pseudonyms: Sequence[str]) -> dict[str, Identity]:
+        cursor = await connection.execute(_sql.identities, {"pseudonyms": list(pseudonyms)}, binary=True)
+        return {pseudonym: self._sealer.unseal_identity(pseudonym, sealed) for pseudonym, sealed in await cursor.fetchall()}
+
+    async def _store(self, connection: Connection, told: Mapping[str, Identity]) -> None:
+        """Merges under lock: what two gateways learn of one person at once is all kept."""
+        pseudonyms = sorted(told)
+        await connection.execute(_sql.reserve, {"pseudonyms": pseudonyms})
+        rows = await (await connection.execute(_sql.lock_identities, {"pseudonyms": pseudonyms}, binary=True)).fetchall()
+        known = {pseudonym: self._sealer.unseal_identity(pseudonym, sealed) for pseudonym, sealed in rows if sealed is not None}
+        sealed = [self._sealer.seal_identity(merged(known.get(pseudonym), told[pseudonym])) for pseudonym in pseudonyms]
+        await connection.execute(_sql.seal_identities, {"pseudonyms": pseudonyms, "sealed": sealed})
+
+    async def _note(self, connection: Connection, pseudonyms: Sequence[str], reader: str, purpose: str, what: str) -> None:
+        if pseudonyms:
+            entry = {"at": self._clock.now(), "reader": storable(reader), "purpose": storable(purpose), "what": what}
+            await connection.execute(_sql.note_access, {**entry, "pseudonyms": list(pseudonyms)})
+
+
+def _by_pseudonym(identities: Sequence[Identity]) -> dict[str, Identity]:
+    told: dict[str, Identity] = {}
+    for identity in identities:
+        told[identity.pseudonym] = merged(told.get(identity.pseudonym), identity)
+    return told

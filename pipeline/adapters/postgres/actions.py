@@ -1,0 +1,103 @@
+"""What readers do to an item, each in one transaction on its locked row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal, LiteralString
+
+from psycopg import errors
+
+from pipeline.adapters.postgres.database import Connection, Database
+from pipeline.adapters.postgres.queries import Queries
+from pipeline.adapters.postgres.rows import listed
+from pipeline.adapters.postgres.values import storable, storable_or_none
+from pipeline.adapters.postgres.worklist import page_parameters, page_query
+from pipeline.adapters.worklist_rules import refusal
+from pipeline.errors import NotFound
+from pipeline.ports import ListedItem, ListQuery
+
+_sql = Queries("worklist")
+
+Action = Literal["claim", "release", "acknowledge"]
+
+
+class PostgresActions:
+    """WorklistActions."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, study_uid: str, reader: str, now: datetime) -> ListedItem:
+        """As WorklistActions.claim."""
+        async with self._database.transaction() as connection:
+            item = await _allowed(connection, study_uid, reader, "claim")
+            return item if item.claimed_by else await _mark(connection, replace(item, claimed_by=storable(reader), claimed_at=now))
+
+    async def release(self, study_uid: str, reader: str, now: datetime) -> ListedItem:
+        """As WorklistActions.release."""
+        async with self._database.transaction() as connection:
+            item = await _allowed(connection, study_uid, reader, "release")
+            return await _mark(connection, replace(item, claimed_by=None, claimed_at=None)) if item.claimed_by else item
+
+    async def acknowledge(self, study_uid: str, reader: str, now: datetime) -> ListedItem:
+        """As WorklistActions.acknowledge."""
+        async with self._database.transaction() as connection:
+            item = await _allowed(connection, study_uid, reader, "acknowledge")
+            if item.acknowledged_by:
+                return item
+            return await _mark(connection, replace(item, acknowledged_by=storable(reader), acknowledged_at=now))
+
+    async def claim_next(self, reader: str, query: ListQuery, now: datetime) -> ListedItem:
+        """As WorklistActions.claim_next. Where the first row is held by a batch that takes long, the next free one is given."""
+        try:
+            return await self._claim_first(reader, query, now, "for update", "300ms")
+        except _Held:
+            return await self._claim_first(reader, query, now, "for update skip locked", "0")
+
+    async def _claim_first(self, reader: str, query: ListQuery, now: datetime, locking: LiteralString, patience: str) -> ListedItem:
+        parameters = page_parameters(query, 1)
+        if query.state not in (None, "open"):
+            raise NotFound("only open studies can be claimed")
+        async with self._database.transaction() as connection:
+            await connection.execute("select set_config('lock_timeout', %s, true)", (patience,))
+            try:
+                cursor = await connection.execute(page_query("open", locking), parameters, binary=True)
+            except errors.LockNotAvailable as error:
+                raise _Held from error
+            row = await cursor.fetchone()
+            if row is None:
+                raise NotFound("no open study matches that nobody has claimed")
+            await connection.execute("select set_config('lock_timeout', '15s', true)")
+            return await _mark(connection, replace(listed(row), claimed_by=storable(reader), claimed_at=now))
+
+
+class _Held(Exception):
+    """Another transaction holds the first row."""
+
+
+async def _allowed(connection: Connection, study_uid: str, reader: str, action: Action) -> ListedItem:
+    cursor = await connection.execute(_sql.item_for_update, {"study_uid": storable_or_none(study_uid)}, binary=True)
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFound("no such study on the worklist")
+    item = listed(row)
+    if (conflict := refusal(item, storable(reader), action)) is not None:
+        raise conflict
+    return item
+
+
+async def _mark(connection: Connection, item: ListedItem) -> ListedItem:
+    await connection.execute(_sql.lock_seq)
+    marks = {
+        "study_uid": item.item.study.study_uid,
+        "claimed_by": item.claimed_by,
+        "claimed_at": item.claimed_at,
+        "acknowledged_by": item.acknowledged_by,
+        "acknowledged_at": item.acknowledged_at,
+    }
+    row = await (await connection.execute(_sql.mark, marks, binary=True)).fetchone()
+    assert row is not None  # the row is locked by this transaction
+    marked = listed(row)
+    await connection.execute(_sql.tell, {"seq": marked.seq})
+    return marked

@@ -1,0 +1,122 @@
+"""Facts, merges and applied offsets in Postgres, in one transaction a batch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+from pipeline.adapters.postgres.batches import PostgresBatch, lock_place
+from pipeline.adapters.postgres.database import Connection, Database
+from pipeline.adapters.postgres.queries import Queries
+from pipeline.adapters.postgres.values import event_uuid, storable
+from pipeline.errors import InvalidMessage
+from pipeline.ports import Fact, Ignored
+from schemas.codec import decode_event
+from schemas.events import AnyEvent
+from schemas.topics import Topic
+
+_sql = Queries("context")
+_FACT_TYPES = ("text", "uuid", "text", "timestamptz", "text", "int4", "int8", "bytea")
+_IGNORED_TYPES = ("uuid", "text", "text", "int4", "int8")
+
+
+class PostgresContextStore:
+    """ContextStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def begin(self, group: str, topic: Topic, partition: int) -> AsyncIterator[PostgresContextTransaction]:
+        """As ContextStore.begin."""
+        async with self._database.transaction() as connection:
+            applied, version = await lock_place(connection, group, topic, partition)
+            yield PostgresContextTransaction(connection, group, topic, partition, applied, version)
+
+
+async def members(connection: Connection, patients: Sequence[str]) -> dict[str, list[str]]:
+    """patient -> those who live on under it; only where there are any."""
+    found: dict[str, list[str]] = {}
+    for root, member in await (await connection.execute(_sql.members, {"patients": list(patients)})).fetchall():
+        found.setdefault(root, []).append(member)
+    return found
+
+
+class PostgresContextTransaction(PostgresBatch):
+    """ContextTransaction."""
+
+    def __init__(self, connection: Connection, group: str, topic: Topic, partition: int, applied: int, version: int) -> None:
+        super().__init__(connection, group, topic, partition, applied)
+        self.version = version
+        self._mine = {"topic": topic.name, "partition": partition, "applied": applied}
+
+    async def survivors(self, patients: Sequence[str]) -> Mapping[str, str]:
+        """As ContextTransaction.survivors."""
+        rows = await (await self._connection.execute(_sql.survivors, {"patients": list(patients)})).fetchall()
+        return dict(rows)
+
+    async def histories(self, patients: Sequence[str]) -> Mapping[str, list[AnyEvent]]:
+        """As ContextTransaction.histories; every patient asked for has an entry."""
+        under = await members(self._connection, patients)
+        everyone = {*patients, *(member for group in under.values() for member in group)}
+        facts: dict[str, list[AnyEvent]] = {patient: [] for patient in everyone}
+        cursor = await self._connection.execute(_sql.facts, {"patients": list(everyone), **self._mine}, binary=True)
+        for patient, body in await cursor.fetchall():
+            facts[patient].append(decode_event(body))
+        return {patient: [event for member in (patient, *under.get(patient, ())) for event in facts[member]] for patient in patients}
+
+    async def known_events(self, event_ids: Sequence[str]) -> set[str]:
+        """As ContextTransaction.known_events."""
+        asked = {event_uuid(event_id): event_id for event_id in event_ids}
+        rows = await self._connection.execute(_sql.known_events, {"event_ids": list(asked), **self._mine})
+        return {asked[event_id] for (event_id,) in await rows.fetchall()}
+
+    async def lock_patients(self, patients: Sequence[str]) -> None:
+        """As ContextTransaction.lock_patients."""
+        await self._connection.execute(_sql.lock_patients, {"patients": sorted(set(patients))})
+
+    async def set_survivor(self, retired: str, survivor: str | None, recorded_at: datetime, event_id: str) -> bool:
+        """As ContextTransaction.set_survivor."""
+        if retired == survivor:
+            return False
+        said = event_uuid(event_id)
+        await self._connection.execute(_sql.lock_merges)
+        known = await (await self._connection.execute(_sql.statement, {"retired": retired})).fetchone()
+        if known is not None and _is_newer(known[1], known[2], recorded_at, said):
+            return False
+        if survivor is not None and await self._lives_on_under(survivor, retired):
+            raise InvalidMessage("merge-cycle", "the surviving patient already lives on under the one to retire")
+        statement = {"retired": retired, "survivor": survivor, "recorded_at": recorded_at, "event_id": said}
+        await self._connection.execute(_sql.say, statement)
+        return (known[0] if known is not None else None) != survivor
+
+    async def append(self, facts: Sequence[Fact], ignored: Sequence[Ignored]) -> None:
+        """As ContextTransaction.append."""
+        if facts:
+            await self._copy_facts(facts)
+            newest = max(fact.recorded_at for fact in facts)
+            self._newest = newest if self._newest is None else max(newest, self._newest)
+        if ignored:
+            await self._copy_ignored(ignored)
+
+    async def _lives_on_under(self, patient: str, other: str) -> bool:
+        row = await (await self._connection.execute(_sql.lives_on_under, {"patient": patient, "other": other})).fetchone()
+        return row is not None and row[0]
+
+    async def _copy_facts(self, facts: Sequence[Fact]) -> None:
+        async with self._connection.cursor().copy(_sql.copy_facts) as copy:
+            copy.set_types(_FACT_TYPES)
+            for f in facts:
+                await copy.write_row((f.patient, event_uuid(f.event_id), f.kind, f.recorded_at, f.topic, f.partition, f.offset, f.body))
+
+    async def _copy_ignored(self, ignored: Sequence[Ignored]) -> None:
+        async with self._connection.cursor().copy(_sql.copy_ignored) as copy:
+            copy.set_types(_IGNORED_TYPES)
+            for i in ignored:
+                await copy.write_row((event_uuid(i.event_id), storable(i.reason), i.topic, i.partition, i.offset))
+
+
+def _is_newer(known_at: datetime, known_id: UUID, recorded_at: datetime, event_id: UUID) -> bool:
+    return (known_at, str(known_id)) >= (recorded_at, str(event_id))

@@ -1,0 +1,18 @@
+-- name: open
+-- Notes that a message is being worked on; no row comes back when it was known.
+insert into intake.receipt (source, kind, identity) values (%(source)s, %(kind)s, %(identity)s)
+on conflict do nothing returning true
+
+-- name: find
+-- What became of a message.
+select outcome, reason, event_ids, received_at from intake.receipt
+where source = %(source)s and kind = %(kind)s and identity = %(identity)s
+
+-- name: close
+-- Notes the outcome. What was accepted once stays accepted.
+insert into intake.receipt (source, kind, identity, outcome, reason, event_ids, received_at, closed_at)
+values (%(source)s, %(kind)s, %(identity)s, %(outcome)s, %(reason)s, %(event_ids)s, %(received_at)s, clock_timestamp())
+on conflict (source, kind, identity) do update set
+    outcome = excluded.outcome, reason = excluded.reason, event_ids = excluded.event_ids,
+    received_at = excluded.received_at, closed_at = excluded.closed_at
+where receipt.outcome is distinct from 'accepted'

@@ -1,0 +1,97 @@
+-- name: lock_items
+-- The stored items of these studies, locked in one order by everyone.
+select study_uid, context_version, claimed_by, document from worklist_item
+where study_uid = any(%(studies)s) order by study_uid for update
+
+-- name: lock_seq
+-- Drawn under this lock, seq grows in the order of commits: a reader who has seen n has missed nothing below n.
+select pg_advisory_xact_lock(hashtextextended('worklist', 3))
+
+-- name: upsert
+-- Writes items; a claim stays. The condition matters only for a study that two partitions see for the first time at once.
+insert into worklist_item (
+    study_uid, patient, due_at, target_at, ready_at, ranked_at, closed, modality, patient_class, location,
+    degraded, provisional, unmatched, scorer, context_version, search, document, seq
+)
+select u.*, nextval('worklist_seq') from unnest(
+    %(study_uid)s::text[], %(patient)s::text[], %(due_at)s::timestamptz[], %(target_at)s::timestamptz[], %(ready_at)s::timestamptz[],
+    %(ranked_at)s::timestamptz[], %(closed)s::boolean[], %(modality)s::text[], %(patient_class)s::text[], %(location)s::text[],
+    %(degraded)s::boolean[], %(provisional)s::boolean[], %(unmatched)s::boolean[], %(scorer)s::text[], %(context_version)s::bigint[],
+    %(search)s::text[], %(document)s::bytea[]
+) as u
+on conflict (study_uid) do update set
+    patient = excluded.patient, due_at = excluded.due_at, target_at = excluded.target_at, ready_at = excluded.ready_at,
+    ranked_at = excluded.ranked_at, closed = excluded.closed, modality = excluded.modality, patient_class = excluded.patient_class,
+    location = excluded.location, degraded = excluded.degraded, provisional = excluded.provisional, unmatched = excluded.unmatched,
+    scorer = excluded.scorer, context_version = excluded.context_version, search = excluded.search, document = excluded.document,
+    seq = excluded.seq
+where worklist_item.context_version <= excluded.context_version
+returning seq
+
+-- name: note_versions
+-- Nothing that a reader sees has moved.
+update worklist_item set context_version = u.context_version
+from unnest(%(study_uid)s::text[], %(context_version)s::bigint[]) as u (study_uid, context_version)
+where worklist_item.study_uid = u.study_uid and worklist_item.context_version < u.context_version
+
+-- name: add_rank_changes
+-- The history of why each study stood where it stood.
+insert into rank_change (study_uid, at, due_at, cause, event_id, why)
+select * from unnest(
+    %(study_uid)s::text[], %(at)s::timestamptz[], %(due_at)s::timestamptz[], %(cause)s::text[], %(event_id)s::text[], %(why)s::text[]
+)
+
+-- name: tell
+-- Reaches the listeners when the transaction commits.
+select pg_notify('worklist', %(seq)s::text)
+
+-- name: newest_seq
+-- Where the list stands.
+select coalesce(max(seq), 0) from worklist_item
+
+-- name: page
+-- Most urgent first, after the cursor. {standing} is one of four fixed conditions, so that the planner can use the partial indexes.
+select document, context_version, seq, claimed_by, claimed_at, acknowledged_by, acknowledged_at from worklist_item
+where {standing}
+    and (due_at, study_uid) > (%(after_due_at)s::timestamptz, %(after_study_uid)s::text)
+    and (%(modality)s::text is null or modality = %(modality)s)
+    and (%(patient_class)s::text is null or patient_class = %(patient_class)s)
+    and (%(location)s::text is null or location = %(location)s)
+    and (%(overdue_at)s::timestamptz is null or due_at < %(overdue_at)s)
+    and (%(text)s::text is null or position(%(text)s in search) > 0)
+order by due_at, study_uid
+limit %(limit)s
+{locking}
+
+-- name: item
+-- One item.
+select document, context_version, seq, claimed_by, claimed_at, acknowledged_by, acknowledged_at from worklist_item
+where study_uid = %(study_uid)s
+
+-- name: item_for_update
+-- One item, locked: of two readers the second sees what the first did.
+select document, context_version, seq, claimed_by, claimed_at, acknowledged_by, acknowledged_at from worklist_item
+where study_uid = %(study_uid)s for update
+
+-- name: mark
+-- What a reader did to an item that is locked already.
+update worklist_item set
+    claimed_by = %(claimed_by)s, claimed_at = %(claimed_at)s,
+    acknowledged_by = %(acknowledged_by)s, acknowledged_at = %(acknowledged_at)s,
+    seq = nextval('worklist_seq')
+where study_uid = %(study_uid)s
+returning document, context_version, seq, claimed_by, claimed_at, acknowledged_by, acknowledged_at
+
+-- name: history
+-- Newest first.
+select at, due_at, cause, event_id, why from rank_change where study_uid = %(study_uid)s order by id desc limit %(limit)s
+
+-- name: summary
+-- What stands above the list.
+select count(*), count(*) filter (where due_at < %(now)s), count(*) filter (where degraded), count(*) filter (where unmatched),
+    min(ready_at)
+from worklist_item where not closed
+
+-- name: feeds
+-- How fresh each input is.
+select topic, max(newest) from applied where newest is not null group by topic

@@ -1,0 +1,57 @@
+"""Brings a database to the schema that this version needs, and says where it stands."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import exc
+
+from pipeline.errors import Unavailable
+
+
+def alembic_config(dsn: str | None = None) -> Config:
+    """Alembic's configuration, made in code: there is no ini file."""
+    config = Config()
+    config.set_main_option("script_location", str(files("migrations")))
+    config.set_main_option("path_separator", "os")
+    config.attributes["dsn"] = dsn
+    return config
+
+
+def migrate(dsn: str, revision: str = "head") -> None:
+    """Upgrades to `revision`. Several processes may call it at once. Raises Unavailable."""
+    try:
+        command.upgrade(alembic_config(dsn), revision)
+    except exc.OperationalError as error:
+        raise Unavailable(f"Postgres: {type(error.orig).__name__}") from error
+
+
+def downgrade(dsn: str, revision: str) -> None:
+    """Goes back to `revision`, "base" being an empty database; data that the older schema has no place for is lost."""
+    command.downgrade(alembic_config(dsn), revision)
+
+
+def revisions() -> list[str]:
+    """All, oldest first."""
+    return [script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()][::-1]
+
+
+def head_revision() -> str:
+    """What this version needs."""
+    return revisions()[-1]
+
+
+def current_revision(dsn: str) -> str | None:
+    """Where the database stands; None: it has no Readfirst schema. Raises Unavailable."""
+    try:
+        with psycopg.connect(dsn, connect_timeout=5) as connection:
+            if connection.execute("select to_regclass('public.alembic_version')").fetchone() == (None,):
+                return None
+            row = connection.execute("select version_num from alembic_version").fetchone()
+            return row[0] if row else None
+    except psycopg.OperationalError as error:
+        raise Unavailable(f"Postgres: {type(error).__name__}") from error

@@ -1,0 +1,110 @@
+"""The worklist as pages and commands read it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, LiteralString
+
+from psycopg import sql
+
+from pipeline.adapters.postgres.changes import ChangeFeed
+from pipeline.adapters.postgres.context_store import members
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.queries import Queries
+from pipeline.adapters.postgres.rows import listed
+from pipeline.adapters.postgres.values import storable_or_none
+from pipeline.adapters.worklist_rules import check_query, encode_cursor
+from pipeline.errors import NotFound
+from pipeline.ports import ListedItem, ListQuery, Page, RankChange, Summary
+from schemas.codec import decode_event
+from schemas.events import AnyEvent
+
+_sql = Queries("worklist")
+_context = Queries("context")
+
+STANDING: dict[str | None, LiteralString] = {
+    None: "not closed",
+    "open": "not closed and claimed_by is null",
+    "claimed": "not closed and claimed_by is not null",
+    "closed": "closed",
+}
+
+
+def page_query(state: str | None, locking: LiteralString = "") -> sql.Composed:
+    """The query `page` for items in this state."""
+    return sql.SQL(_sql.page).format(standing=sql.SQL(STANDING[state]), locking=sql.SQL(locking))
+
+
+def page_parameters(query: ListQuery, limit: int) -> dict[str, Any]:
+    """Raises InvalidMessage("invalid", …) as check_query does."""
+    after = check_query(query)
+    return {
+        "after_due_at": after.due_at.isoformat() if after else "-infinity",
+        "after_study_uid": storable_or_none(after.study_uid) if after else "",
+        "modality": storable_or_none(query.modality),
+        "patient_class": storable_or_none(query.patient_class),
+        "location": storable_or_none(query.location),
+        "overdue_at": query.overdue_at,
+        "text": storable_or_none(query.text.lower()) if query.text is not None else None,
+        "limit": limit,
+    }
+
+
+class PostgresWorklist:
+    """WorklistReader. Close it to end its watchers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._feed = ChangeFeed(database.dsn)
+
+    async def close(self) -> None:
+        """Ends the LISTEN connection; the pool belongs to whoever opened it."""
+        await self._feed.close()
+
+    async def page(self, query: ListQuery) -> Page:
+        """As WorklistReader.page."""
+        parameters = page_parameters(query, query.limit + 1)
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(page_query(query.state), parameters, binary=True)
+            rows = await cursor.fetchall()
+        items = [listed(row) for row in rows[: query.limit]]
+        return Page(items, encode_cursor(items[-1].item) if len(rows) > query.limit else None)
+
+    async def get(self, study_uid: str) -> ListedItem:
+        """As WorklistReader.get."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_sql.item, {"study_uid": storable_or_none(study_uid)}, binary=True)
+            row = await cursor.fetchone()
+        if row is None:
+            raise NotFound("no such study on the worklist")
+        return listed(row)
+
+    async def history(self, study_uid: str, limit: int = 100) -> list[RankChange]:
+        """As WorklistReader.history."""
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(_sql.history, {"study_uid": storable_or_none(study_uid), "limit": limit}, binary=True)
+            return [RankChange(*row) for row in await cursor.fetchall()]
+
+    async def summary(self, now: datetime) -> Summary:
+        """As WorklistReader.summary, all from one snapshot."""
+        async with self._database.transaction() as connection:
+            await connection.execute("set transaction isolation level repeatable read, read only")
+            counts = await (await connection.execute(_sql.summary, {"now": now}, binary=True)).fetchone()
+            feeds = await (await connection.execute(_sql.feeds, binary=True)).fetchall()
+            seq = await (await connection.execute(_sql.newest_seq, binary=True)).fetchone()
+        assert counts is not None and seq is not None  # aggregates always give a row
+        total, overdue, degraded, unmatched, oldest = counts
+        return Summary(total, overdue, degraded, unmatched, oldest, seq[0], dict(feeds))
+
+    async def patient_events(self, patient: str, limit: int = 500) -> list[AnyEvent]:
+        """As WorklistReader.patient_events."""
+        async with self._database.connection() as connection:
+            under = await members(connection, [patient])
+            parameters = {"patients": [patient, *under.get(patient, ())], "limit": limit}
+            cursor = await connection.execute(_context.newest_facts, parameters, binary=True)
+            return [decode_event(body) for (body,) in await cursor.fetchall()]
+
+    def changes(self, since: int | None) -> AsyncIterator[int]:
+        """As WorklistReader.changes."""
+        return self._feed.watch(since)
