@@ -13,7 +13,8 @@ from schemas.time import Instant
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reason: what was seen, when, and from which message.
 
-    kind: "order", "deadline", "news2", "critical-lab", "lab-flag", "indication", "risk", "report"; "missing": an input that is not known (severity 0).
+    kind: "order", "deadline", "news2", "critical-lab", "lab-flag", "indication", "risk", "report",
+    and "missing": an input that is not known (severity 0).
     severity: 0 (no pull) to 1 (emergency), continuous. label: one line for a person ("K 6.8 mmol/L, critical above 6.0").
     """
 
@@ -75,6 +76,7 @@ class AssessRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     as_of: the latest time that the context knows of, UTC. urgency: Triton priority, 1 (first) to 3.
     evidence: from the physiology rules and the order, with the context it was derived from.
+    trigger: id of the newest input event that led here.
     """
 
     event_id: str
@@ -86,6 +88,7 @@ class AssessRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     studies: list[StudyState]
     features: Features
     evidence: list[Evidence] = []
+    trigger: str | None = None
     sex: Sex = "U"
     age: float | None = None
 
@@ -129,5 +132,6 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     evidence: list[Evidence] = []
     risk: Risk | None = None
     degraded: bool = False
+    trigger: str | None = None
     sex: Sex = "U"
     age: float | None = None

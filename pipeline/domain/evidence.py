@@ -147,7 +147,7 @@ def _flagged(flags: Iterable[FlaggedResult], as_of: datetime) -> Iterator[Eviden
 def _missing(readings: Readings, as_of: datetime, vitals_valid: timedelta) -> Iterator[Evidence]:
     for kind, words, valid in (("vital", "vital signs", vitals_valid), ("lab", "laboratory results", critical_labs.DEFAULT_VALID)):
         if not any(series and series[-1].at >= as_of - valid for name, series in readings.items() if BY_NAME[name].kind == kind):
-            yield Evidence(kind="missing", code=f"{kind}s", label=f"no {words} in the last {_hours(valid)}", severity=0.0)
+            yield Evidence(kind="missing", code=f"{kind}s", label=f"{words} of the last {_hours(valid)}", severity=0.0)
 
 
 def _hours(span: timedelta) -> str:

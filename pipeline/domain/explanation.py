@@ -1,0 +1,96 @@
+"""A rank in words: why a study stands where it stands, what is not known, and what has just moved it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.domain.catalogue import BY_NAME
+from pipeline.domain.evidence import clock
+from schemas.assessments import Assessment, Evidence, Risk, StudyState
+from schemas.worklist import Reason, WorklistItem
+
+_KIND_WORDS = {"vital": "vitals", "lab": "labs"}
+_MOST_CAUSES = 3
+
+
+def why(reasons: Sequence[Reason], assessment: Assessment, risk: Risk | None) -> str:
+    """One line, the strongest reason first: "K 6.8 at 09:12Z · NEWS2 9 · risk 0.81 (labs + vitals)". When nothing pulls: the order."""
+    pulling = sorted((reason for reason in reasons if reason.minutes > 0), key=lambda reason: (not reason.binding, -reason.minutes))
+    if pulling:
+        return " · ".join(_short(reason.evidence, assessment, risk) for reason in pulling)
+    return next(reason.evidence.label for reason in reasons if reason.binding)
+
+
+def _short(evidence: Evidence, assessment: Assessment, risk: Risk | None) -> str:
+    old = ", old" if evidence.stale else ""
+    if evidence.kind == "critical-lab" and evidence.at is not None and evidence.value is not None:
+        return f"{BY_NAME[evidence.code].label} {evidence.value:g} at {clock(evidence.at, assessment.as_of)}{old}"
+    if evidence.kind == "news2" and evidence.value is not None:
+        partial = "" if "(7 of 7" in evidence.label else " (partial)"
+        return f"NEWS2 {evidence.value:g}{partial}{old}"
+    if evidence.kind == "risk" and evidence.value is not None:
+        inputs = inputs_of(risk)
+        return f"risk {evidence.value:.2f}" + (f" ({' + '.join(inputs)})" if inputs else "")
+    return evidence.label + old
+
+
+def inputs_of(risk: Risk | None) -> list[str]:
+    """Which kinds of input moved the model: "labs", "vitals", "image", in that order."""
+    features = {contribution.feature.partition(".")[0] for contribution in risk.contributions if contribution.change} if risk else set()
+    kinds = {_KIND_WORDS[BY_NAME[feature].kind] for feature in features if feature in BY_NAME}
+    return sorted(
+        kinds | ({"image"} if any(feature.startswith("image") for feature in features) else set()), key=("labs", "vitals", "image").index
+    )
+
+
+def missing(study: StudyState, assessment: Assessment, risk: Risk | None) -> list[str]:
+    """The inputs that are not known, as nouns."""
+    said = [evidence.label for evidence in assessment.evidence if evidence.kind == "missing"]
+    return [
+        *(["order"] if study.order is None and study.priority is None else []),
+        *(["indication"] if not study.indication else []),
+        *said,
+        *(["age"] if assessment.age is None else []),
+        *(["model score"] if risk is None or risk.probability is None else []),
+        *(["image assessment"] if "image" not in inputs_of(risk) else []),
+    ]
+
+
+def cause(before: WorklistItem | None, after: WorklistItem) -> str:
+    """What changed, in the words of the evidence that changed."""
+    if after.study.closed:
+        return after.study.closed
+    if before is None:
+        return "images arrived"
+    if before.state == "closed":
+        return "open again"
+    found = [*_study_causes(before, after), *_evidence_causes(before, after)]
+    more = f"; {len(found) - _MOST_CAUSES} more" if len(found) > _MOST_CAUSES else ""
+    return "; ".join(found[:_MOST_CAUSES]) + more if found else "details of the study"
+
+
+def _study_causes(before: WorklistItem, after: WorklistItem) -> list[str]:
+    old, new = before.study, after.study
+    flags = (
+        (before.patient != after.patient, "patient identity changed"),
+        (new.complete and not old.complete, "study complete"),
+        (new.preliminary_report and not old.preliminary_report, "preliminary report"),
+        (new.order != old.order and new.order is not None, "order matched"),
+        (after.degraded and not before.degraded, "the model does not answer"),
+        (before.degraded and not after.degraded, "the model is back"),
+    )
+    return [words for holds, words in flags if holds]
+
+
+def _evidence_causes(before: WorklistItem, after: WorklistItem) -> list[str]:
+    old = {(reason.evidence.kind, reason.evidence.code): reason.evidence for reason in before.reasons}
+    new = {(reason.evidence.kind, reason.evidence.code): reason.evidence for reason in after.reasons}
+    changed = [one.label for key, one in new.items() if key not in old or said(old[key]) != said(one)]
+    orders = {"order", "deadline"}
+    return changed + [f"no longer: {one.label}" for key, one in old.items() if key not in new and key[0] not in orders]
+
+
+def said(evidence: Evidence) -> tuple[str, str, str, bool]:
+    """What a reader takes from a piece of evidence: two that say the same are the same. A laboratory value's label has its time in it."""
+    words = f"{evidence.value:.2f}" if evidence.kind == "risk" and evidence.value is not None else evidence.label
+    return evidence.kind, evidence.code, words, evidence.stale

@@ -1,0 +1,116 @@
+"""The ranking stage: assessments in, worklist items out, each item in step with the newest context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from msgspec.structs import replace
+
+from pipeline.domain import explanation, ranking
+from pipeline.domain.site import DEFAULT, Policy
+from pipeline.ports import Clock, EventLog, ItemChange, RankingStore, Received, Record
+from pipeline.services.batch import Done, Outcome, SeekTo, unapplied
+from pipeline.services.dead_letters import dead_letter
+from schemas import codec
+from schemas.assessments import Assessment
+from schemas.topics import WORKLIST, Topic
+from schemas.worklist import WorklistItem
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Understood:
+    """An assessment with the record that brought it."""
+
+    assessment: Assessment
+    record: Received
+
+
+class RankingStage:
+    """Handles batches of `assessments`. The counters count study rankings, dead_lettered counts records."""
+
+    def __init__(self, store: RankingStore, log: EventLog, clock: Clock, group: str, policy: Policy = DEFAULT) -> None:
+        self._store = store
+        self._log = log
+        self._clock = clock
+        self._group = group
+        self._policy = policy
+        self.ranked = 0
+        self.unchanged = 0
+        self.outdated = 0
+        self.dead_lettered = 0
+
+    async def handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
+        """Produces the changed items, then stores them with the applied offset. Raises Unavailable: the batch must come again."""
+        async with self._store.begin(self._group, topic, partition) as transaction:
+            pending = unapplied(transaction.applied, batch)
+            if isinstance(pending, SeekTo):
+                return pending
+            if not pending:
+                return Done(0)
+            understood, letters = self._decode(topic, pending)
+            studies = list(dict.fromkeys(study.study_uid for one in understood for study in one.assessment.studies))
+            changes, records, outdated = self._rank(await transaction.items(studies), understood)
+            if letters or records:
+                await self._log.append([*letters, *records])
+            if changes:
+                await transaction.store(changes)
+            await transaction.advance(pending[-1].offset)
+        self._count(changes, outdated, len(letters))
+        return Done(len(pending))
+
+    def _decode(self, topic: Topic, batch: Sequence[Received]) -> tuple[list[_Understood], list[Record]]:
+        understood, letters, now = [], [], self._clock.now()
+        for record in batch:
+            try:
+                assessment = codec.decode(topic, record.body)
+            except codec.UndecodableRecord as error:
+                letters.append(dead_letter(record, error.reason, error.explanation, now))
+                continue
+            if record.key.decode(errors="replace") != assessment.patient:
+                letters.append(dead_letter(record, "wrong-key", "the Kafka key is not the assessment's patient", now))
+                continue
+            understood.append(_Understood(assessment, record))
+        return understood, letters
+
+    def _rank(self, stored: Mapping[str, WorklistItem], understood: Sequence[_Understood]) -> tuple[list[ItemChange], list[Record], int]:
+        """Follows every assessment of the batch, so that none of their scores is lost, and tells only where each study has come to."""
+        now, outdated = self._clock.now(), 0
+        items: dict[str, WorklistItem] = dict(stored)
+        last: dict[str, _Understood] = {}
+        for one in understood:
+            for study in one.assessment.studies:
+                before = items.get(study.study_uid)
+                if ranking.is_outdated(before, one.assessment):
+                    outdated += 1
+                    continue
+                items[study.study_uid] = ranking.rank(before, one.assessment, study, now, self._policy)
+                last[study.study_uid] = one
+        changes = [_change(stored.get(uid), items[uid], one.assessment.trigger or one.assessment.event_id) for uid, one in last.items()]
+        records = [_record(change, last[change.item.study.study_uid]) for change in changes if change.changed]
+        return changes, records, outdated
+
+    def _count(self, changes: Sequence[ItemChange], outdated: int, dead_lettered: int) -> None:
+        changed = sum(change.changed for change in changes)
+        self.ranked += changed
+        self.unchanged += len(changes) - changed
+        self.outdated += outdated
+        self.dead_lettered += dead_lettered
+        log.info("batch_ranked", ranked=changed, unchanged=len(changes) - changed, outdated=outdated, dead_lettered=dead_lettered)
+
+
+def _change(before: WorklistItem | None, after: WorklistItem, event_id: str) -> ItemChange:
+    """The change as the history keeps it, under the input event that led to it."""
+    if before is not None and ranking.same_to_a_reader(before, after):
+        return ItemChange(replace(before, context_version=after.context_version, as_of=after.as_of), "", event_id, changed=False)
+    return ItemChange(after, explanation.cause(before, after), event_id)
+
+
+def _record(change: ItemChange, brought_by: _Understood) -> Record:
+    """The topic worklist shows open studies only; a closed one is taken off it."""
+    item = change.item
+    headers = {"event_id": brought_by.assessment.event_id, "trace_id": brought_by.record.headers.get("trace_id", ""), "source": "ranking"}
+    return Record(WORKLIST, item.study.study_uid.encode(), None if item.state == "closed" else codec.encode(item), headers)
