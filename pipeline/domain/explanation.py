@@ -10,6 +10,7 @@ from schemas.assessments import Assessment, Evidence, Risk, StudyState
 from schemas.worklist import Reason, WorklistItem
 
 _KIND_WORDS = {"vital": "vitals", "lab": "labs"}
+_MOST_REASONS = 4
 _MOST_CAUSES = 3
 
 
@@ -17,7 +18,8 @@ def why(reasons: Sequence[Reason], assessment: Assessment, risk: Risk | None) ->
     """One line, the strongest reason first: "K 6.8 at 09:12Z · NEWS2 9 · risk 0.81 (labs + vitals)". When nothing pulls: the order."""
     pulling = sorted((reason for reason in reasons if reason.minutes > 0), key=lambda reason: (not reason.binding, -reason.minutes))
     if pulling:
-        return " · ".join(_short(reason.evidence, assessment, risk) for reason in pulling)
+        more = [f"{len(pulling) - _MOST_REASONS} more"] if len(pulling) > _MOST_REASONS else []
+        return " · ".join([*(_short(reason.evidence, assessment, risk) for reason in pulling[:_MOST_REASONS]), *more])
     return next(reason.evidence.label for reason in reasons if reason.binding)
 
 

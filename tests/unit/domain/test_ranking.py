@@ -61,6 +61,14 @@ def test_why_is_one_line_strongest_first():
     assert item.why == "NEWS2 9 · risk 0.81 (labs + vitals) · K 6.8 at 09:12Z"
 
 
+def test_why_stays_short():
+    """Of many reasons the line names the four strongest and counts the rest."""
+    many = [msgspec.structs.replace(POTASSIUM, code=name) for name in ("sodium", "glucose", "inr", "ph", "wbc", "calcium")]
+
+    assert follow(assessment(1, [NEWS2, *many])).why.count(" · ") == 4
+    assert follow(assessment(1, [NEWS2, *many])).why.endswith(" · 3 more")
+
+
 def test_why_without_a_pull_is_the_order():
     """Where nothing shortens the deadline the order's own words stand."""
     assert follow(assessment()).why == "routine, inpatient: within 24 h"
