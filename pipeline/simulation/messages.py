@@ -22,12 +22,17 @@ UID_ROOT = "1.2.826.0.1.3680043.8.498."
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message with its time in the simulation. source: which system sends it."""
+    """A message with its time in the simulation. source: which system sends it. Exactly one of the payloads is set.
+
+    dicom: a data set with file meta information; file: the bytes of a DICOM file, whatever their state.
+    """
 
     at: timedelta
-    source: Literal["adt", "ris", "lab", "monitor", "modality", "reporting"]
+    source: Literal["adt", "ris", "lab", "monitor", "modality", "reporting", "hl7-file", "dicom-file", "fhir-file"]
     hl7: bytes | None = None
     dicom: Dataset | None = None
+    file: bytes | None = None
+    fhir: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +111,19 @@ class Hl7:
             f"OBX|{n}|NM|{BY_NAME[name].loinc}^{BY_NAME[name].label}^LN||{value:g}|{BY_NAME[name].unit}||{flag}|||{status}|||{_ts(taken)}"
             for n, (name, value, flag) in enumerate(values, 1)
         ]
-        obr = f"OBR|1||{order}^LIS|{panel}^{panel}^L|||{_ts(taken)}|||||||||||||||{_ts(at)}|||{status}"
-        return self._message("ORU", "R01", at, [_pid(visit.person), _pv1(visit), obr, *rows])
+        return self._message("ORU", "R01", at, [_pid(visit.person), _pv1(visit), _panel(order, panel, taken, at, status), *rows])
+
+    def raw_results(
+        self, visit: Visit, values: Sequence[tuple[str, str, str, str, str]], taken: datetime, at: datetime, *, order: str, note: str
+    ) -> bytes:
+        """ORU^R01 of (code, name, coding system, value, unit) as another system wrote them, with a note."""
+        rows = [
+            f"OBX|{n}|{'NM' if _is_number(value) else 'ST'}|{_escaped(code)}^{_escaped(name)}^{coding}||{_escaped(value)}|{_escaped(unit)}"
+            f"|||||F|||{_ts(taken)}"
+            for n, (code, name, coding, value, unit) in enumerate(values, 1)
+        ]
+        obr = _panel(order, "PANEL", taken, at, "F")
+        return self._message("ORU", "R01", at, [_pid(visit.person), _pv1(visit), obr, f"NTE|1||{note}", *rows])
 
     def report(self, visit: Visit, exam: Exam, text: str, at: datetime, status: str = "F") -> bytes:
         """ORU^R01 of a radiology report."""
@@ -175,6 +191,23 @@ def _pixels(modality: str, rng: np.random.Generator) -> Dataset:
     if modality == "DX":
         dataset.ViewPosition = "AP"
     return dataset
+
+
+def _panel(order: str, panel: str, taken: datetime, at: datetime, status: str) -> str:
+    return f"OBR|1||{order}^LIS|{panel}^{panel}^L|||{_ts(taken)}|||||||||||||||{_ts(at)}|||{status}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _escaped(text: str) -> str:
+    """HL7 v2.5.1 section 2.7."""
+    return text.translate({92: "\\E\\", 124: "\\F\\", 94: "\\S\\", 38: "\\T\\", 126: "\\R\\"})
 
 
 def _pid(person: Person) -> str:

@@ -1,0 +1,91 @@
+"""`readfirst demo`: the stack, and a hospital that feeds it through the real protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from pipeline.cli.running import foreground_stack
+from pipeline.settings import Settings
+from pipeline.simulation.accounts import Accounts, reconciled
+from pipeline.simulation.feed import Feed
+from pipeline.simulation.hospital import Hospital, Plan
+from pipeline.simulation.messages import Outgoing
+
+ONCE_SECONDS = 10.0
+"""Real time that the bounded stream is spread over, before whatever the machine needs longer."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command `demo`."""
+    app.command(epilog="Example: readfirst demo     Example: readfirst demo --once --json")(demo)
+
+
+def demo(
+    data: Annotated[Path | None, typer.Option(help="folder that holds the stack's state")] = None,
+    once: Annotated[bool, typer.Option("--once", help="a bounded stream: wait until all is ranked, print a summary, stop")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="with --once: the summary as one JSON object")] = False,
+    source: Annotated[Path | None, typer.Option(help="a folder of real data (see the README) in place of the generated hospital")] = None,
+    studies: Annotated[int, typer.Option(min=1, help="studies a simulated three hours")] = 60,
+    factor: Annotated[float, typer.Option(min=1, help="how many times faster than life the endless demo runs")] = 30.0,
+    seed: Annotated[int, typer.Option(help="another seed is another hospital")] = 1,
+) -> None:
+    """Starts everything and feeds it a believable hospital over C-STORE and MLLP, with late, corrected and repeated messages."""
+    console = Console(stderr=True)
+    with foreground_stack(data, console) as settings:
+        if once:
+            summary = asyncio.run(_bounded(settings, console, source, studies, seed))
+            print(json.dumps(summary) if as_json else _table(summary))
+            if summary["unaccounted"] or not summary["ranked"]:
+                sys.exit(1)
+            return
+        console.print(f"\n  The worklist: [bold]http://{settings.web.host}:{settings.web.port}/[/bold]   (Ctrl-C stops everything)\n")
+        try:
+            asyncio.run(_endless(settings, studies, factor, seed))
+        except KeyboardInterrupt:
+            console.print("stopping")
+
+
+async def _bounded(settings: Settings, console: Console, source: Path | None, studies: int, seed: int) -> dict[str, Any]:
+    """Sends everything once, then waits until each event is accounted for. Raises StackError when that takes too long."""
+    started = datetime.now(UTC)
+    plan = Plan(studies=studies, observations=36, seed=seed)
+    length = timedelta(hours=plan.hours)
+    run = f"{int(started.timestamp()) % 1_000_000:06d}"
+    messages: Iterator[Outgoing] = Hospital(plan, lambda at: started - length + at, run).messages()
+    if source is not None:
+        from pipeline.simulation.recorded import recorded
+
+        messages = recorded(source, started, run)
+    async with Feed(settings) as feed:
+        await feed.send(messages, speed=length.total_seconds() / ONCE_SECONDS)
+        console.print(
+            f"sent {sum(feed.sent.values())} messages in {(datetime.now(UTC) - started).total_seconds():.1f} s; waiting for the last rank"
+        )
+    async with Accounts(settings, started) as accounts:
+        return await reconciled(accounts, feed, timeout_s=90)
+
+
+async def _endless(settings: Settings, studies: int, factor: float, seed: int) -> None:
+    """Three simulated hours after another, from the present hour on."""
+    hour = datetime.now(UTC).hour
+    async with Feed(settings) as feed:
+        while True:
+            begun = datetime.now(UTC)
+            plan = Plan(studies=studies, start_hour=hour, seed=seed)
+            hospital = Hospital(plan, lambda at, begun=begun: begun + at / factor, f"{int(begun.timestamp()) % 1_000_000:06d}")  # type: ignore[misc]
+            await feed.send(hospital.messages(), speed=factor)
+            seed, hour = seed + 1, (hour + int(plan.hours)) % 24
+
+
+def _table(summary: dict[str, Any]) -> str:
+    width = max(map(len, summary))
+    return "\n".join(f"{name:<{width}}  {json.dumps(value) if isinstance(value, dict) else value}" for name, value in summary.items())
