@@ -6,7 +6,6 @@ reason, and cannot be later than the order's target, which is one of those it is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -96,11 +95,9 @@ def allowed(evidence: Evidence, target_minutes: float, policy: Policy = DEFAULT)
     A rule's severity stands for minutes whatever the order (`urgency.minutes_of`). The model's risk shortens the order's own target, in
     proportion on a logarithmic scale, down to the site's floor for it: the model never asks for more haste than physiology at its worst.
     """
-    if evidence.severity <= 0 or math.isnan(evidence.severity):
-        return target_minutes
     if evidence.kind == "risk":
         floor = min(policy.risk_floor, target_minutes)
-        return target_minutes * (floor / target_minutes) ** min(evidence.severity, 1.0)
+        return target_minutes * (floor / target_minutes) ** min(max(evidence.severity, 0.0), 1.0)
     return min(target_minutes, minutes_of(evidence.severity))
 
 

@@ -145,6 +145,14 @@ def test_dead_band_does_not_hold_a_new_reason():
     assert timedelta() < first.due_at - second.due_at < timedelta(seconds=60)
 
 
+def test_dead_band_does_not_hold_the_orders_own_deadline():
+    """An order that asks for the study half a minute sooner is followed, so that due_at is never after target_at."""
+    early, late = (msgspec.structs.replace(STUDY, deadline=NOON + timedelta(minutes=60, seconds=s)) for s in (0, 30))
+    item = follow(assessment(1, study=late), assessment(2, study=early))
+
+    assert item.due_at == item.target_at == early.deadline
+
+
 def test_same_to_a_reader():
     """A new version, another image or a hundredth of a per cent is no change; a new label, a mark or completeness is."""
     first = follow(assessment(1, [POTASSIUM], risk(0.8100)))
