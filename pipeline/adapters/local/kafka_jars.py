@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -58,20 +57,20 @@ def ensure(progress: Progress) -> Path:
 
 def _fetch(folder: Path, progress: Progress) -> None:
     """Fetch into a scratch folder, verify there, then move into place: an interrupted fetch leaves nothing half done."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        staging = Path(scratch) / "jars"
-        staging.mkdir()
-        done = threading.Event()
-        reporter = threading.Thread(target=_report, args=(Path(scratch) / "m2", progress, done), daemon=True)
-        reporter.start()
-        try:
-            for jar in _resolve(Path(scratch)):
-                shutil.copy2(jar, staging / jar.name)
-        finally:
-            done.set()
-            reporter.join()
-        verify(staging)
-        staging.replace(folder)
+    scratch = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    staging = scratch / "jars"
+    staging.mkdir(parents=True)
+    done = threading.Event()
+    threading.Thread(target=_report, args=(scratch / "m2", progress, done), daemon=True).start()
+    try:
+        for jar in _resolve(scratch):
+            shutil.copy2(jar, staging / jar.name)
+    finally:
+        done.set()
+    verify(staging)
+    staging.replace(folder)
+    shutil.rmtree(scratch)
 
 
 def _report(repository: Path, progress: Progress, done: threading.Event) -> None:

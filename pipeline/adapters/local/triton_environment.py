@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,12 +98,12 @@ def ensure(progress: Callable[[str, str], None]) -> TritonEnvironment:
 
 def _make(place: Path) -> None:
     """Make it beside its place and move it there when whole."""
-    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-        environment = TritonEnvironment(Path(scratch) / "environment")
-        for command in _commands(environment.folder):
-            _run(command)
-        _collect_python_backend(environment)
-        environment.folder.replace(place)
+    environment = TritonEnvironment(place.with_name(f"{place.name}.partial"))
+    shutil.rmtree(environment.folder, ignore_errors=True)
+    for command in _commands(environment.folder):
+        _run(command)
+    _collect_python_backend(environment)
+    environment.folder.replace(place)
 
 
 def _commands(target: Path) -> list[list[str]]:

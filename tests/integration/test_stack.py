@@ -1,0 +1,221 @@
+"""The local stack: starts, keeps its state, restarts what dies, chooses other ports, leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.stack import Stack, down, settings_of, status
+from pipeline.adapters.local.state import State
+from pipeline.errors import StackError
+from pipeline.settings import Settings
+from tests.integration import toy_model
+
+_FAKE_ROLE = Path(__file__).with_name("fake_role.py")
+
+
+def fake_role(name: str) -> Sequence[str]:
+    return [sys.executable, str(_FAKE_ROLE), name]
+
+
+@contextmanager
+def started(data: Path, roles: Sequence[str] = ("web",), servers: Sequence[str] = ("postgres", "kafka")) -> Iterator[Stack]:
+    stack = Stack(data, roles, servers=servers, role_command=fake_role, build_models=toy_model.build)
+    stack.start(lambda part, what: print(f"{time.monotonic():.2f} {part}: {what}"))
+    try:
+        yield stack
+    finally:
+        stack.stop()
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "still not so"
+        time.sleep(0.1)
+
+
+def pid_of(data: Path, part: str) -> int:
+    identity = next(row.identity for row in status(data).parts if row.name == part)
+    assert identity is not None
+    return identity.pid
+
+
+def state_of(data: Path, part: str) -> State:
+    return next(row.state for row in status(data).parts if row.name == part)
+
+
+def descendants_of_data(data: Path) -> list[str]:
+    """Every process of this machine whose command line names the data folder."""
+    return [
+        " ".join(process.info["cmdline"])
+        for process in psutil.process_iter(["cmdline"])
+        if str(data) in " ".join(process.info["cmdline"] or ())
+    ]
+
+
+def put_record(servers: str) -> None:
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(10)
+    producer = Producer({"bootstrap.servers": servers, "enable.idempotence": True})
+    producer.produce("kept", b"a record")
+    assert producer.flush(10) == 0
+
+
+def get_record(servers: str) -> bytes:
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": "reader"})
+    consumer.assign([TopicPartition("kept", 0, 0)])
+    message = consumer.poll(15)
+    consumer.close()
+    assert message is not None and message.error() is None
+    return message.value()
+
+
+def test_state_survives_a_restart(tmp_path: Path) -> None:
+    """A record and a row written before a stop are there after the next start; ports and the site key stay the same."""
+    with started(tmp_path) as stack:
+        before = stack.addresses()
+        put_record(before.kafka.bootstrap_servers)
+        with psycopg.connect(before.postgres.dsn.get_secret_value()) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    assert {row.state for row in status(tmp_path).parts} <= {State.STOPPED, State.DONE}
+    with started(tmp_path) as stack:
+        after = stack.addresses()
+        assert after == before
+        assert get_record(after.kafka.bootstrap_servers) == b"a record"
+        with psycopg.connect(after.postgres.dsn.get_secret_value()) as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
+        assert settings_of(tmp_path) == after, "other commands find the running stack by its data folder"
+
+
+def test_what_is_killed_comes_back(tmp_path: Path) -> None:
+    """kill -9 of Kafka, Postgres and a role: each is started again, at the same address, with its state."""
+    with started(tmp_path) as stack:
+        settings = stack.addresses()
+        put_record(settings.kafka.bootstrap_servers)
+        before = {part: pid_of(tmp_path, part) for part in ("kafka", "postgres", "web")}
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: all(state_of(tmp_path, part) is State.RESTARTING or pid_of(tmp_path, part) != pid for part, pid in before.items()))
+        until(lambda: status(tmp_path).healthy)
+        assert all(pid_of(tmp_path, part) != pid for part, pid in before.items())
+        assert get_record(settings.kafka.bootstrap_servers) == b"a record"
+        with psycopg.connect(settings.postgres.dsn.get_secret_value()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_killed_triton_comes_back(tmp_path: Path) -> None:
+    """kill -9 of Triton: started again, and its model answers again."""
+    with started(tmp_path, roles=(), servers=("triton",)) as stack:
+        if state_of(tmp_path, "triton") is State.ABSENT:
+            pytest.skip("no Triton for this machine")
+        url = stack.addresses().triton.url
+        assert url is not None
+        assert toy_model.ask(url, 1.0) == 2.0
+        os.kill(pid_of(tmp_path, "triton"), signal.SIGKILL)
+        until(lambda: not status(tmp_path).healthy)
+        until(lambda: status(tmp_path).healthy)
+        assert toy_model.ask(url, 2.0) == 3.0
+
+
+def test_taken_ports_are_avoided(tmp_path: Path) -> None:
+    """Where another program listens on a usual port, the part listens elsewhere, and the settings say where."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        taken = other.getsockname()[1]
+        settings = Settings()
+        settings.web.port = taken
+        stack = Stack(tmp_path, ("web",), servers=("postgres",), settings=settings, role_command=fake_role)
+        stack.start(lambda part, what: None)
+        try:
+            port = stack.addresses().web.port
+            assert port != taken
+            assert f'"port":{port}' in (tmp_path / "log" / "web.log").read_text(), "the role is told its port"
+        finally:
+            stack.stop()
+
+
+def test_one_stack_a_folder(tmp_path: Path) -> None:
+    """A second stack on the same data folder is refused with words that help."""
+    with started(tmp_path, servers=("postgres",)):
+        with pytest.raises(StackError, match="already runs") as refused:
+            Stack(tmp_path, (), servers=("postgres",), steps=()).start(lambda part, what: None)
+        assert "readfirst down" in refused.value.remedy
+
+
+def test_a_role_that_cannot_run_ends_the_start(tmp_path: Path) -> None:
+    """A role that fails at once three times: the start fails with the role's own last words, and nothing is left running."""
+    with pytest.raises(StackError, match="the disk is on fire"), started(tmp_path, roles=("broken",), servers=("postgres",)):
+        pass
+    assert descendants_of_data(tmp_path) == []
+
+
+_UP = """
+import sys, signal
+from pathlib import Path
+from tests.integration.test_stack import fake_role
+from pipeline.adapters.local.stack import Stack
+stack = Stack(Path(sys.argv[1]), ("web",), role_command=fake_role, servers=("postgres", "kafka"))
+signal.signal(signal.SIGTERM, lambda *_: stack.stop())
+stack.start(lambda part, what: None)
+print("healthy", flush=True)
+stack.wait()
+"""
+
+
+@contextmanager
+def started_elsewhere(data: Path) -> Iterator[subprocess.Popen[str]]:
+    supervisor = subprocess.Popen([sys.executable, "-c", _UP, str(data)], stdout=subprocess.PIPE, text=True)
+    assert supervisor.stdout is not None
+    try:
+        assert supervisor.stdout.readline() == "healthy\n"
+        yield supervisor
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+        supervisor.stdout.close()
+
+
+def test_down_leaves_nothing_behind(tmp_path: Path) -> None:
+    """`down` ends the supervisor in another process and everything it started."""
+    with started_elsewhere(tmp_path) as supervisor:
+        pids = [pid_of(tmp_path, part) for part in ("kafka", "postgres", "web")]
+        assert down(tmp_path) is True
+        assert supervisor.wait(5) == 0
+        assert not any(psutil.pid_exists(pid) for pid in pids)
+        assert "ended cleanly" in (tmp_path / "log" / "web.log").read_text()
+    assert descendants_of_data(tmp_path) == []
+    assert down(tmp_path) is False
+
+
+def test_a_killed_supervisor_takes_its_children_along(tmp_path: Path) -> None:
+    """After kill -9 of the supervisor nothing goes on without it, and the next start works."""
+    with started_elsewhere(tmp_path) as supervisor:
+        web = pid_of(tmp_path, "web")
+        supervisor.kill()
+        supervisor.wait()
+        until(lambda: not psutil.pid_exists(web), 5)
+        assert status(tmp_path).healthy is False
+    with started(tmp_path):
+        assert status(tmp_path).healthy
+    assert descendants_of_data(tmp_path) == []
+
+
+def test_free_port_keeps_out_of_the_ephemeral_range() -> None:
+    """A port we choose cannot be taken by somebody's outgoing connection before we listen on it."""
+    assert 20000 <= free_port() < 32000
