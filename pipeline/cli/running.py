@@ -1,0 +1,44 @@
+"""The stack that the other commands talk to: the one that runs on a data folder, or one started for the time of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.adapters.local.stack import Stack, settings_of, status
+from pipeline.errors import StackError
+from pipeline.settings import Settings, default_data_dir
+
+
+def folder(data: Path | None) -> Path:
+    """The data folder a command means: its option, READFIRST_DATA, the user's data folder."""
+    return data or Settings().data or default_data_dir()
+
+
+def running_settings(data: Path | None) -> Settings:
+    """The addresses of the running stack. Raises StackError where none runs."""
+    if not status(folder(data)).running:
+        raise StackError(
+            f"no stack runs on {folder(data)}", "start one with `readfirst up` or `readfirst demo`, or name its folder with --data"
+        )
+    return settings_of(folder(data))
+
+
+@contextmanager
+def foreground_stack(data: Path | None, console: Console) -> Iterator[Settings]:
+    """A stack for the time of the block; one that runs already is used and left running."""
+    place = folder(data)
+    if status(place).running:
+        console.print(f"using the stack that runs on {place}")
+        yield settings_of(place)
+        return
+    stack = Stack(place)
+    stack.start(lambda part, what: console.print(f"  {part:<16} {what}", highlight=False))
+    try:
+        yield stack.addresses()
+    finally:
+        console.print("stopping the stack")
+        stack.stop()
