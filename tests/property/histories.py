@@ -16,7 +16,7 @@ PATIENT = "p" * 32
 CODES = (("2823-3", "mmol/L", 4.0), ("8867-4", "/min", 80.0), ("99999-9", "mg/dL", 1.0), (None, "U", 2.0))
 """potassium, heart rate, one outside the catalogue, one without a code"""
 
-times = st.integers(0, 40).map(lambda step: START + timedelta(hours=6 * step))
+times = st.one_of(*[st.integers(0, 40)] * 3, st.integers(0, 150)).map(lambda step: START + timedelta(hours=2 * step))
 ids = st.uuids(version=4).map(str)
 
 
