@@ -49,7 +49,7 @@ MMHG = _same("mm[hg] mmhg torr") | _same("kpa", 7.50062)
 SCORE = _same("{score} score points pkt {points} 1")
 MMOL = _same("mmol/l meq/l mval/l mmole/l mm")
 MG_DL = _same("mg/dl mg% mg/100ml") | _same("mg/l", 0.1) | _same("g/l", 100)
-G_DL = _same("g/dl gm/dl g/100ml g%") | _same("g/l gm/l g/l-1 g.l-1", 0.1)
+G_DL = _same("g/dl gm/dl g/100ml g%") | _same("g/l gm/l g.l-1", 0.1)
 COUNT = (
     _same("10*3/ul 10^3/ul 10e3/ul x10e3/ul x10^3/ul x10*3/ul 10*9/l 10^9/l 10e9/l x10^9/l x10e9/l x10*9/l 10*3/mm3 10^3/mm3 10*3/mmc")
     | _same("k/ul k/mm3 k/mcl thou/ul thou/mm3 thous/ul tsd/ul tsd./ul giga/l giga.l-1 g/l gpt/l nl /nl 1/nl 10*6/ml")

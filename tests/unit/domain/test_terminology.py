@@ -38,7 +38,7 @@ def test_the_catalogue_maps_to_itself(loinc: str) -> None:
         ("14749-6", None, None, 5.55, "mmol/L", "glucose", 99.9866),
         ("2339-0", None, None, 90, "mg/dL", "glucose", 90.0),
         (None, "HGB", "Hemoglobin", 134, "g/L", "haemoglobin", 13.4),
-        ("20509-6", None, None, 134, "g/l-1", "haemoglobin", 13.4),
+        ("20509-6", None, None, 134, "g.l-1", "haemoglobin", 13.4),
         (None, None, "Temp", 101.3, "degF", "temperature", 38.5),
         (None, "K", "Potassium", 4.1, "mEq/L", "potassium", 4.1),
         (None, "TNT", "hs Troponin T", 52, "ng/L", "troponin_t", 0.052),
@@ -83,6 +83,7 @@ def test_usual_codes_and_units(
         (None, "D-Dimer", None, 500, "ng/mL", "unit-mismatch"),  # FEU or DDU? a factor of two
         ("26499-4", None, "Neutrophils", 72, "%", "unit-mismatch"),
         ("2823-3", None, None, 4.1, "mg/dL", "unit-mismatch"),
+        ("20509-6", None, None, 13.4, "g/l-1", "unit-mismatch"),  # no unit at all: neither g.l-1 nor g/l
         ("2823-3", None, None, "haemolysed", "mmol/L", "not-numeric"),
     ],
 )
