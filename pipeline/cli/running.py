@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.adapters.local.stack import Stack, settings_of, status
+from pipeline.adapters.local.stack import settings_of, status
 from pipeline.errors import StackError
 from pipeline.settings import Settings, default_data_dir
 
@@ -35,9 +35,12 @@ def foreground_stack(data: Path | None, console: Console) -> Iterator[Settings]:
         console.print(f"using the stack that runs on {place}")
         yield settings_of(place)
         return
-    stack = Stack(place)
-    stack.start(lambda part, what: console.print(f"  {part:<16} {what}", highlight=False))
+    from pipeline.cli.stack import local_stack, progress_display
+
+    stack = local_stack(place)
     try:
+        with progress_display(console) as progress:
+            stack.start(progress)
         yield stack.addresses()
     finally:
         console.print("stopping the stack")

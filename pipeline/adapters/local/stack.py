@@ -68,6 +68,7 @@ class Stack:
     def start(self, progress: Progress) -> None:
         """Returns when all is healthy; `progress(part, what)` is called from other threads. Raises StackError, having stopped all."""
         self._folders.make()
+        _end_on_sigterm()
         self._take_lock()
         try:
             old = state.read(self._folders.data)
@@ -160,6 +161,12 @@ class Stack:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _end_on_sigterm() -> None:
+    """Make SIGTERM unwind the main thread, so that whoever started a stack stops it in order; a handler set before is left alone."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def end_leftovers(old: StackState, progress: Progress) -> None:

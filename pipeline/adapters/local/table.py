@@ -48,7 +48,11 @@ class Table:
 
     def parts(self, build_models: ModelBuilder | None) -> list[Part]:
         """In the order of the state file: servers, steps, roles."""
-        servers = {"postgres": self._postgres, "kafka": self._kafka, "triton": lambda: self._triton(build_models)}
+        servers: dict[str, Callable[[], Part]] = {
+            "postgres": self._postgres,
+            "kafka": self._kafka,
+            "triton": lambda: self._triton(build_models),
+        }
         return [
             *(servers[name]() for name in self._servers),
             *(self._step(name) for name in self._steps),
