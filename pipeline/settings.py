@@ -58,6 +58,7 @@ class Gateways(BaseModel):
     mllp_port: int = 2575
     http_port: int = Field(8090, description="STOW-RS and FHIR")
     dicom_associations_max: int = 32
+    dicom_require_called_ae_title: bool = Field(False, description="reject associations that call another AE title than ours")
     dicom_pdu_max_bytes: int = 1 << 20
     object_max_bytes: int = Field(2 << 30, description="the largest DICOM object accepted")
     fhir_body_max_bytes: int = Field(64 << 20, description="the largest FHIR request body accepted")
@@ -91,7 +92,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="READFIRST_", env_nested_delimiter="__", extra="forbid")
 
     data: Path = Field(default_factory=default_data_dir, description="the one folder that holds all local state")
-    site_key: SecretStr | None = Field(None, description="HMAC and vault key, 32 bytes hex; the local stack makes one in `data/site.key`")
+    site_key: SecretStr | None = Field(default=None, description="HMAC and vault key, 32 bytes hex; the local stack makes one in `data/site.key`")
     kafka: Kafka = Kafka()
     postgres: Postgres = Postgres()
     triton: Triton = Triton()

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 import structlog
 from pydicom import charset
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_partial, read_preamble
@@ -100,6 +101,8 @@ class Header:
     size: int = 0
     rest: int | None = None
     limits: Limits = field(default_factory=Limits)
+    inherited: str = ""
+    """the character set of the data set around an item"""
 
     def texts(self, keyword: str) -> list[str]:
         """The values of a text element, without padding and control characters; empty ones are left out."""
@@ -118,7 +121,7 @@ class Header:
         """A US or IS value."""
         element = self.dataset.get_item(_TAGS[keyword])
         value = element.value if element is not None else None
-        if isinstance(value, bytes) and len(value) == 2 and not value.isdigit():
+        if isinstance(value, bytes) and len(value) == 2 and dictionary_VR(_TAGS[keyword]) == "US":
             little = element.is_little_endian if isinstance(element, RawDataElement) else True
             return int(struct.unpack("<H" if little else ">H", value)[0])
         try:
@@ -136,7 +139,10 @@ class Header:
         except Exception:  # whatever pydicom raises on a broken sequence: it says nothing then
             log.info("dicom_sequence_unreadable")
             return []
-        return [Header(item, self.transfer_syntax, limits=self.limits) for item in value] if isinstance(value, Sequence) else []
+        return [self._item(item) for item in value] if isinstance(value, Sequence) else []
+
+    def _item(self, dataset: Dataset) -> Header:
+        return Header(dataset, self.transfer_syntax, limits=self.limits, inherited=self._character_set())
 
     @property
     def damaged(self) -> bool:
@@ -154,7 +160,9 @@ class Header:
 
     def _character_set(self) -> str:
         element = self.dataset.get_item(_TAGS["SpecificCharacterSet"])
-        value = element.value if element is not None else getattr(self.dataset, "_character_set", b"")
+        if element is None:
+            return self.inherited
+        value = element.value
         if isinstance(value, bytes):
             return value.decode("ascii", "replace").strip(" \0")
         return value if isinstance(value, str) else "\\".join(map(str, value or ()))

@@ -76,14 +76,14 @@ def understand(header: Header, sop_uid: str | None, site_key: bytes, authority: 
     named_uid = header.uid("SOPInstanceUID") or sop_uid or header.media_sop_instance
     if named_uid is None:
         raise Refused("missing-identifier", "the object has no SOP Instance UID")
-    instance_uid, study_uid, series_uid = _sound(named_uid), header.uid("StudyInstanceUID"), header.uid("SeriesInstanceUID")
+    instance_uid, study_uid, series_uid = sound_uid(named_uid), header.uid("StudyInstanceUID"), header.uid("SeriesInstanceUID")
     image, acquired = is_image(header), _acquired(header, zone, received)
     accession, order = _first(header, "AccessionNumber"), _first(header, "PlacerOrderNumberImagingServiceRequest")
     keys = (accession_key(site_key, accession) if accession else None, order_key(site_key, order) if order else None)
     clean = _scrubber(header)
     return Instance(
-        study_uid=_sound(study_uid) if study_uid else derived_uid(series_uid or instance_uid),
-        series_uid=_sound(series_uid) if series_uid else derived_uid(instance_uid),
+        study_uid=sound_uid(study_uid) if study_uid else derived_uid(series_uid or instance_uid),
+        series_uid=sound_uid(series_uid) if series_uid else derived_uid(instance_uid),
         sop_uid=instance_uid,
         sop_class=header.uid("SOPClassUID") or header.media_sop_class,
         acquired=acquired,
@@ -113,7 +113,7 @@ def derived_uid(name: str) -> str:
     return f"2.25.{uuid.uuid5(EVENT_NAMESPACE, f'uid|{name}').int}"
 
 
-def _sound(uid: str) -> str:
+def sound_uid(uid: str) -> str:
     """The UID itself if it is one (PS3.5 section 9.1), else one made from it: nobody can hide a name in it."""
     return uid if len(uid) <= 64 and _UID.fullmatch(uid) else derived_uid(uid)
 

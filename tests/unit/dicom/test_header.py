@@ -167,6 +167,7 @@ def test_long_sequences_are_not_looked_into(path: Path) -> None:
         ({"Rows": 60000, "Columns": 60000}, "too-large"),
         ({"Rows": 512, "Columns": 512}, "malformed"),
         ({"NumberOfFrames": 100000}, "malformed"),
+        ({"NumberOfFrames": 2}, "malformed"),
     ],
 )
 def test_pixels_that_cannot_be_there_are_refused(path: Path, elements: dict[str, int], why: str) -> None:

@@ -1,0 +1,192 @@
+"""The way of one DICOM object, however it came: header, object store, patient, event, receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from pipeline.adapters.dicom.bounded import Limits
+from pipeline.adapters.dicom.header import MEDIA_STORAGE_DIRECTORY, Header, read_header
+from pipeline.adapters.dicom.instance import Instance, understand
+from pipeline.errors import Refused
+from pipeline.gateways.dicom.completion import SYSTEM, Completion
+from pipeline.gateways.dicom.studies import Study, StudyLedger
+from pipeline.ports import Clock, IdentityVault, ObjectStore, StoredObject
+from pipeline.services.intake import Arrival, Intake, Origin
+from pipeline.settings import Gateways
+from schemas.events import ImagingEvent
+from schemas.identifiers import UNMATCHED, pseudonym, unmatched_patient_key
+from schemas.topics import IMAGING
+
+log = structlog.get_logger()
+
+_CHUNK = 1 << 20
+_STATEMENTS_MAX = 10_000
+_PREAMBLE = 128
+_TIFF = (b"II*\0", b"MM\0*")
+"""The only preambles that mean something (PS3.10 section 7.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an object: "accepted", or "ignored" for `reason`. The UIDs are those of the object, for the answer."""
+
+    outcome: str
+    reason: str | None
+    study_uid: str | None = None
+    sop_uid: str | None = None
+    sop_class: str | None = None
+
+
+class Reception:
+    """Shared by the C-STORE SCP and STOW-RS."""
+
+    def __init__(
+        self,
+        settings: Gateways,
+        intake: Intake,
+        objects: ObjectStore,
+        vault: IdentityVault,
+        ledger: StudyLedger,
+        completion: Completion,
+        site_key: bytes,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._intake = intake
+        self._objects = objects
+        self._vault = vault
+        self._ledger = ledger
+        self._completion = completion
+        self._site_key = site_key
+        self._clock = clock
+        self._said: OrderedDict[tuple[object, ...], None] = OrderedDict()
+
+    async def receive(self, path: Path, source: str, sop_uid: str | None = None, only_study: str | None = None) -> Outcome:
+        """Returns when object store and Kafka have the object. The file at `path` stays the caller's.
+
+        sop_uid: what the C-STORE command called it. only_study: the study it was posted to.
+        Raises Refused, which is noted, and Unavailable.
+        """
+        try:
+            header = await asyncio.to_thread(self._read, path)
+            if (header.uid("SOPClassUID") or header.media_sop_class) == MEDIA_STORAGE_DIRECTORY:
+                await self._intake.ignore(await self._origin_of_bytes(path), "dicomdir")
+                return Outcome("ignored", "dicomdir", None, header.media_sop_instance, MEDIA_STORAGE_DIRECTORY)
+            now = self._clock.now()
+            instance = understand(header, sop_uid, self._site_key, self._settings.assigning_authority, self._zone(source), now)
+            if only_study is not None and instance.study_uid != only_study:
+                raise Refused("wrong-key", "the object is of another study than it was posted to")
+        except Refused as refusal:
+            await self._intake.refuse(await self._origin_of_bytes(path), refusal.reason)
+            log.info("dicom_object_refused", reason=refusal.reason, source=source)
+            raise
+        stored = await self._objects.put(instance.study_uid, instance.series_uid, instance.sop_uid, _chunks(path))
+        patient = await self._patient(instance)
+        duplicate = await self._announce(instance, stored, patient, source)
+        await self._completion.image_arrived(
+            Study(instance.study_uid, patient, source, self._clock.now(), stored.instances), instance.expected
+        )
+        outcome, reason = ("ignored", "duplicate") if duplicate else ("accepted", None)
+        log.info(
+            "dicom_object_accepted", outcome=outcome, stored=stored.outcome, modality=instance.modality, damaged_text=instance.damaged_text
+        )
+        return Outcome(outcome, reason, instance.study_uid, instance.sop_uid, instance.sop_class)
+
+    def _read(self, path: Path) -> Header:
+        if path.stat().st_size > self._settings.object_max_bytes:
+            raise Refused("too-large", "the object is larger than this gateway accepts")
+        return read_header(path, Limits())
+
+    def _zone(self, source: str) -> ZoneInfo:
+        return ZoneInfo(self._settings.time_zones.get(source, self._settings.default_time_zone))
+
+    async def _patient(self, instance: Instance) -> str:
+        """By PatientID, else by what is known of the accession, the order or the study, else a key of the study's own."""
+        if instance.identity is not None:
+            return instance.identity.pseudonym
+        for number in self._numbers(instance):
+            if (patient := await self._vault.patient_of(number)) is not None:
+                return patient
+        return unmatched_patient_key(self._site_key, instance.study_uid)
+
+    def _numbers(self, instance: Instance) -> list[str]:
+        """What other messages, or other objects of the study, may name together with the patient."""
+        study = pseudonym(self._site_key, "study", instance.study_uid)
+        return [number for number in (instance.accession, instance.order, study) if number is not None]
+
+    async def _announce(self, instance: Instance, stored: StoredObject, patient: str, source: str) -> bool:
+        """Sends the event; True when this very object was accepted before."""
+        origin, now = Origin(SYSTEM, "instance", f"{instance.sop_uid}|{stored.sha256}"), self._clock.now()
+        # Every object of a study says the same of its patient; what the vault was told once need not be said with each slice.
+        statement = (instance.study_uid, patient, *instance.numbers)
+        said = statement in self._said
+        arrival = Arrival(
+            origin,
+            [(IMAGING, _event(origin, instance, stored, patient, source, now))],
+            identities=(instance.identity,) if instance.identity is not None and not said else (),
+            numbers={} if said else dict(instance.numbers),
+            links={} if said else dict.fromkeys(self._numbers(instance), patient),
+        )
+        receipt = await self._intake.accept(arrival)
+        self._said[statement] = None
+        if len(self._said) > _STATEMENTS_MAX:
+            self._said.popitem(last=False)
+        return receipt.received_at < now
+
+    async def _origin_of_bytes(self, path: Path) -> Origin:
+        return Origin(SYSTEM, "instance", await asyncio.to_thread(_digest, path))
+
+
+def _event(origin: Origin, instance: Instance, stored: StoredObject, patient: str, source: str, now: datetime) -> ImagingEvent:
+    return ImagingEvent(
+        event_id=origin.event_id(),
+        patient=patient,
+        source=source,
+        recorded_at=now,
+        study_uid=instance.study_uid,
+        series_uid=instance.series_uid,
+        sop_uid=instance.sop_uid,
+        sop_class=instance.sop_class,
+        acquired=instance.acquired,
+        modality=instance.modality,
+        body_part=instance.body_part,
+        laterality=instance.laterality,
+        view=instance.view,
+        study_description=instance.study_description,
+        series_description=instance.series_description,
+        accession=instance.accession,
+        order=instance.order,
+        priority=instance.priority,
+        location=instance.location,
+        demographics=instance.demographics,
+        instances=stored.instances,
+        uri=stored.uri,
+        sha256=stored.sha256,
+        size=stored.size,
+        transfer_syntax=instance.transfer_syntax,
+        conflict=stored.outcome == "conflict" or "~" in stored.uri,
+        unmatched=patient.startswith(UNMATCHED) or instance.derived_study,
+    )
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    """The file's bytes. A preamble that is not TIFF's is zeroed: it may hold a program, and means nothing to anyone else."""
+    with path.open("rb") as file:
+        preamble = file.read(_PREAMBLE)
+        yield preamble if preamble.startswith(_TIFF) else bytes(len(preamble))
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return "bytes|" + hashlib.file_digest(file, "sha256").hexdigest()
