@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from schemas.events import AdtEvent, AnyEvent, Demographics, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
 from schemas.codes import Coding
+from schemas.events import AdtEvent, AnyEvent, Demographics, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
 from schemas.time import Timestamp
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -32,7 +32,12 @@ def observations(draw: st.DrawFn, recorded_at: datetime) -> Observation:
     if status == "corrected" and draw(st.booleans()):
         effective = draw(times)
     misfit: dict[str, Any] = draw(st.sampled_from(({}, {}, {}, {"value": None}, {"unit": "furlong"}, {"value": 1e9})))
-    fields = {"value": value + draw(st.integers(0, 5)), "unit": unit, "flag": draw(st.sampled_from((None, None, "H", "HH", "AA"))), **misfit}
+    fields = {
+        "value": value + draw(st.integers(0, 5)),
+        "unit": unit,
+        "flag": draw(st.sampled_from((None, None, "H", "HH", "AA"))),
+        **misfit,
+    }
     return Observation(
         key=f"k{number}", effective=Timestamp(effective), status=status, loinc=loinc, local=Coding(f"local-{number % 4}"), **fields
     )
@@ -130,4 +135,6 @@ def adt_events(patient: str = PATIENT) -> st.SearchStrategy[AdtEvent]:
 def events(patient: str = PATIENT, prefix: str = "s") -> st.SearchStrategy[AnyEvent]:
     """Any event of a patient, observations most often."""
     seen = observation_events(patient)
-    return st.one_of(seen, seen, imaging_events(patient, prefix), order_events(patient, prefix), report_events(patient, prefix), adt_events(patient))
+    return st.one_of(
+        seen, seen, imaging_events(patient, prefix), order_events(patient, prefix), report_events(patient, prefix), adt_events(patient)
+    )

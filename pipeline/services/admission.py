@@ -1,0 +1,200 @@
+"""What becomes of each record of a batch: a fact, an ignored record, a dead letter; and which patients change."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pipeline.domain import identity
+from pipeline.domain.identity import Statement
+from pipeline.errors import InvalidMessage
+from pipeline.ports import ContextTransaction, Fact, Ignored, Received, Record
+from schemas import codec
+from schemas.dead_letter import DeadLetter, Reason
+from schemas.events import AdtEvent, AnyEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
+from schemas.identifiers import event_id
+from schemas.topics import ADT, DLQ
+
+SOURCE = "context"
+"""The `source` header of what this stage produces itself."""
+
+KINDS: dict[type, str] = {
+    ObservationEvent: "observation",
+    ImagingEvent: "imaging",
+    OrderEvent: "order",
+    ReportEvent: "report",
+    AdtEvent: "adt",
+}
+
+
+@dataclass(slots=True)
+class Admitted:
+    """touched: patient -> the new events of that patient, in order.
+
+    identified: patients of whom a merge or unmerge was told -> whether they live on under their own name.
+    causes: patient -> the last record.
+    """
+
+    facts: list[Fact] = field(default_factory=list)
+    ignored: list[Ignored] = field(default_factory=list)
+    produced: list[Record] = field(default_factory=list)
+    dead: Counter[str] = field(default_factory=Counter)
+    touched: defaultdict[str, list[AnyEvent]] = field(default_factory=lambda: defaultdict(list))
+    identified: dict[str, bool] = field(default_factory=dict)
+    causes: dict[str, Received] = field(default_factory=dict)
+
+
+class Admission:
+    """One batch on its way in."""
+
+    def __init__(self, transaction: ContextTransaction, now: datetime) -> None:
+        self._transaction = transaction
+        self._now = now
+        self.result = Admitted()
+
+    async def take(self, records: Sequence[Received], suspect: bool) -> Admitted:
+        """suspect: the records may have taken effect partly before (produced, not committed), so all are checked."""
+        decoded = await self._new(self._decoded(records), suspect)
+        told = [(record, event) for record, event in decoded if identity.is_statement(event)]
+        if told:
+            await self._identify(told)
+        named = list({event.named_patient for _, event in decoded})
+        survivors = await self._transaction.survivors(named)
+        for record, event in decoded:
+            if not identity.is_statement(event):
+                self._place(record, event, survivors)
+        return self.result
+
+    def _decoded(self, records: Iterable[Received]) -> list[tuple[Received, AnyEvent]]:
+        decoded = []
+        for record in records:
+            try:
+                event = codec.decode(record.topic, record.body)
+            except codec.UndecodableRecord as error:
+                self._bury(record, error.reason, error.explanation)
+                continue
+            if record.key == event.patient.encode():
+                decoded.append((record, event))
+            else:
+                self._bury(record, "wrong-key", "the record's key is not the document's patient")
+        return decoded
+
+    async def _new(self, decoded: list[tuple[Received, AnyEvent]], suspect: bool) -> list[tuple[Received, AnyEvent]]:
+        """Without what has been applied before."""
+        ids = [event.event_id for record, event in decoded if suspect or "redelivery" in record.headers]
+        if not ids:
+            return decoded
+        asked, known, seen = set(ids), await self._transaction.known_events(ids), set[str]()
+        new = []
+        for record, event in decoded:
+            again = event.event_id in known or event.event_id in seen
+            if again and event.event_id in asked and not _told(record):
+                self._ignore(record, event, "duplicate")
+            else:
+                new.append((record, event))
+            if not _told(record):
+                seen.add(event.event_id)
+        return new
+
+    def _place(self, record: Received, event: AnyEvent, survivors: Mapping[str, str]) -> None:
+        home = identity.home(event, survivors)
+        if home == event.patient:
+            self._keep(record, event)
+            self.result.touched[home].append(event)
+        else:
+            self._forward(record, event, home)
+            self._ignore(record, event, "forwarded")
+
+    async def _identify(self, told: list[tuple[Received, AdtEvent]]) -> None:
+        """Merges and unmerges, one after the other, with all patients concerned locked first."""
+        readable = [(record, event, statement) for record, event in told if (statement := self._readable(record, event))]
+        if not readable:
+            return
+        await self._transaction.lock_patients(sorted(set().union(*(statement.named for _, _, statement in readable))))
+        changed = {event.patient for record, event, statement in readable if await self._state(record, event, statement)}
+        retired = (await self._transaction.survivors(sorted(changed))).keys()
+        self.result.identified = {patient: patient not in retired for patient in sorted(changed)}
+
+    def _readable(self, record: Received, event: AdtEvent) -> Statement | None:
+        statement = identity.statement(event)
+        if statement is None:
+            self._bury(record, "invalid", "a merge needs both patients, an unmerge the one that parts")
+        elif statement.empty:
+            self._ignore(record, event, "self-merge")
+            return None
+        return statement
+
+    async def _state(self, record: Received, event: AdtEvent, statement: Statement) -> bool:
+        """Puts the statement down and tells everybody concerned who has not been told by the sender. False: it is refused."""
+        transaction, key = self._transaction, event.patient
+        self.result.causes[key] = record
+        before = await transaction.survivors([statement.retired])
+        try:
+            await transaction.set_survivor(
+                statement.retired, None if statement.parted else statement.survivor, event.recorded_at, event.event_id
+            )
+        except InvalidMessage as error:
+            self._bury(record, "merge-cycle", error.explanation)
+            return False
+        if _told(record):
+            self._ignore(record, event, "merge-told")
+            return True
+        after = await transaction.survivors(sorted(statement.named))
+        concerned = {*statement.named, *before.values(), *after.values()} - {key}
+        self.result.produced += [_telling(record, event, patient) for patient in sorted(concerned)]
+        self._keep(record, event)
+        return True
+
+    def _keep(self, record: Received, event: AnyEvent) -> None:
+        self.result.causes[event.patient] = record
+        self.result.facts.append(
+            Fact(
+                event.named_patient,
+                event.event_id,
+                KINDS[type(event)],
+                event.recorded_at,
+                record.topic.name,
+                record.partition,
+                record.offset,
+                record.body,
+            )
+        )
+
+    def _ignore(self, record: Received, event: AnyEvent, reason: str) -> None:
+        self.result.ignored.append(Ignored(event.event_id, reason, record.topic.name, record.partition, record.offset))
+
+    def _forward(self, record: Received, event: AnyEvent, patient: str) -> None:
+        """To the patient it belongs to now. It may come there twice, should this batch have to be read again."""
+        headers = {**record.headers, "event_id": event.event_id, "redelivery": "1"}
+        body = identity.readdress(record.body, patient, event.named_patient)
+        self.result.produced.append(Record(record.topic, patient.encode(), body, headers))
+
+    def _bury(self, record: Received, reason: Reason, explanation: str) -> None:
+        self.result.dead[reason] += 1
+        place = f"{record.topic.name}|{record.partition}|{record.offset}"
+        letter = DeadLetter(
+            event_id=record.headers.get("event_id") or event_id(SOURCE, f"dead|{place}"),
+            reason=reason,
+            explanation=explanation,
+            topic=record.topic.name,
+            partition=record.partition,
+            offset=record.offset,
+            body=record.body,
+            recorded_at=self._now,
+            key=record.key.decode(errors="replace"),
+            headers=dict(record.headers),
+        )
+        headers = {**record.headers, "event_id": letter.event_id, "source": SOURCE}
+        self.result.produced.append(Record(DLQ, record.key or place.encode(), codec.encode(letter), headers))
+
+
+def _told(record: Received) -> bool:
+    """Whether this stage itself sent the record, to tell a patient's owner of a merge."""
+    return record.topic is ADT and record.headers.get("source") == SOURCE
+
+
+def _telling(record: Received, event: AdtEvent, patient: str) -> Record:
+    headers = {**record.headers, "event_id": event.event_id, "source": SOURCE, "redelivery": "1"}
+    return Record(ADT, patient.encode(), identity.readdress(record.body, patient, patient), headers)

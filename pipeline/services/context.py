@@ -1,0 +1,183 @@
+"""The context stage: events become facts, facts become windows, and what a window says of studies to be read is sent on.
+
+One transaction a batch: the applied offset locked, facts appended, windows updated in memory, what follows produced and acknowledged, the
+offset advanced, commit. Whatever fails, the windows it touched are dropped and the batch comes again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import structlog
+
+from pipeline.domain import evidence, features
+from pipeline.ports import Clock, ContextStore, ContextTransaction, EventLog, Received, Record
+from pipeline.services.admission import SOURCE, Admission, Admitted
+from pipeline.services.assessing import Extract, Gather, View, assessment, request, view
+from pipeline.services.batch import Done, Outcome, SeekTo, unapplied
+from pipeline.services.windows import Held, Windows, closed_of
+from schemas import codec
+from schemas.assessments import Assessment, AssessRequest, StudyState
+from schemas.events import AnyEvent, ImagingEvent, OrderEvent, ReportEvent
+from schemas.topics import ASSESS, ASSESSMENTS, Topic
+
+log = structlog.get_logger()
+
+_WAKING = (ImagingEvent, OrderEvent, ReportEvent)
+"""Only these can give a patient something to read who had nothing."""
+
+Place = tuple[str, int]
+
+
+class ContextStage:
+    """Counts what became of each record: `applied`, `ignored` and `dead_lettered` by reason; `assessed` and `suppressed` count patients."""
+
+    def __init__(
+        self,
+        store: ContextStore,
+        log: EventLog,
+        clock: Clock,
+        group: str,
+        gather: Gather = evidence.gather,
+        extract: Extract = features.extract,
+        windows_max: int = 20_000,
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._clock = clock
+        self._group = group
+        self._gather = gather
+        self._extract = extract
+        self._turn = asyncio.Lock()
+        self._windows = Windows(windows_max)
+        self._applied: dict[Place, int] = {}
+        self._suspect: dict[Place, int] = {}
+        self.applied = 0
+        self.ignored: Counter[str] = Counter()
+        self.dead_lettered: Counter[str] = Counter()
+        self.assessed = 0
+        self.suppressed = 0
+
+    def forget(self) -> None:
+        """After a rebalance: others may have moved on with these patients."""
+        self._windows.clear()
+        self._applied.clear()
+        self._suspect.clear()
+
+    async def handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
+        """Applies what is new of the batch (ascending offsets). On an exception nothing took effect, but what was produced may be out."""
+        async with self._turn:
+            return await self._handle(topic, partition, batch)
+
+    async def _handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
+        place, admission = (topic.name, partition), None
+        try:
+            async with self._store.begin(self._group, topic, partition) as transaction:
+                fresh = unapplied(transaction.applied, batch)
+                if isinstance(fresh, SeekTo):
+                    return fresh
+                if self._applied.get(place, transaction.applied) != transaction.applied:
+                    self._windows.clear()
+                if fresh:
+                    admission = Admission(transaction, self._clock.now())
+                    admitted = await admission.take(fresh, self._is_suspect(place, fresh))
+                    await self._apply(transaction, admitted)
+                    await transaction.advance(fresh[-1].offset)
+        except BaseException:
+            self._undo(place, batch, admission)
+            raise
+        self._applied[place] = batch[-1].offset if fresh else transaction.applied
+        if admission is not None:
+            self._count(admission.result)
+        self._windows.trim()
+        return Done(len(fresh))
+
+    def _is_suspect(self, place: Place, fresh: Sequence[Received]) -> bool:
+        """Whether these records may have been handled before by somebody who then died: the first batch here, and what failed before."""
+        return place not in self._applied or fresh[0].offset <= self._suspect.get(place, -1)
+
+    def _undo(self, place: Place, batch: Sequence[Received], admission: Admission | None) -> None:
+        self._suspect[place] = batch[-1].offset
+        if admission is not None:
+            self._windows.drop([*admission.result.touched, *admission.result.identified])
+
+    def _count(self, admitted: Admitted) -> None:
+        self.applied += len(admitted.facts)
+        self.ignored.update(ignored.reason for ignored in admitted.ignored)
+        self.dead_lettered.update(admitted.dead)
+
+    async def _apply(self, transaction: ContextTransaction, admitted: Admitted) -> None:
+        self._windows.drop(admitted.identified)
+        await self._update(transaction, admitted)
+        records = [*admitted.produced]
+        for patient in {**dict.fromkeys(admitted.touched), **dict.fromkeys(admitted.identified)}:
+            records += self._say(transaction.version, patient, admitted)
+        if records:
+            await self._log.append(records)
+        await transaction.append(admitted.facts, admitted.ignored)
+
+    async def _update(self, transaction: ContextTransaction, admitted: Admitted) -> None:
+        """Brings the windows of the touched patients up to date, those in memory and those that have to be loaded."""
+        wanted = [patient for patient, events in admitted.touched.items() if self._needs_loading(patient, events)]
+        wanted += [patient for patient, alive in admitted.identified.items() if alive and patient not in admitted.touched]
+        histories: Mapping[str, list[AnyEvent]] = await transaction.histories(wanted) if wanted else {}
+        for patient in wanted:
+            held = Held.derived(histories.get(patient, ()))
+            if patient in admitted.identified:
+                held.closed = frozenset()
+            self._windows.put(patient, held)
+        stuck = [patient for patient, events in admitted.touched.items() if not self._take(patient, events)]
+        if again := [patient for patient in stuck if patient not in histories]:
+            histories = {**histories, **await transaction.histories(again)}
+        for patient in stuck:
+            held_now = self._windows.get(patient)
+            assert held_now is not None
+            held_now.window = held_now.window.derive([*histories.get(patient, ()), *admitted.touched[patient]])
+
+    def _needs_loading(self, patient: str, events: Iterable[AnyEvent]) -> bool:
+        if self._windows.get(patient) is not None:
+            return False
+        return not self._windows.idle(patient) or any(isinstance(event, _WAKING) for event in events)
+
+    def _take(self, patient: str, events: Iterable[AnyEvent]) -> bool:
+        """False: the window has to be derived anew."""
+        held = self._windows.get(patient)
+        return held is None or all(held.window.apply(event) for event in events)
+
+    def _say(self, version: int, patient: str, admitted: Admitted) -> list[Record]:
+        """What follows from the patient's window, if that is news; a patient with nothing to read needs no window."""
+        held = self._windows.get(patient)
+        if held is None:
+            return []
+        studies = self._to_say(held)
+        records: list[Record] = []
+        if studies:
+            seen = view(held.window, studies, self._gather, self._extract)
+            digest = seen.digest()
+            if digest == held.digest:
+                self.suppressed += 1
+            else:
+                self.assessed += 1
+                records = self._records(version, patient, seen, admitted)
+            held.digest, held.closed = digest, closed_of(held.window.studies)
+        if not any(study.closed is None for study in studies):
+            self._windows.rest(patient)
+        return records
+
+    def _to_say(self, held: Held) -> list[StudyState]:
+        """Open studies, and those that closed since they were last spoken of."""
+        return [study for study in held.window.studies if study.closed is None or study.study_uid not in held.closed]
+
+    def _records(self, version: int, patient: str, seen: View, admitted: Admitted) -> list[Record]:
+        now = self._clock.now()
+        cause = admitted.causes.get(patient)
+        trace = {"trace_id": cause.headers["trace_id"]} if cause is not None and "trace_id" in cause.headers else {}
+        documents: list[tuple[Topic, Assessment | AssessRequest]] = [(ASSESSMENTS, assessment(patient, version, seen, now))]
+        if seen.open:
+            documents.append((ASSESS, request(patient, version, seen, now)))
+        return [
+            Record(topic, patient.encode(), codec.encode(document), {**trace, "event_id": document.event_id, "source": SOURCE})
+            for topic, document in documents
+        ]

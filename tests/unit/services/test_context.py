@@ -1,0 +1,333 @@
+"""The context stage over the in-memory ports."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.memory.context_store import MemoryContextStore
+from pipeline.adapters.memory.event_log import MemoryEventLog
+from pipeline.errors import Unavailable
+from pipeline.ports import Received, Record
+from pipeline.services.batch import Done, SeekTo
+from pipeline.services.context import ContextStage
+from schemas import codec
+from schemas.events import AdtEvent, AnyEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
+from schemas.identifiers import event_id
+from schemas.time import Timestamp
+from schemas.topics import ADT, ASSESS, ASSESSMENTS, DLQ, IMAGING, LABS, ORDERS, REPORTS, VITALS, Topic
+
+T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
+ANN, BOB = "a" * 32, "b" * 32
+TOPICS = {ImagingEvent: IMAGING, OrderEvent: ORDERS, ReportEvent: REPORTS, AdtEvent: ADT, ObservationEvent: VITALS}
+
+
+class Bench:
+    """A stage with its ports, and a Kafka of one partition a topic that it reads from."""
+
+    def __init__(self, windows_max: int = 100) -> None:
+        self.store, self.log, self.clock = MemoryContextStore(), MemoryEventLog(1), ManualClock(T0)
+        self.windows_max = windows_max
+        self.stage = self.new_stage()
+        self.trigger = 0
+
+    def new_stage(self) -> ContextStage:
+        return ContextStage(self.store, self.log, self.clock, "g", windows_max=self.windows_max)
+
+    async def send(self, *events: AnyEvent, topic: Topic | None = None, headers: dict[str, str] | None = None) -> None:
+        """Into the log and through the stage, one by one; with headers given, all in one batch."""
+        for event in events:
+            to = topic or TOPICS[type(event)]
+            await self.log.append(
+                [Record(to, event.patient.encode(), codec.encode(event), {"event_id": event.event_id, "trace_id": "t", **(headers or {})})]
+            )
+            if headers is None:
+                await self.settle()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Reads until nothing is new, what the stage told itself included."""
+        moved = True
+        while moved:
+            moved = False
+            for topic in (IMAGING, ORDERS, LABS, VITALS, ADT, REPORTS):
+                start = self.store.ledger.applied.get(("g", topic.name, 0), -1) + 1
+                if batch := self.log.received(topic, 0, start):
+                    await self.stage.handle(topic, 0, batch)
+                    moved = True
+
+    def assessments(self) -> list[Any]:
+        return self.log.documents(ASSESSMENTS)
+
+    def requests(self) -> list[Any]:
+        return self.log.documents(ASSESS)
+
+
+def at(minutes: float) -> datetime:
+    return T0 + timedelta(minutes=minutes)
+
+
+def vital(name: str, value: float, minutes: float, patient: str = ANN, loinc: str = "8867-4", unit: str = "/min") -> ObservationEvent:
+    return ObservationEvent(
+        event_id=event_id("test", name),
+        patient=patient,
+        source="monitor",
+        recorded_at=at(minutes),
+        observations=[Observation(key=f"{loinc}|{name}", effective=Timestamp(at(minutes)), loinc=loinc, value=value, unit=unit)],
+    )
+
+
+def image(name: str, minutes: float, patient: str = ANN, study: str = "1.2", **fields: Any) -> ImagingEvent:
+    fields = {"modality": "CT", "instances": 1, **fields}
+    return ImagingEvent(
+        event_id=event_id("test", name),
+        patient=patient,
+        source="CT1",
+        recorded_at=at(minutes),
+        study_uid=study,
+        acquired=Timestamp(at(minutes)),
+        **fields,
+    )
+
+
+def report(name: str, minutes: float, patient: str = ANN, status: str = "final", **fields: Any) -> ReportEvent:
+    return ReportEvent(
+        event_id=event_id("test", name),
+        patient=patient,
+        source="ris",
+        recorded_at=at(minutes),
+        report="r",
+        status=status,  # type: ignore[arg-type]
+        issued=Timestamp(at(minutes)),
+        **fields,
+    )
+
+
+def merge(minutes: float, retired: str = BOB, survivor: str = ANN, kind: str = "merge") -> list[AdtEvent]:
+    """Under both keys, as gateways send it."""
+    return [
+        AdtEvent(
+            event_id=event_id("test", f"{kind}{minutes}{key}"),
+            patient=key,
+            source="adt",
+            recorded_at=at(minutes),
+            trigger="A40" if kind == "merge" else "A37",
+            occurred=Timestamp(at(minutes)),
+            kind=kind,  # type: ignore[arg-type]
+            retired=retired,
+            survivor=survivor,
+        )
+        for key in (retired, survivor)
+    ]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_an_image_is_assessed_at_once_and_asked_about(bench: Bench) -> None:
+    """A patient with an open study gets an assessment by the rules and a request to score, with the same version and study."""
+    await bench.send(vital("v1", 130, 0), image("i1", 5))
+
+    [assessed], [asked] = bench.assessments(), bench.requests()
+    assert (assessed.patient, assessed.risk, assessed.studies[0].study_uid) == (ANN, None, "1.2")
+    assert assessed.context_version == asked.context_version
+    assert at(5) == asked.as_of
+    assert asked.features.values["heart_rate.last"] == 130.0
+    [record] = bench.log.records(ASSESS)
+    assert {"trace_id": "t", "source": "context", "event_id": asked.event_id} == dict(record.headers)
+
+
+async def test_vitals_of_patients_without_studies_are_facts_only(bench: Bench) -> None:
+    """Nothing is sent on for a patient who has nothing to read, and nothing is held in memory."""
+    await bench.send(vital("v1", 80, 0), vital("v2", 90, 1))
+
+    assert 2 == len(bench.store.facts) == bench.stage.applied
+    assert bench.assessments() == []
+    assert len(bench.stage._windows) == 0
+
+
+async def test_only_material_change_is_sent(bench: Bench) -> None:
+    """One image more is no news; a new heart rate is."""
+    await bench.send(image("i1", 0))
+    await bench.send(image("i2", 1, instances=2))
+    assert 1 == len(bench.assessments()) == bench.stage.suppressed
+
+    await bench.send(vital("v1", 150, 2))
+    assert len(bench.assessments()) == 2
+
+
+async def test_a_report_closes_a_study_once(bench: Bench) -> None:
+    """The closing is told in one assessment, without a request to score."""
+    await bench.send(image("i1", 0, accession="acc"))
+    await bench.send(report("r1", 10, accession="acc"))
+    await bench.send(vital("v1", 150, 20))
+
+    assert [study.closed for study in bench.assessments()[-1].studies] == ["reported"]
+    assert len(bench.assessments()) == 2
+    assert len(bench.requests()) == 1
+
+
+async def test_a_report_before_its_study_closes_it_too(bench: Bench) -> None:
+    """A study that is already reported when it comes is told as closed."""
+    await bench.send(report("r1", 0, accession="acc"), image("i1", 5, accession="acc"))
+
+    assert [[study.closed for study in assessed.studies] for assessed in bench.assessments()] == [["reported"]]
+    assert bench.requests() == []
+
+
+async def test_a_withdrawn_report_reopens_the_study(bench: Bench) -> None:
+    """A cancelled report puts the study back."""
+    await bench.send(image("i1", 0, accession="acc"), report("r1", 10, accession="acc"))
+    await bench.send(report("r2", 20, status="cancelled", accession="acc"))
+
+    assert [study.closed for study in bench.assessments()[-1].studies] == [None]
+
+
+async def test_urgency_follows_order_and_physiology(bench: Bench) -> None:
+    """A critical potassium is more pressing than none."""
+    await bench.send(image("i1", 0))
+    await bench.send(vital("k", 7.2, 1, loinc="2823-3", unit="mmol/L"))
+
+    assert [asked.urgency for asked in bench.requests()] == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "reason"),
+    [
+        (ANN.encode(), b"{", "malformed"),
+        (ANN.encode(), b'{"schema":"observation/2"}', "unsupported-major"),
+        (ANN.encode(), b'{"schema":"order/1"}', "wrong-topic"),
+        (BOB.encode(), codec.encode(vital("v1", 80, 0)), "wrong-key"),
+    ],
+)
+async def test_what_cannot_be_understood_is_dead_lettered(bench: Bench, key: bytes, body: bytes, reason: str) -> None:
+    """With its bytes, key, place and reason; the stream goes on."""
+    await bench.log.append([Record(VITALS, key, body, {"trace_id": "x"})])
+    await bench.send(vital("after", 80, 0))
+
+    [letter] = bench.log.documents(DLQ)
+    assert (reason, body, key.decode(), "vitals", 0, 0) == (
+        letter.reason,
+        letter.body,
+        letter.key,
+        letter.topic,
+        letter.partition,
+        letter.offset,
+    )
+    assert (1, {reason: 1}) == (bench.stage.applied, dict(bench.stage.dead_lettered))
+
+
+async def test_a_possible_redelivery_is_applied_once(bench: Bench) -> None:
+    """An event marked as a redelivery whose id is a fact already, or stands earlier in the batch, is ignored and counted."""
+    await bench.send(vital("v1", 80, 0))
+    again, twice = vital("v1", 80, 0), vital("v2", 90, 1)
+    await bench.send(again, twice, twice, headers={"redelivery": "1"})
+
+    assert len(bench.store.facts) == 2
+    assert dict(bench.stage.ignored) == {"duplicate": 2}
+
+
+async def test_a_gap_is_read_again_and_what_was_applied_is_skipped(bench: Bench) -> None:
+    """The applied offset decides, not the consumer's position."""
+    batch = [Received(VITALS, 0, n, ANN.encode(), codec.encode(vital(f"v{n}", 80, n))) for n in range(4)]
+
+    assert SeekTo(0) == await bench.stage.handle(VITALS, 0, batch[2:])
+    assert Done(3) == await bench.stage.handle(VITALS, 0, batch[:3])
+    assert Done(1) == await bench.stage.handle(VITALS, 0, batch)
+    assert Done(0) == await bench.stage.handle(VITALS, 0, batch)
+    assert len(bench.store.facts) == 4
+
+
+async def test_a_failed_batch_leaves_no_trace_in_memory(bench: Bench) -> None:
+    """After a failure the same batch gives what it would have given."""
+    await bench.send(image("i1", 0))
+    bench.log.fail_next()
+    batch = [Received(VITALS, 0, 0, ANN.encode(), codec.encode(vital("v1", 150, 1)))]
+    with pytest.raises(Unavailable):
+        await bench.stage.handle(VITALS, 0, batch)
+    assert len(bench.store.facts) == 1
+
+    bench.store.ledger.fail_next_commit()
+    with pytest.raises(Unavailable):
+        await bench.stage.handle(VITALS, 0, batch)
+    await bench.stage.handle(VITALS, 0, batch)
+
+    assert 2 == len(bench.store.facts) == bench.stage.applied
+    assert bench.requests()[-1].features.values["heart_rate.last"] == 150.0
+
+
+async def test_memory_is_not_trusted_after_another_worker_moved_on(bench: Bench) -> None:
+    """A worker that finds another applied offset than it left drops its windows and derives them from the facts."""
+    await bench.send(image("i1", 0), vital("v1", 80, 1))
+    other = bench.new_stage()
+    await bench.log.append([Record(VITALS, ANN.encode(), codec.encode(vital("v2", 140, 2)))])
+    await other.handle(VITALS, 0, bench.log.received(VITALS, 0, 1))
+    await bench.send(vital("v3", 141, 3))
+
+    values = bench.requests()[-1].features.values
+    assert (values["heart_rate.min"], values["heart_rate.max"], values["heart_rate.mean"]) == (80.0, 141.0, 120.33)
+
+
+async def test_a_merge_moves_studies_and_values_to_the_survivor(bench: Bench) -> None:
+    """After a merge the survivor's assessment has both patients' studies and readings; the retired one is silent."""
+    await bench.send(image("i1", 0, study="1.1"), image("i2", 0, patient=BOB, study="2.2"), vital("v1", 120, 1, patient=BOB))
+    before = len(bench.assessments())
+    await bench.send(*merge(10))
+
+    later = bench.assessments()[before:]
+    assert {ANN} == {assessed.patient for assessed in later}
+    assert {"1.1", "2.2"} == {study.study_uid for study in later[-1].studies}
+    assert bench.requests()[-1].features.values["heart_rate.last"] == 120.0
+
+
+async def test_later_events_of_a_retired_patient_go_to_the_survivor(bench: Bench) -> None:
+    """They are stored once, under the name they came with, and show in the survivor's window."""
+    await bench.send(image("i1", 0), *merge(1))
+    await bench.send(vital("v1", 133, 2, patient=BOB))
+
+    assert bench.stage.ignored["forwarded"] == 1
+    assert [fact.patient for fact in bench.store.facts if fact.kind == "observation"] == [BOB]
+    assert (bench.requests()[-1].patient, bench.requests()[-1].features.values["heart_rate.last"]) == (ANN, 133.0)
+
+
+async def test_an_unmerge_gives_back_what_came_under_the_retired_name(bench: Bench) -> None:
+    """Both patients are assessed anew, each with their own studies and values."""
+    await bench.send(image("i1", 0, study="1.1"), image("i2", 0, patient=BOB, study="2.2"), *merge(1), vital("v1", 133, 2, patient=BOB))
+    before = len(bench.assessments())
+    await bench.send(*merge(5, kind="unmerge"))
+
+    last = {assessed.patient: {study.study_uid for study in assessed.studies} for assessed in bench.assessments()[before:]}
+    assert {ANN: {"1.1"}, BOB: {"2.2"}} == last
+    values = {asked.patient: asked.features.values for asked in bench.requests()}
+    assert (values[BOB]["heart_rate.last"], values[ANN].get("heart_rate.last")) == (133.0, None)
+
+
+async def test_a_merge_in_a_circle_is_dead_lettered(bench: Bench) -> None:
+    """Both copies of the second merge are refused; the first stands."""
+    await bench.send(*merge(1), *merge(2, retired=ANN, survivor=BOB))
+
+    assert dict(bench.stage.dead_lettered) == {"merge-cycle": 2}
+    assert bench.store.statements[BOB].survivor == ANN
+
+
+async def test_a_self_merge_is_ignored(bench: Bench) -> None:
+    """A patient merged into itself means nothing."""
+    await bench.send(merge(1, retired=ANN, survivor=ANN)[0])
+
+    assert dict(bench.stage.ignored) == {"self-merge": 1}
+
+
+async def test_windows_in_memory_are_bounded() -> None:
+    """More patients than fit: the least recently touched are derived again when they come back, and say the same."""
+    bench = Bench(windows_max=2)
+    for n in range(5):
+        await bench.send(image(f"i{n}", n, patient=f"{n}" * 32, study=f"1.{n}"))
+    assert len(bench.stage._windows) == 2
+
+    await bench.send(vital("v", 120, 10, patient="0" * 32))
+    assert (bench.assessments()[-1].patient, bench.assessments()[-1].studies[0].study_uid) == ("0" * 32, "1.0")
