@@ -1,0 +1,222 @@
+"""The local stack's own rules, without starting a server."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.adapters.local import heartbeat, kafka_jars, ports, state, triton_environment
+from pipeline.adapters.local.folders import Folders
+from pipeline.adapters.local.heartbeat import Heartbeat
+from pipeline.adapters.local.network import free_port, is_free
+from pipeline.adapters.local.ports import Usual
+from pipeline.adapters.local.process import Identity, rotate
+from pipeline.adapters.local.state import PartState, StackState, State
+from pipeline.adapters.local.supervisor import Backoff
+from pipeline.adapters.local.table import ROLES, SERVERS, environment
+from pipeline.errors import StackError
+from pipeline.settings import Kafka, Settings
+
+
+@pytest.fixture
+def jars(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder of two jars and the file of their checksums."""
+    folder = tmp_path / "jars"
+    folder.mkdir()
+    lines = []
+    for name in ("a.jar", "b.jar"):
+        (folder / name).write_bytes(name.encode())
+        lines.append(f"{hashlib.sha256(name.encode()).hexdigest()}  {name}")
+    checksums = tmp_path / "sums"
+    checksums.write_text("\n".join(lines))
+    return folder, checksums
+
+
+def test_jars_as_pinned_pass(jars: tuple[Path, Path]) -> None:
+    """Nothing is raised for the very files that were pinned."""
+    kafka_jars.verify(*jars)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda folder: (folder / "b.jar").write_bytes(b"tampered"), r"b\.jar .* does not match its pinned SHA-256"),
+        (lambda folder: (folder / "b.jar").unlink(), r"b\.jar is missing"),
+        (lambda folder: (folder / "c.jar").write_bytes(b"c"), r"c\.jar .* not one of Kafka's pinned jars"),
+    ],
+)
+def test_a_changed_jar_is_named(jars: tuple[Path, Path], change: object, words: str) -> None:
+    """A jar that is changed, missing or added is refused by name, with what to do."""
+    folder, checksums = jars
+    change(folder)  # type: ignore[operator]
+    with pytest.raises(StackError, match=words) as refused:
+        kafka_jars.verify(folder, checksums)
+    assert str(folder) in refused.value.remedy
+
+
+def test_the_committed_checksums_are_of_the_pinned_version() -> None:
+    """The list holds Kafka's own jars in the version that is fetched, and a logger binding."""
+    names = kafka_jars.expected()
+    assert f"kafka_2.13-{kafka_jars.KAFKA_VERSION}.jar" in names
+    assert f"kafka-clients-{kafka_jars.KAFKA_VERSION}.jar" in names
+    assert any(name.startswith("slf4j-simple-") for name in names)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in names.values())
+
+
+def test_triton_is_pinned_by_hash() -> None:
+    """Every requirement has an exact version and hashes; numpy stays below 2, as the wheel needs."""
+    text = triton_environment.REQUIREMENTS.read_text()
+    requirements = re.findall(r"^([\w-]+)==(\S+) \\\n((?: +--hash=sha256:[0-9a-f]{64}(?: \\)?\n?)+)", text, re.M)
+    versions = {name: version for name, version, _ in requirements}
+    assert set(versions) == {"nvidia-pytriton", "numpy", "onnxruntime"}
+    assert versions["numpy"].startswith("1.")
+    assert len(re.findall("==", text)) == len(requirements)
+
+
+def test_pauses_double_and_start_anew_after_health() -> None:
+    """0.5 s doubling to 10 s; half a minute of health forgives."""
+    backoff = Backoff()
+    assert [backoff.next(0) for _ in range(7)] == [0.5, 1, 2, 4, 8, 10, 10]
+    assert [backoff.next(29), backoff.next(30), backoff.next(1)] == [10, 0.5, 1]
+
+
+def test_a_free_usual_port_is_taken() -> None:
+    """Nothing in the way: the port of the settings."""
+    port = free_port()
+    assert ports.choose({"web": Usual("127.0.0.1", port)}, {})["web"] == {"usual": port, "port": port}
+
+
+def test_the_port_of_last_time_is_taken_again() -> None:
+    """A port once chosen stays, so that what is set up to find it goes on finding it, until the settings name another."""
+    usual, last, changed = free_port(), free_port(), free_port()
+    remembered = {"web": {"usual": usual, "port": last}}
+    assert ports.choose({"web": Usual("127.0.0.1", usual)}, remembered)["web"]["port"] == last
+    assert ports.choose({"web": Usual("127.0.0.1", changed)}, remembered)["web"]["port"] == changed
+
+
+def test_no_port_is_given_twice() -> None:
+    """Two parts with the same usual port get different ones."""
+    port = free_port()
+    chosen = ports.choose({"a": Usual("127.0.0.1", port), "b": Usual("127.0.0.1", port)}, {})
+    assert chosen["a"]["port"] == port != chosen["b"]["port"]
+
+
+def test_a_port_that_peers_are_set_up_for_may_not_move() -> None:
+    """With external servers a taken gateway port is an error that names the port, not a silent move."""
+    import socket
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert not is_free(port)
+        with pytest.raises(StackError, match=str(port)):
+            ports.choose({"gateway-dicom": Usual("127.0.0.1", port)}, {}, may_move=False)
+
+
+def test_children_get_the_settings_by_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a child reads from its environment is what the supervisor meant: no Triton is null, SASL of elsewhere is gone."""
+    monkeypatch.setenv("READFIRST_KAFKA__SASL_USERNAME", "somebody")
+    monkeypatch.setenv("READFIRST_TRITON__URL", "elsewhere:8001")
+    monkeypatch.setenv("READFIRST_TRITON__DEADLINE_S", "0.7")
+    (tmp_path / "postgres.password").write_text("secret")
+    base = Settings(data=tmp_path, site_key=SecretStr("ab" * 32))
+    chosen = ports.choose(ports.usual(base, SERVERS, ROLES), {})
+    meant = ports.apply(base, chosen, ["kafka", "postgres"])
+    for name in [name for name in os.environ if name.startswith("READFIRST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("READFIRST_TRITON__DEADLINE_S", "0.7")
+    for name, value in environment(meant).items():
+        monkeypatch.setenv(name, value)
+    read = Settings()
+    assert read.triton.url is None
+    assert read.triton.deadline_s == 0.7
+    assert read.kafka.bootstrap_servers == f"127.0.0.1:{chosen['kafka']['port']}"
+    assert read.postgres.dsn.get_secret_value() == f"postgresql://readfirst:secret@127.0.0.1:{chosen['postgres']['port']}/readfirst"
+    assert (read.gateways.mllp_port, read.web.port) == (chosen["gateway-hl7"]["port"], chosen["web"]["port"])
+    assert read.site_key == meant.site_key
+
+
+def test_external_servers_are_passed_on_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--external` the roles reach Kafka with the person's own SASL and TLS settings."""
+    monkeypatch.setenv("READFIRST_KAFKA__BOOTSTRAP_SERVERS", "broker:9093")
+    monkeypatch.setenv("READFIRST_KAFKA__SECURITY_PROTOCOL", "SASL_SSL")
+    monkeypatch.setenv("READFIRST_KAFKA__SASL_PASSWORD", "secret")
+    meant = ports.apply(Settings(data=tmp_path), {}, [])
+    for name, value in environment(meant, local=False).items():
+        monkeypatch.setenv(name, value)
+    kafka: Kafka = Settings().kafka
+    assert (kafka.bootstrap_servers, kafka.security_protocol) == ("broker:9093", "SASL_SSL")
+    assert kafka.sasl_password is not None and kafka.sasl_password.get_secret_value() == "secret"
+
+
+async def test_a_heartbeat_beats_until_stopped(tmp_path: Path) -> None:
+    """The file is there while the role works, tells who and where, and goes when it stops."""
+    file = tmp_path / "web.ready"
+    beats = Heartbeat("web", "http://127.0.0.1:8080", file)
+    beats.start()
+    beats.start()
+    await asyncio.sleep(0.01)
+    beat = heartbeat.read(file)
+    assert beat is not None
+    assert (beat.pid, beat.role, beat.address) == (os.getpid(), "web", "http://127.0.0.1:8080")
+    assert beat.age_s < heartbeat.STALE_AFTER_S
+    beats.stop()
+    await asyncio.sleep(0.01)
+    assert heartbeat.read(file) is None
+
+
+def test_without_its_variable_a_heartbeat_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role started by hand writes no file."""
+    monkeypatch.delenv(heartbeat.VARIABLE, raising=False)
+    monkeypatch.chdir(tmp_path)
+    Heartbeat("web").once()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_three_old_logs_are_kept(tmp_path: Path) -> None:
+    """The youngest is .1; the fourth falls away; an empty log is not worth keeping."""
+    log = tmp_path / "web.log"
+    for run in range(6):
+        log.write_text(str(run))
+        rotate(log)
+    log.write_text("")
+    rotate(log)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "web.log": "",
+        "web.log.1": "5",
+        "web.log.2": "4",
+        "web.log.3": "3",
+    }
+
+
+def test_the_state_reads_back_and_the_dead_are_seen(tmp_path: Path) -> None:
+    """A state file of a supervisor that is gone shows everything stopped; a pid reused by another process is not ours."""
+    folders = Folders(tmp_path)
+    folders.make()
+    ours = Identity.of(os.getpid())
+    part = PartState("web", "role", State.HEALTHY, identity=ours, address="http://127.0.0.1:8080")
+    written = StackState(ours, False, {"web": {"usual": 8080, "port": 8081}}, [part])
+    state.write(folders, written)
+    assert state.read(tmp_path) == written
+    assert state.status(tmp_path).healthy
+    reused = Identity(ours.pid, ours.started - 100)
+    assert reused.process() is None
+    state.write(folders, StackState(reused, False, {}, [part]))
+    assert [row.state for row in state.status(tmp_path).parts] == [State.STOPPED]
+    folders.state_file.write_text("{ torn")
+    assert state.read(tmp_path) == StackState()
+
+
+def test_a_folder_we_may_not_write_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    """A data folder that cannot be made is said plainly."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match="cannot write to the data folder") as refused:
+        Folders(tmp_path / "file" / "data").make()
+    assert "--data" in refused.value.remedy
