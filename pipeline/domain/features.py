@@ -82,7 +82,7 @@ def _retained(readings: Sequence[Reading], oldest: datetime, as_of: datetime, ke
 
 
 def _statistics(retained: Sequence[Reading], as_of: datetime) -> tuple[float, ...]:
-    """In the order of STATISTICS; two numbers for a single value. Five digits are more than any instrument has, and keep the record short."""
+    """In the order of STATISTICS; two numbers for a single value. Five digits keep the record short."""
     first, last = retained[0], retained[-1]
     numbers: tuple[float, ...] = (last.value, _hours(as_of - last.at))
     if len(retained) > 1:

@@ -1,1 +1,1 @@
-"""The clinical risk head: data, network, training, evaluation, export. May import domain, ports, errors and schemas; torch only inside functions' modules."""
+"""The clinical risk head: data, network, training, evaluation, export. May import adapters.onnx and the domain."""

@@ -1,4 +1,4 @@
-"""Stays as rows of features: the same `extract` as the live context stage, at the end of the stay's record and at random earlier moments."""
+"""Stays as rows of features, by the live `extract`, at the end of each record and at random earlier moments."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from numpy.typing import NDArray
 
 from pipeline.domain import features
 from pipeline.models.clinical.physionet import ADMISSION, STAY, Stay
+from schemas.assessments import Features
 
 Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Rows for training or testing. x: [n, len(features.NAMES)], NaN = absent; died: [n]; stay: [n], index of the stay that the row is from; hours: [n]."""
+    """Rows for training or testing. x: [n, len(features.NAMES)], NaN = absent; died, stay (index of the row's stay), hours: [n]."""
 
     x: Matrix
     died: NDArray[np.bool_]
     stay: NDArray[np.int64]
     hours: Matrix
 
-    def where(self, rows: NDArray[np.bool_]) -> Examples:
-        """The rows for which `rows` is true."""
-        return Examples(self.x[rows], self.died[rows], self.stay[rows], self.hours[rows])
-
 
 def at_end(stays: Sequence[Stay]) -> Examples:
     """One row a stay, at 48 h."""
-    return _examples(stays, ([STAY.total_seconds() / 3600] for _ in stays))
+    return at_hours(stays, STAY.total_seconds() / 3600)
+
+
+def at_hours(stays: Sequence[Stay], hours: float) -> Examples:
+    """One row a stay, so many hours after admission."""
+    return _examples(stays, ([hours] for _ in stays))
 
 
 def at_random_times(stays: Sequence[Stay], cuts: int, seed: int) -> Examples:
@@ -41,10 +43,14 @@ def at_random_times(stays: Sequence[Stay], cuts: int, seed: int) -> Examples:
 
 
 def _examples(stays: Sequence[Stay], times: Iterable[Iterable[float]]) -> Examples:
-    cuts = [(index, stay, hours) for index, (stay, of_stay) in enumerate(zip(stays, times, strict=True)) for hours in of_stay]
+    cuts = [(index, stay, hours) for index, (stay, moments) in enumerate(zip(stays, times, strict=True)) for hours in moments]
     return Examples(
-        x=features.matrix([features.extract(stay.readings, ADMISSION + timedelta(hours=hours), stay.age, stay.sex) for _, stay, hours in cuts]),
+        x=features.matrix([_features(stay, hours) for _, stay, hours in cuts]),
         died=np.array([stay.died for _, stay, _ in cuts]),
         stay=np.array([index for index, _, _ in cuts]),
         hours=np.array([hours for *_, hours in cuts], dtype=np.float32),
     )
+
+
+def _features(stay: Stay, hours: float) -> Features:
+    return features.extract(stay.readings, ADMISSION + timedelta(hours=hours), stay.age, stay.sex)

@@ -20,9 +20,9 @@ SetName = Literal["a", "b"]
 FOLDER = "icu-physionet2012"
 ARCHIVE = "physionet2012-set-a-b.tar.xz"
 CITATION = (
-    "Silva I, Moody G, Scott DJ, Celi LA, Mark RG. Predicting in-hospital mortality of ICU patients: the PhysioNet/Computing in Cardiology "
-    "Challenge 2012. Comput Cardiol 2012;39:245-248. Goldberger A et al. PhysioBank, PhysioToolkit, and PhysioNet. Circulation 2000;101(23):e215-e220. "
-    "Open Data Commons Attribution License v1.0."
+    "Silva I, Moody G, Scott DJ, Celi LA, Mark RG. Predicting in-hospital mortality of ICU patients: the "
+    "PhysioNet/Computing in Cardiology Challenge 2012. Comput Cardiol 2012;39:245-248. Goldberger A et al. PhysioBank, PhysioToolkit, "
+    "and PhysioNet. Circulation 2000;101(23):e215-e220. Open Data Commons Attribution License v1.0."
 )
 ADMISSION = datetime(2012, 1, 1, tzinfo=UTC)
 """The archive has no dates: every stay begins here."""
@@ -66,9 +66,10 @@ _VARIABLES: dict[str, tuple[str, float]] = {
     "Albumin": ("albumin", 1),
     "Cholesterol": ("cholesterol", 1),
 }
-"""Challenge variable -> catalogue name and factor to its unit. Cuff and arterial pressures share a name, as they do in the stream (at the same minute
-the arterial one counts as the newer). Mg is labelled mmol/L by the challenge, but its values (median 2.0) are mg/dL, as in MIMIC-II. Left out, because the
-stream has no such observable: Height, ICUType, MechVent."""
+"""Challenge variable -> catalogue name and factor to its unit. Cuff and arterial pressures share a name, as they do in the stream (at the
+same minute the arterial one counts as the newer). Mg is labelled mmol/L by the challenge, but its values (median 2.0) are mg/dL."""
+
+LEFT_OUT = "left out, because the stream has no such observable: height, type of ICU, mechanical ventilation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,12 @@ def _stay(text: str, outcomes: Mapping[int, tuple[int, ...]]) -> Stay:
         died=bool(died),
         saps=saps if saps >= 0 else None,
         sofa=sofa if sofa >= 0 else None,
-        readings={name: sorted(series, key=lambda reading: (reading.at, reading.source == "arterial")) for name, series in readings.items()},
+        readings={name: sorted(series, key=_in_time) for name, series in readings.items()},
     )
+
+
+def _in_time(reading: Reading) -> tuple[datetime, bool]:
+    return reading.at, reading.source == "arterial"
 
 
 def _add(readings: dict[str, list[Reading]], time: str, parameter: str, number: float) -> None:

@@ -1,0 +1,51 @@
+"""A trained model as it lies on disk: the ONNX file and the reference beside it, checked against each other and against this code."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pipeline.domain import features
+from pipeline.domain.model_answer import ModelReference
+from pipeline.errors import StackError
+
+SHIPPED = Path(__file__).resolve().parents[2] / "models" / "clinical" / "artefact"
+"""The clinical risk model that comes with Readfirst."""
+
+MODEL_FILE = "model.onnx"
+REFERENCE_FILE = "reference.json"
+_REMEDY = "install Readfirst again, or train the model: readfirst train --help"
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A model that this code can ask."""
+
+    reference: ModelReference
+    onnx: bytes
+
+
+def load(folder: Path = SHIPPED) -> Artefact:
+    """Raises StackError when a file is missing or damaged, or when the model was trained on another layout of features."""
+    reference = load_reference(folder)
+    try:
+        onnx = (folder / MODEL_FILE).read_bytes()
+    except OSError as error:
+        raise StackError(f"the model file {folder / MODEL_FILE} cannot be read", _REMEDY) from error
+    if hashlib.sha256(onnx).hexdigest() != reference.sha256:
+        raise StackError(f"{folder / MODEL_FILE} is not the file that its {REFERENCE_FILE} describes (SHA-256 differs)", _REMEDY)
+    return Artefact(reference, onnx)
+
+
+def load_reference(folder: Path = SHIPPED) -> ModelReference:
+    """What is known of the model, without its weights. Raises StackError."""
+    try:
+        reference = msgspec.json.decode((folder / REFERENCE_FILE).read_bytes(), type=ModelReference)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StackError(f"{folder / REFERENCE_FILE} cannot be read: {error}", _REMEDY) from error
+    if (reference.layout, reference.features, reference.groups) != (features.LAYOUT_VERSION, features.NAMES, features.GROUPS):
+        raise StackError(f"the model in {folder} is of feature layout {reference.layout}, not {features.LAYOUT_VERSION}", _REMEDY)
+    return reference

@@ -1,0 +1,64 @@
+"""Scores in this process with onnxruntime: the second choice when Triton is away, the first where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from pipeline.adapters.onnx import artefact
+from pipeline.domain import features
+from pipeline.domain.model_answer import risks
+from pipeline.errors import StackError, Unavailable
+from pipeline.ports import Clock
+from schemas.assessments import AssessRequest, Risk
+
+OUTPUTS = ("risk", "contributions")
+MOST_ROWS = 256
+"""Rows asked at once: a larger batch is asked in parts, so that memory stays bounded."""
+
+
+class OnnxModel:
+    """The session of one artefact; one thread, since the worker has other things to do."""
+
+    def __init__(self, source: artefact.Artefact) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        self.reference = source.reference
+        self._session = ort.InferenceSession(source.onnx, options, providers=["CPUExecutionProvider"])
+
+    def run(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """risk [n, 1] and contributions [n, groups] of features [n, len(features.NAMES)]; n of 1 or more."""
+        parts = [self._session.run(OUTPUTS, {"features": x[start : start + MOST_ROWS]}) for start in range(0, len(x), MOST_ROWS)]
+        return np.concatenate([risk for risk, _ in parts]), np.concatenate([changes for _, changes in parts])
+
+
+class OnnxScorer:
+    """Scorer. The model is loaded at the first request."""
+
+    def __init__(self, clock: Clock, folder: Path = artefact.SHIPPED) -> None:
+        self._clock = clock
+        self._folder = folder
+
+    @cached_property
+    def _model(self) -> OnnxModel:
+        return OnnxModel(artefact.load(self._folder))
+
+    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+        """As Scorer.score; runs in a thread, so that the event loop keeps its heartbeats."""
+        return await asyncio.to_thread(self._score, requests) if requests else []
+
+    def _score(self, requests: Sequence[AssessRequest]) -> list[Risk]:
+        try:
+            probability, contributions = self._model.run(features.matrix([request.features for request in requests]))
+            return risks(requests, probability, contributions, self._model.reference, "onnxruntime", self._clock.now())
+        except StackError as error:
+            raise Unavailable(f"the model in this process cannot be used: {error}") from error
+        except (RuntimeError, ValueError, ort.capi.onnxruntime_pybind11_state.Fail) as error:
+            raise Unavailable(f"the model in this process did not answer: {error}") from error
