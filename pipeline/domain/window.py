@@ -123,6 +123,15 @@ class Window:
         encounter = self.encounter
         return [_placed(item.state, encounter) for item in retained(self._all_resolved(), as_of)]
 
+    def find(self, study_uid: str) -> StudyState | None:
+        """A study, even one that `studies` leaves out, as long as `trim` was not called."""
+        return next((item.state for item in self._all_resolved() if item.state.study_uid == study_uid), None)
+
+    def trim(self) -> None:
+        """Lets go of what is not content any more."""
+        if self.settled and self.as_of is not None:
+            self._resolved = list(retained(self._all_resolved(), self.as_of))
+
     @property
     def open_studies(self) -> list[StudyState]:
         """Those to be read, by arrival."""
@@ -160,9 +169,7 @@ class Window:
 
     def _settle(self) -> None:
         """Too much to carry along: only the outcome stays. From here on, news of studies, orders or reports means deriving anew."""
-        as_of = self.as_of
-        assert as_of is not None
-        self._resolved = list(retained(self._all_resolved(), as_of))
+        self._all_resolved()
         self.settled = True
         self.studies_folded, self.orders, self.reports = {}, {}, {}
 

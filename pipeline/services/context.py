@@ -17,9 +17,9 @@ from pipeline.ports import Clock, ContextStore, ContextTransaction, EventLog, Re
 from pipeline.services.admission import SOURCE, Admission, Admitted
 from pipeline.services.assessing import Extract, Gather, View, assessment, request, view
 from pipeline.services.batch import Done, Outcome, SeekTo, unapplied
-from pipeline.services.windows import Held, Windows, closed_of
+from pipeline.services.windows import Held, Windows
 from schemas import codec
-from schemas.assessments import Assessment, AssessRequest, StudyState
+from schemas.assessments import Assessment, AssessRequest
 from schemas.events import AnyEvent, ImagingEvent, OrderEvent, ReportEvent
 from schemas.topics import ASSESS, ASSESSMENTS, Topic
 
@@ -126,7 +126,7 @@ class ContextStage:
         for patient in wanted:
             held = Held.derived(histories.get(patient, ()))
             if patient in admitted.identified:
-                held.closed = frozenset()
+                held.open = held.closed = frozenset()
             self._windows.put(patient, held)
         stuck = [patient for patient, events in admitted.touched.items() if not self._take(patient, events)]
         if again := [patient for patient in stuck if patient not in histories]:
@@ -151,7 +151,7 @@ class ContextStage:
         held = self._windows.get(patient)
         if held is None:
             return []
-        studies = self._to_say(held)
+        studies = held.to_say()
         records: list[Record] = []
         if studies:
             seen = view(held.window, studies, self._gather, self._extract)
@@ -161,22 +161,20 @@ class ContextStage:
             else:
                 self.assessed += 1
                 records = self._records(version, patient, seen, admitted)
-            held.digest, held.closed = digest, closed_of(held.window.studies)
+            held.digest = digest
+            held.note()
         if not any(study.closed is None for study in studies):
             self._windows.rest(patient)
         return records
-
-    def _to_say(self, held: Held) -> list[StudyState]:
-        """Open studies, and those that closed since they were last spoken of."""
-        return [study for study in held.window.studies if study.closed is None or study.study_uid not in held.closed]
 
     def _records(self, version: int, patient: str, seen: View, admitted: Admitted) -> list[Record]:
         now = self._clock.now()
         cause = admitted.causes.get(patient)
         trace = {"trace_id": cause.headers["trace_id"]} if cause is not None and "trace_id" in cause.headers else {}
-        documents: list[tuple[Topic, Assessment | AssessRequest]] = [(ASSESSMENTS, assessment(patient, version, seen, now))]
+        trigger = cause.headers.get("event_id") if cause is not None else None
+        documents: list[tuple[Topic, Assessment | AssessRequest]] = [(ASSESSMENTS, assessment(patient, version, seen, now, trigger))]
         if seen.open:
-            documents.append((ASSESS, request(patient, version, seen, now)))
+            documents.append((ASSESS, request(patient, version, seen, now, trigger)))
         return [
             Record(topic, patient.encode(), codec.encode(document), {**trace, "event_id": document.event_id, "source": SOURCE})
             for topic, document in documents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.domain.window import Window
 from schemas.assessments import StudyState
@@ -16,23 +16,36 @@ IDLE_FACTOR = 10
 
 @dataclass(slots=True)
 class Held:
-    """A window in memory. closed: studies whose closing was made known. digest: of what was last sent; None when that is not known."""
+    """A window in memory, and what is known of it outside: the studies last said to be open or closed, and the digest of what was said.
+
+    digest None: not known.
+    """
 
     window: Window
+    open: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     digest: int | None = None
-    fresh: list[AnyEvent] = field(default_factory=list)
 
     @classmethod
     def derived(cls, history: Iterable[AnyEvent]) -> Held:
-        """As it stood after what is committed: all that was known has been sent."""
-        window = Window.derive(history)
-        return cls(window, closed_of(window.studies))
+        """As it stood after what is committed: all of that has been said."""
+        held = cls(Window.derive(history))
+        held.note()
+        return held
 
+    def note(self) -> None:
+        """What the window shows now has been said."""
+        studies = self.window.studies
+        self.open = frozenset(study.study_uid for study in studies if study.closed is None)
+        self.closed = frozenset(study.study_uid for study in studies if study.closed is not None)
+        self.window.trim()
 
-def closed_of(studies: Iterable[StudyState]) -> frozenset[str]:
-    """The studies that have left the list."""
-    return frozenset(study.study_uid for study in studies if study.closed is not None)
+    def to_say(self) -> list[StudyState]:
+        """Open studies, and those that closed since they were last spoken of."""
+        shown = self.window.studies
+        gone = [self.window.find(uid) for uid in sorted(self.open.difference(study.study_uid for study in shown))]
+        fresh = [study for study in shown if study.closed is None or study.study_uid not in self.closed]
+        return fresh + [study for study in gone if study is not None]
 
 
 class Windows:
