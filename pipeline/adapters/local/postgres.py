@@ -29,6 +29,7 @@ _SETTINGS = {
     "jit": "off",
 }
 _DURABILITY_OFF = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_RIGHTS = "run Readfirst as an ordinary user who owns the data folder: Postgres refuses root, and giving its files to `nobody` failed"
 _INITDB = (
     f"--username={_ROLE}",
     "--auth=scram-sha-256",
@@ -67,17 +68,10 @@ class PostgresServer:
 
     def prepare(self, progress: Callable[[str, str], None]) -> None:
         """Make the cluster once; clear away what a crash left."""
-        if not (self._cluster / "PG_VERSION").exists():
-            progress(self.name, "making the database cluster")
-            self._initdb()
-        version = (self._cluster / "PG_VERSION").read_text().strip()
-        if version != MAJOR:
-            raise StackError(
-                f"{self._cluster} was made by PostgreSQL {version}, this is {MAJOR}", "use pg_upgrade, or another --data folder"
-            )
-        if self._account is not None and self._cluster.stat().st_uid != self._account.uid:
-            self._account.own(self._cluster)
-        self._discard_stale_pid_file()
+        try:
+            self._prepare(progress)
+        except (PermissionError, subprocess.SubprocessError) as error:
+            raise StackError(f"cannot make or open the Postgres cluster in {self._cluster}: {error}", _RIGHTS) from error
 
     def launch(self) -> Launch:
         """How to run it; after `prepare`. SIGINT is Postgres's fast shutdown."""
@@ -96,6 +90,19 @@ class PostgresServer:
         except psycopg.OperationalError:
             return False
         return True
+
+    def _prepare(self, progress: Callable[[str, str], None]) -> None:
+        if not (self._cluster / "PG_VERSION").exists():
+            progress(self.name, "making the database cluster")
+            self._initdb()
+        version = (self._cluster / "PG_VERSION").read_text().strip()
+        if version != MAJOR:
+            raise StackError(
+                f"{self._cluster} was made by PostgreSQL {version}, this is {MAJOR}", "use pg_upgrade, or another --data folder"
+            )
+        if self._account is not None and self._cluster.stat().st_uid != self._account.uid:
+            self._account.own(self._cluster)
+        self._discard_stale_pid_file()
 
     def _initdb(self) -> None:
         """Make it beside its place and move it there when whole."""
@@ -125,7 +132,7 @@ class PostgresServer:
         if done.returncode != 0:
             raise StackError(
                 f"could not make the Postgres cluster in {folder}: {(done.stderr or done.stdout).strip()[-800:]}",
-                "run Readfirst as an ordinary user" if self._account else "check free disk space and the rights on the data folder",
+                _RIGHTS if self._account else "check free disk space and the rights on the data folder",
             )
 
     def _discard_stale_pid_file(self) -> None:
