@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pipeline.adapters.hl7v2.message import Message, Segment
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class OrderGroup:
     """An ORC with its OBR (either may be absent) and what follows."""
 
@@ -32,7 +32,7 @@ class OrderGroup:
         return [segment.text(number) for segment, number in pairs if segment is not None and segment.text(number)]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class PatientGroup:
     """A PID with what belongs to it; pid None: the segments before the first one, or a message without."""
 

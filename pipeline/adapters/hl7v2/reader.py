@@ -143,8 +143,10 @@ class Reader:
                 found = report_event(order, person, envelope, f"report|{p}|{n}")
                 if found is not None:
                     gathered.numbered(REPORTS, found[0], dict(found[1]), person)
-            others = [order for order in group.orders if order not in reports]
-            observed = observation_events(others, person, envelope, f"observations|{p}", self.unmapped)
+            read = set(reports)
+            observed = observation_events(
+                [order for order in group.orders if order not in read], person, envelope, f"observations|{p}", self.unmapped
+            )
             if observed:
                 gathered.events += observed
                 gathered.identities[person.key] = person.identity

@@ -18,7 +18,7 @@ from pipeline.adapters.hl7v2.message import split_batch
 from pipeline.adapters.hl7v2.reader import Ignored, Reader, origin_of
 from pipeline.adapters.hl7v2.refusal import Hl7Refused, malformed
 from pipeline.errors import Unavailable
-from pipeline.gateways.hl7.framing import Frame
+from pipeline.gateways.hl7.framing import HEAD_KEPT, Frame
 from pipeline.ports import Clock
 from pipeline.services.intake import Intake, Origin
 
@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 LARGE = 64 << 10
 """Bytes from which on a message is parsed beside the event loop."""
+BATCH_MAX = 10_000
 CONTROL_IDS_KEPT = 20_000
 
 _COMMIT: dict[str, Code] = {"AA": "CA", "AE": "CE", "AR": "CR"}
@@ -58,6 +59,8 @@ class Answerer:
         if len(messages) < 2 and messages == [frame.data]:
             return await self._one(frame.data)
         self._counts["batches"] += 1
+        if len(messages) > BATCH_MAX:
+            return await self._too_large(frame.data[:HEAD_KEPT], f"a batch of more than {BATCH_MAX} messages")
         answers = [answer for message in messages for answer in await self._one(message)]
         return [acknowledgement.batch(answers)] if answers else []
 
@@ -108,13 +111,16 @@ class Answerer:
         return Verdict(refusal.answer, fault=Fault(refusal.code, refusal.location, f"{refusal.reason}: {refusal.explanation}"))
 
     async def _faulty(self, frame: Frame) -> list[bytes]:
-        refusal = (
-            Hl7Refused("too-large", "the message is larger than this port accepts", "207", "", "AR")
-            if frame.fault == "too-large"
-            else malformed("an end byte (0x1C) stands inside the message")
-        )
-        header = read_header(frame.data)
-        return answers(header, await self._refused(origin_of(header, frame.data), refusal), self._clock.now())
+        if frame.fault == "too-large":
+            return await self._too_large(frame.data, "the message is larger than this port accepts")
+        return await self._answer_refusal(frame.data, malformed("an end byte (0x1C) stands inside the message"))
+
+    async def _too_large(self, head: bytes, explanation: str) -> list[bytes]:
+        return await self._answer_refusal(head, Hl7Refused("too-large", explanation, "207", "", "AR"))
+
+    async def _answer_refusal(self, data: bytes, refusal: Hl7Refused) -> list[bytes]:
+        header = read_header(data)
+        return answers(header, await self._refused(origin_of(header, data), refusal), self._clock.now())
 
     def _try_again(self, why: str) -> Verdict:
         self._counts[why] += 1
