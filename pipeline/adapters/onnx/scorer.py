@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.adapters.onnx import artefact
 from pipeline.domain import features
 from pipeline.domain.model_answer import risks
-from pipeline.errors import StackError, Unavailable
+from pipeline.errors import Unavailable
 from pipeline.ports import Clock
 from schemas.assessments import AssessRequest, Risk
 
@@ -51,14 +51,12 @@ class OnnxScorer:
         return OnnxModel(artefact.load(self._folder))
 
     async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
-        """As Scorer.score; runs in a thread, so that the event loop keeps its heartbeats."""
+        """As Scorer.score; runs in a thread, so that the event loop keeps its heartbeats. Whatever goes wrong is Unavailable."""
         return await asyncio.to_thread(self._score, requests) if requests else []
 
     def _score(self, requests: Sequence[AssessRequest]) -> list[Risk]:
         try:
             probability, contributions = self._model.run(features.matrix([request.features for request in requests]))
             return risks(requests, probability, contributions, self._model.reference, "onnxruntime", self._clock.now())
-        except StackError as error:
-            raise Unavailable(f"the model in this process cannot be used: {error}") from error
-        except (RuntimeError, ValueError, ort.capi.onnxruntime_pybind11_state.Fail) as error:
-            raise Unavailable(f"the model in this process did not answer: {error}") from error
+        except Exception as error:
+            raise Unavailable(f"the model in this process did not score: {type(error).__name__} {error}") from error

@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 
 from pipeline.adapters.onnx.artefact import MODEL_FILE, REFERENCE_FILE, load
 from pipeline.adapters.onnx.scorer import OnnxModel
@@ -70,18 +69,9 @@ def _describe(training: Sequence[Stay], test: Sequence[Stay], model: CalibratedR
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "onnxruntime": onnxruntime.__version__},
         "opset": OPSET,
         "onnx_max_difference": _difference(model, shipped, end.x[:500]),
-        **evaluation.report(test, predictor(shipped)),
+        **evaluation.report(test, evaluation.predictor(shipped)),
         "shortcuts": evaluation.shortcuts(at_end(training), end, test),
     }
-
-
-def predictor(model: OnnxModel) -> evaluation.Predict:
-    """The exported graph as a function from features to probabilities."""
-
-    def predict(x: Matrix) -> NDArray[np.floating]:
-        return model.run(x)[0][:, 0].astype(np.float64)
-
-    return predict
 
 
 def _difference(model: CalibratedRisk, shipped: OnnxModel, x: Matrix) -> float:

@@ -25,9 +25,9 @@ model does not see.
 
 **Data.** {citation}
 Trained on set a ({n_train} stays, {deaths_train} deaths), tested on set b ({n} stays, {deaths} deaths), which had no part in
-training, calibration or the choice between recipes; it was looked at while the code was written, so read the last digit with
-that in mind. One Boston hospital, 2001-2008. Only variables that the stream carries; {left_out}. Each stay is read
-through the live feature code with the window's limits (the newest 8 values of a vital sign, the newest 4 of a laboratory
+training or calibration. A dozen recipes were compared out of fold on set a, where they were level (AUC 0.845 to 0.857); set b was
+seen beside them (0.851 to 0.860), so its last digit is a little too good. One Boston hospital, 2001-2008. Only variables that the stream carries;
+{left_out}. Each stay is read through the live feature code with the window's limits (the newest 8 values of a vital sign, the newest 4 of a laboratory
 value, at most 7 days old).
 
 **Network.** {parameters:,} parameters, {members} members; in each, every observable has an encoder of its own, and their sum

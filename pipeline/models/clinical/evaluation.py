@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.models import metrics
 from pipeline.models.clinical import masking
 from pipeline.models.clinical.dataset import Examples, Matrix, at_end, at_hours
@@ -26,6 +27,15 @@ FIGURES: dict[str, metrics.Figure] = {
 }
 HOURS = (1, 3, 6, 12, 24, 48)
 _AGE_BANDS = ((0, 45), (45, 65), (65, 80), (80, 200))
+
+
+def predictor(model: OnnxModel) -> Predict:
+    """The exported graph as a function from features to probabilities."""
+
+    def predict(x: Matrix) -> NDArray[np.floating]:
+        return model.run(x)[0][:, 0].astype(np.float64)
+
+    return predict
 
 
 def figures(died: metrics.Labels, probability: NDArray[np.floating]) -> dict[str, float]:
@@ -58,7 +68,7 @@ def report(stays: Sequence[Stay], predict: Predict) -> dict[str, Any]:
 
 def shortcuts(train: Examples, test: Examples, stays: Sequence[Stay]) -> dict[str, dict[str, float]]:
     """What the label can be guessed from without any physiology, and the bedside score, on the test stays at 48 h."""
-    there, there_train = masking.present(test.x), masking.present(train.x)
+    there, there_train = masking.present(test.x).astype(float), masking.present(train.x).astype(float)
     weights = metrics.fit_logistic(there_train, train.died, ridge=1.0)
     age = np.nan_to_num(test.x[:, -2], nan=float(np.nanmedian(test.x[:, -2])))
     saps = np.array([stay.saps is not None for stay in stays])

@@ -34,7 +34,8 @@ def bin_edges(x: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
 
 def complete(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """`x` with the statistics of a single value filled in: min, max and mean are the value, delta and span are 0."""
-    return _complete(torch.from_numpy(x)).numpy()
+    completed: NDArray[np.float32] = _complete(torch.from_numpy(x)).numpy()
+    return completed
 
 
 def _complete(x: Tensor) -> Tensor:

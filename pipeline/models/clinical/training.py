@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """All that decides the weights besides the data. Chosen by out-of-fold AUC on set a; set b had no part in it."""
+    """All that decides the weights besides the data. How it was chosen stands in the card."""
 
     seed: int = 20121
     members: int = 20
@@ -90,7 +90,8 @@ def _loss(network: RiskNetwork, x: Matrix, died: NDArray[np.bool_], unseen: NDAr
 
 def _unseen(fold: NDArray[np.int64], recipe: Recipe) -> NDArray[np.bool_]:
     """[members, stays]: member m never sees the stays of fold m modulo folds."""
-    return np.arange(recipe.members)[:, None] % recipe.folds == fold[None]
+    unseen: NDArray[np.bool_] = np.arange(recipe.members)[:, None] % recipe.folds == fold[None]
+    return unseen
 
 
 def _rows_by_stay(examples: Examples) -> NDArray[np.int64]:

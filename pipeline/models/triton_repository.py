@@ -1,0 +1,76 @@
+"""Builds Triton's model repository from the shipped artefact: one ONNX file, for its python or its onnxruntime backend."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from pipeline.adapters.onnx.artefact import MODEL_FILE, SHIPPED, load
+from pipeline.adapters.triton.scorer import LOWEST_PRIORITY, MAX_BATCH
+from pipeline.domain.model_answer import ModelReference
+
+Flavour = Literal["cpu", "gpu"]
+
+PYTHON_BACKEND = Path(__file__).with_name("triton_python_model.py")
+"""What Triton's python backend runs; it is copied, never imported here."""
+
+_INSTANCES = {
+    "cpu": 'backend: "python"\ninstance_group [{ count: 1 kind: KIND_CPU }]',
+    "gpu": 'backend: "onnxruntime"\ninstance_group [{ count: 2 kind: KIND_GPU }]',
+}
+_CONFIG = """\
+# Written by pipeline.models.triton_repository.
+name: "{model}"
+{instances}
+max_batch_size: {batch}
+input [{{ name: "features" data_type: TYPE_FP32 dims: [ {features} ] }}]
+output [
+  {{ name: "risk" data_type: TYPE_FP32 dims: [ 1 ] }},
+  {{ name: "contributions" data_type: TYPE_FP32 dims: [ {groups} ] }}
+]
+# Priority 1 is the highest. A client's own timeout counts where it is below the default, and covers the queue only.
+dynamic_batching {{
+  priority_levels: {priorities}
+  default_priority_level: {priorities}
+  default_queue_policy {{
+    timeout_action: REJECT
+    default_timeout_microseconds: 5000000
+    allow_timeout_override: true
+    max_queue_size: 1024
+  }}
+}}
+version_policy {{ specific {{ versions: [ {version} ] }} }}
+model_warmup [
+  {{ name: "one" batch_size: 1 inputs {{ key: "features" value {{ data_type: TYPE_FP32 dims: [ {features} ] zero_data: true }} }} }},
+  {{ name: "many" batch_size: {batch} inputs {{ key: "features" value {{ data_type: TYPE_FP32 dims: [ {features} ] zero_data: true }} }} }}
+]
+"""
+
+
+def build(target: Path, flavour: Flavour, artefact: Path = SHIPPED) -> None:
+    """Writes the model's folder below `target`, replacing what was there. Raises StackError when the artefact is damaged."""
+    source = load(artefact)
+    fresh, model = target / f".{source.reference.model}.new", target / source.reference.model
+    shutil.rmtree(fresh, ignore_errors=True)
+    version = fresh / source.reference.version
+    version.mkdir(parents=True)
+    (version / MODEL_FILE).write_bytes(source.onnx)
+    if flavour == "cpu":
+        shutil.copyfile(PYTHON_BACKEND, version / "model.py")
+    (fresh / "config.pbtxt").write_text(config(source.reference, flavour))
+    shutil.rmtree(model, ignore_errors=True)
+    fresh.rename(model)
+
+
+def config(reference: ModelReference, flavour: Flavour) -> str:
+    """Triton's ModelConfig as protobuf text."""
+    return _CONFIG.format(
+        model=reference.model,
+        instances=_INSTANCES[flavour],
+        batch=MAX_BATCH,
+        features=len(reference.features),
+        groups=len(reference.groups),
+        priorities=LOWEST_PRIORITY,
+        version=reference.version,
+    )
