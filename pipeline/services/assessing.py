@@ -70,7 +70,7 @@ def view(window: Window, studies: Sequence[StudyState], gather: Gather, extract:
     return View(as_of, studies, gather(readings, studies, window.flags, as_of, age), extract(readings, as_of, age, sex), sex, age)
 
 
-def assessment(patient: str, version: int, seen: View, now: datetime) -> Assessment:
+def assessment(patient: str, version: int, seen: View, now: datetime, trigger: str | None) -> Assessment:
     """By the rules alone; the model's answer follows."""
     return Assessment(
         event_id=event_id("context", f"assessment|{patient}|{version}"),
@@ -80,12 +80,13 @@ def assessment(patient: str, version: int, seen: View, now: datetime) -> Assessm
         recorded_at=now,
         studies=list(seen.studies),
         evidence=list(seen.evidence),
+        trigger=trigger,
         sex=seen.sex,
         age=seen.age,
     )
 
 
-def request(patient: str, version: int, seen: View, now: datetime) -> AssessRequest:
+def request(patient: str, version: int, seen: View, now: datetime, trigger: str | None) -> AssessRequest:
     """To the model, for the studies that are still open."""
     return AssessRequest(
         event_id=event_id("context", f"assess|{patient}|{version}"),
@@ -97,6 +98,7 @@ def request(patient: str, version: int, seen: View, now: datetime) -> AssessRequ
         studies=[study for study in seen.studies if study.closed is None],
         features=seen.features,
         evidence=list(seen.evidence),
+        trigger=trigger,
         sex=seen.sex,
         age=seen.age,
     )
