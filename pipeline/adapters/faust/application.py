@@ -23,6 +23,7 @@ def application(name: str, kafka: Kafka, data: Path) -> faust.App:
     """An app whose consumer group is `name`. Raises StackError without faust's compiled streams: the others ack what they drop."""
     if getattr(faust.streams, "_CStreamIterator", None) is None:
         raise StackError("faust-streaming is installed without its compiled part", "install the faust-streaming wheel for this platform")
+    data.mkdir(parents=True, exist_ok=True)  # Faust makes its folder, but not those above
     app = faust.App(
         name,
         broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
