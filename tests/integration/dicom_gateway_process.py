@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.memory.receipts import MemoryReceipts
 from pipeline.adapters.memory.vault import MemoryVault
@@ -73,6 +75,7 @@ class FileReceipts(MemoryReceipts):
 
 async def main(folder: Path) -> None:
     """Serves until SIGTERM."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     gateways = Gateways(dicom_port=0, dicom_associations_max=20, quiet_study_s=float(os.environ.get("QUIET_S", "30")))
     settings = Settings(data=folder, gateways=gateways)
     clock = SystemClock()

@@ -415,7 +415,11 @@ class Process:
         environment = {**os.environ, "QUIET_S": str(self.quiet_s)}
         self.child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=Path(__file__).resolve().parents[2])
         assert self.child.stdout is not None
-        self.port = int(self.child.stdout.readline())
+        try:
+            self.port = int(self.child.stdout.readline())
+        except ValueError:
+            self.child.kill()
+            raise
 
     def stop(self) -> int:
         """Asks it to end; its exit status."""
@@ -660,5 +664,7 @@ def _begin_transfer(port: int) -> socket.socket:
     copy = raw.dup()
     association.dul._kill_thread = True
     association._kill = True
+    association.dul.join(5)
+    raw.close()  # the connection lives on in the copy
     copy.settimeout(15)
     return copy

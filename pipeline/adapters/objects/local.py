@@ -33,7 +33,7 @@ class LocalObjectStore:
     async def put(self, study_uid: str, series_uid: str, sop_uid: str, chunks: Iterable[bytes]) -> StoredObject:
         """As ObjectStore.put. `chunks` is read in another thread."""
         try:
-            return await asyncio.to_thread(self._put, *map(safe_name, (study_uid, series_uid, sop_uid)), chunks)
+            return await asyncio.to_thread(self._put, safe_name(study_uid), safe_name(series_uid), safe_name(sop_uid), chunks)
         except OSError as error:
             raise Unavailable(f"the object store cannot write: {error.strerror or type(error).__name__}") from error
 
