@@ -46,7 +46,7 @@ def _complete(x: Tensor) -> Tensor:
     return torch.cat([torch.cat([last, age, level, change], -1).flatten(1), x[:, _OBSERVABLES * _STATISTICS :]], -1)
 
 
-class RiskNetwork(nn.Module):
+class RiskNetwork(nn.Module):  # type: ignore[misc]
     """`members` networks side by side. Input: [batch, len(features.NAMES)], NaN = absent. Output: logits [members, batch]."""
 
     low: Tensor
@@ -95,7 +95,7 @@ class RiskNetwork(nn.Module):
         return (torch.matmul(second, self.output) + torch.matmul(first, self.linear) + self.output_bias).squeeze(-1)
 
 
-class CalibratedRisk(nn.Module):
+class CalibratedRisk(nn.Module):  # type: ignore[misc]
     """What is exported: the members' mean logit through Platt's sigmoid, and the change of the probability by each group."""
 
     platt: Tensor
