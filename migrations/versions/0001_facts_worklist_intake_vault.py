@@ -115,6 +115,7 @@ create table intake.receipt (
     outcome text check (outcome in ('accepted', 'ignored', 'refused')),   -- null: being worked on
     reason text,
     event_ids uuid[] not null default '{}',
+    repeats integer not null default 0,                                   -- how often the same message came again
     received_at timestamptz,
     opened_at timestamptz not null default clock_timestamp(),
     closed_at timestamptz,

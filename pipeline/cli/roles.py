@@ -61,24 +61,22 @@ async def _beat_until(stop: asyncio.Event, role: str, address: str) -> None:
 
 async def _hl7(settings: Settings, stop: asyncio.Event) -> None:
     from pipeline import bootstrap
-    from pipeline.gateways import hl7
+    from pipeline.gateways.hl7.server import serve
 
     async with bootstrap.resources(settings) as resources:
-        server = await hl7.serve(settings.gateways, resources.intake(), bootstrap.site_key(settings), resources.clock)
+        server = await serve(settings, resources.intake(), bootstrap.site_key(settings), resources.clock)
         await _beat_until(stop, "gateway-hl7", f"{settings.gateways.host}:{settings.gateways.mllp_port}")
         await server.stop()
 
 
 async def _dicom(settings: Settings, stop: asyncio.Event) -> None:
     from pipeline import bootstrap
-    from pipeline.gateways import dicom
+    from pipeline.gateways.dicom.scp import serve
 
     async with bootstrap.resources(settings) as resources:
-        server = await dicom.serve(
-            settings, resources.intake(), resources.objects, resources.vault, bootstrap.site_key(settings), resources.clock
-        )
+        server = serve(settings, resources.intake(), resources.objects, resources.vault, bootstrap.site_key(settings), resources.clock)
         await _beat_until(stop, "gateway-dicom", f"{settings.gateways.host}:{settings.gateways.dicom_port}")
-        await server.stop()
+        await server.aclose()
 
 
 async def _http(settings: Settings, stop: asyncio.Event) -> None:

@@ -21,12 +21,15 @@ from schemas.topics import ASSESS, ASSESSMENTS, INPUTS
 
 READERS = (*(("readfirst-context", topic) for topic in INPUTS), ("readfirst-scoring", ASSESS), ("readfirst-ranking", ASSESSMENTS))
 
+MESSAGE_KINDS = {"hl7", "instance", "fhir"}
+"""Kinds of receipts that stand for a message that somebody sent; the others are the gateways' own conclusions."""
+
 
 class Sent(Protocol):
     """What a sender counted."""
 
     sent: Counter[str]
-    refused: Counter[str]
+    retried: int
 
 
 @dataclass(slots=True)
@@ -68,7 +71,7 @@ class Accounts:
         missing = await books.unaccounted_events(self.since, {letter.event_id for letter in dead})
         outcomes: dict[str, Counter[str]] = {"accepted": Counter(), "ignored": Counter(), "refused": Counter()}
         repeats = unfinished = 0
-        for row in receipts:
+        for row in (each for each in receipts if each.kind in MESSAGE_KINDS):
             repeats += row.repeats
             if row.outcome is None:
                 unfinished += row.count
@@ -85,7 +88,7 @@ class Accounts:
             "ignored": dict(ignored),
             "refused": dict(outcomes["refused"]),
             "dead_lettered": dict(dead_lettered),
-            "unaccounted": abs(sent.sent.total() - answered) + unfinished,
+            "unaccounted": _difference(sent.sent.total() - answered, sent.retried) + unfinished,
             "studies": standing.studies,
             "ranked": standing.open,
             "model_scored": standing.model_scored,
@@ -107,6 +110,11 @@ async def reconciled(accounts: Accounts, sent: Sent, timeout_s: float) -> dict[s
             if monotonic() > deadline:
                 raise
         await asyncio.sleep(0.5)
+
+
+def _difference(missing: int, retried: int) -> int:
+    """Messages that the books do not hold. A surplus is no fault where it is no larger than what was sent again for want of an answer."""
+    return missing if missing >= 0 else max(-missing - retried, 0)
 
 
 def _percentile(ordered: list[float], share: float) -> float:

@@ -11,11 +11,10 @@ from types import TracebackType
 
 import structlog
 
-from pipeline.adapters.dicom.client import StoreClient
-from pipeline.adapters.hl7v2.client import MllpClient, NotAnswered
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 from pipeline.simulation.messages import Outgoing
+from pipeline.simulation.sender import Answer, Sender
 
 log = structlog.get_logger()
 QUEUE_MAX = 64
@@ -64,39 +63,20 @@ class Feed:
         return self._queues[source]
 
     async def _line(self, queue: asyncio.Queue[Outgoing]) -> None:
-        mllp = MllpClient(self._gateways.host, self._gateways.mllp_port)
-        store = StoreClient(self._gateways.host, self._gateways.dicom_port, called_ae_title=self._gateways.ae_title)
-        try:
+        async with Sender(self._gateways) as sender:
             while True:
                 message = await queue.get()
-                await self._until_answered(message, mllp, store)
+                answer = await self._until_answered(message, sender)
                 self.sent[message.source] += 1
+                if answer.outcome == "refused":
+                    self.refused[answer.reason or "no reason"] += 1
                 queue.task_done()
-        finally:
-            await mllp.close()
-            await asyncio.to_thread(store.close)
 
-    async def _until_answered(self, message: Outgoing, mllp: MllpClient, store: StoreClient) -> None:
+    async def _until_answered(self, message: Outgoing, sender: Sender) -> Answer:
         for _ in range(TRIES_MAX):
             try:
-                refusal = await self._answer(message, mllp, store)
-            except (NotAnswered, Unavailable, OSError):
+                return await sender.send(message)
+            except (Unavailable, OSError):
                 self.retried += 1
                 await asyncio.sleep(RETRY_S)
-                continue
-            if refusal:
-                self.refused[refusal] += 1
-            return
         raise Unavailable(f"the gateway did not take a message of {message.source} in {TRIES_MAX} tries")
-
-    async def _answer(self, message: Outgoing, mllp: MllpClient, store: StoreClient) -> str | None:
-        """None: accepted. Text: refused for good. Raises where the message must be sent again."""
-        if message.hl7 is not None:
-            ack = await mllp.send(message.hl7)
-            if ack.try_again:
-                raise Unavailable(ack.text)
-            return None if ack.accepted else ack.text
-        answer = await asyncio.to_thread(store.send, message.dicom)
-        if answer.try_again:
-            raise Unavailable(answer.text)
-        return None if answer.accepted else answer.text

@@ -16,13 +16,14 @@ _sql = Queries("accounting")
 
 @dataclass(frozen=True, slots=True)
 class ReceiptCount:
-    """Messages of one source and kind with one outcome; outcome None: still being worked on."""
+    """Messages of one source and kind with one outcome; outcome None: still being worked on. repeats: how often they came again."""
 
     source: str
     kind: str
     outcome: str | None
     reason: str | None
     count: int
+    repeats: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ insert into intake.receipt (source, kind, identity) values (%(source)s, %(kind)s
 on conflict do nothing returning true
 
 -- name: find
--- What became of a message.
-select outcome, reason, event_ids, received_at from intake.receipt
+-- What became of a message; that one which was accepted came again is counted.
+update intake.receipt set repeats = repeats + (outcome is not distinct from 'accepted')::int
 where source = %(source)s and kind = %(kind)s and identity = %(identity)s
+returning outcome, reason, event_ids, received_at
 
 -- name: close
 -- Notes the outcome. What was accepted once stays accepted.
@@ -14,5 +15,6 @@ insert into intake.receipt (source, kind, identity, outcome, reason, event_ids, 
 values (%(source)s, %(kind)s, %(identity)s, %(outcome)s, %(reason)s, %(event_ids)s, %(received_at)s, clock_timestamp())
 on conflict (source, kind, identity) do update set
     outcome = excluded.outcome, reason = excluded.reason, event_ids = excluded.event_ids,
-    received_at = excluded.received_at, closed_at = excluded.closed_at
+    received_at = excluded.received_at, closed_at = excluded.closed_at,
+    repeats = receipt.repeats + (receipt.closed_at is not null)::int
 where receipt.outcome is distinct from 'accepted'
