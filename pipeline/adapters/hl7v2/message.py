@@ -153,7 +153,7 @@ def split_batch(raw: bytes) -> list[bytes]:
             body = raw[len(bom) :]
     body = body.lstrip(b" \t\r\n")
     starts = [match.start() for match in re.finditer(rb"(?:\A|(?<=[\r\n]))MSH(?=[^\w\s])", body)]
-    if not body.startswith((b"FHS", b"BHS")) and len(starts) < 2:
+    if not starts or (not body.startswith((b"FHS", b"BHS")) and len(starts) < 2):
         return [raw]
     ends = [*starts[1:], len(body)]
     return [_without_trailer(body[start:end]) for start, end in zip(starts, ends, strict=True)]
