@@ -1,0 +1,71 @@
+"""`readfirst bench`: the project's own performance figures, beside other ways to do the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Progress = Callable[[str, str], None]
+
+
+class Figure(StrEnum):
+    """What can be measured."""
+
+    CONTEXT = "context"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command `bench`."""
+    app.command(epilog="Example: readfirst bench context --runs 3     Example: readfirst bench --write-readme")(bench)
+
+
+def bench(
+    figure: Annotated[Figure | None, typer.Argument(help="one figure; all of them where none is named")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a figure, by name where there are several")] = False,
+    write_readme: Annotated[bool, typer.Option(help="keep the results in infra/figures.json and write the README's block from it")] = False,
+    runs: Annotated[int, typer.Option(min=1, help="context: rounds, of which the medians are told")] = 1,
+    events: Annotated[int, typer.Option(min=10_000, help="context: vital signs")] = 200_000,
+    open_share: Annotated[float, typer.Option(min=0, max=1, help="context: share of the patients with a study to be read")] = 0.05,
+) -> None:
+    """Measures on servers of its own (temporary, on this machine), so it needs a quiet machine and some minutes.
+
+    The reference builds need a checkout with the development dependencies, and uv.
+    """
+    from pipeline.benchmarks import figures, tables
+
+    console = Console(stderr=True)
+    measures = _measures(runs, events, open_share)
+    results: dict[str, dict[str, Any]] = {}
+    for name in [figure] if figure else list(Figure):
+        console.print(f"[bold]{name}[/bold]")
+        results[name] = measures[name](lambda part, what: console.print(f"  {part:<16} {what}", highlight=False, markup=False))
+        if not as_json:
+            _show(name, tables.rows(name, results[name]))
+    if as_json:
+        typer.echo(json.dumps(results[figure] if figure else results))
+    if write_readme:
+        figures.store({name: figures.measured(name, result) for name, result in results.items()})
+        figures.write_readme()
+
+
+def _measures(runs: int, events: int, open_share: float) -> dict[str, Callable[[Progress], dict[str, Any]]]:
+    from pipeline.benchmarks import context
+    from pipeline.benchmarks.vitals import Load
+
+    return {Figure.CONTEXT: lambda progress: context.measure(Load(datetime.now(UTC), events, open_share=open_share), runs, progress)}
+
+
+def _show(name: str, rows: list[tuple[str, str, str]]) -> None:
+    table = Table(title=name, show_header=False, title_justify="left")
+    for _ in range(3):
+        table.add_column()
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
