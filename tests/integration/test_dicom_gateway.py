@@ -148,8 +148,9 @@ def test_resend_is_applied_once(site: Site) -> None:
     site.send(content)
     site.clock.advance(timedelta(seconds=0.1))
     with site.client(calling="PACS") as client:
-        assert client.send_file(site.file(content)).outcome == "accepted"
+        again = client.send_file(site.file(content))
 
+    assert (again.outcome, again.comment) == ("accepted", "ignored: duplicate")
     assert len(site.events()) == 1
     assert site.intake.outcomes["ignored", "duplicate"] == 1
 

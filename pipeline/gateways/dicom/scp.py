@@ -122,7 +122,7 @@ class DicomGateway:
         request = event.request
         coming = self._reception.receive(Path(event.dataset_path), str(event.assoc.requestor.ae_title), str(request.AffectedSOPInstanceUID))
         try:
-            self._call(coming)
+            outcome = self._call(coming)
         except InvalidMessage as refusal:
             return _status(CANNOT_UNDERSTAND, f"{refusal.reason}: {refusal.explanation}")
         except (Unavailable, TimeoutError):
@@ -130,7 +130,7 @@ class DicomGateway:
         except Exception:  # a fault of ours: the sender keeps the object and tries again
             log.exception("dicom_store_failed")
             return _status(OUT_OF_RESOURCES, "internal error, try again later")
-        return _status(SUCCESS)
+        return _status(SUCCESS, f"ignored: {outcome.reason}" if outcome.outcome == "ignored" else "")
 
     def _create(self, event: evt.Event) -> tuple[Dataset, Dataset | None]:
         request = event.request
