@@ -94,7 +94,8 @@ def observation(obx: Segment, group: OrderGroup, person: Person, envelope: Envel
         local=_scrubbed(code.local, person),
         value=value,
         unit=unit,
-        value_text=person.clean(measured.text, TEXT_MAX),
+        # A number is a measurement, also where it looks like the patient's own number.
+        value_text=measured.text if number_of(measured.text) else person.clean(measured.text, TEXT_MAX),
         unit_text=obx.value(6).text(1)[:40] or None,
         comparator=measured.comparator,
         flag=_flag(obx),

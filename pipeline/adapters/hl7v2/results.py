@@ -14,6 +14,7 @@ from pipeline.adapters.hl7v2.observations import ENCAPSULATED, STATUSES, code_of
 from pipeline.adapters.hl7v2.orders import accession_number, coding, order_numbers, study_uid
 from pipeline.adapters.hl7v2.person import Person
 from pipeline.adapters.hl7v2.procedures import SECTIONS, is_imaging, procedure_text
+from schemas.codes import Coding
 from schemas.events import Observation, ObservationEvent, ReportEvent
 from schemas.identifiers import pseudonym
 from schemas.topics import LABS, VITALS, Topic
@@ -69,7 +70,7 @@ def report_event(group: OrderGroup, person: Person, envelope: Envelope, part: st
         accession=numbers.accession,
         order=numbers.order,
         text=person.clean(text, REPORT_MAX),
-        impression=[code for code in codes if code is not None],
+        impression=[_scrubbed(code, person) for code in codes if code is not None],
     )
     return event, numbers.known
 
@@ -102,6 +103,11 @@ def observation_events(
         for topic in (LABS, VITALS)
         if sorted_by_topic[topic.name]
     ]
+
+
+def _scrubbed(code: Coding, person: Person) -> Coding:
+    """Some senders write sentences where a code belongs."""
+    return Coding(person.clean(code.code) or "", code.system, person.clean(code.display) if code.display else None)
 
 
 def _report_status(group: OrderGroup) -> ReportStatus | None:

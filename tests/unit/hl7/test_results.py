@@ -206,3 +206,17 @@ def test_a_laboratory_comment_is_no_report() -> None:
     """Text results of the laboratory stay observations."""
     event = only(message("ORU^R01", PID, OBR, "OBX|1|TX|600-7^Culture^LN||no growth||||||F"), LABS)
     assert isinstance(event, ObservationEvent)
+
+
+def test_a_value_that_looks_like_the_patients_number_is_still_a_value() -> None:
+    """PID-3 is 140, and so is the sodium; in words it is taken out."""
+    raw = message("ORU^R01", "PID|1||140", OBR, "OBX|1|NM|2951-2^Na^LN||140|mmol/L|||||F", "OBX|2|ST|X^Note^L||patient 140||||||F")
+    event = only(raw, LABS)
+    assert isinstance(event, ObservationEvent)
+    assert [found.value_text for found in event.observations] == ["140", "patient [removed]"]
+
+
+def test_sentences_in_place_of_codes_are_scrubbed() -> None:
+    """A coded impression with the patient's name."""
+    found = radiology(more="OBX|2|CWE|X^Impression^L||Bleed in Frau Müller||||||F")
+    assert found.impression == [Coding("Bleed in Frau [removed]")]
