@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from threading import Lock
 
 import psycopg
 from alembic import command
@@ -11,6 +12,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import exc
 
 from pipeline.errors import Unavailable
+
+_alone = Lock()  # Alembic's context is one for the whole process
 
 
 def alembic_config(dsn: str | None = None) -> Config:
@@ -25,14 +28,16 @@ def alembic_config(dsn: str | None = None) -> Config:
 def migrate(dsn: str, revision: str = "head") -> None:
     """Upgrades to `revision`. Several processes may call it at once. Raises Unavailable."""
     try:
-        command.upgrade(alembic_config(dsn), revision)
+        with _alone:
+            command.upgrade(alembic_config(dsn), revision)
     except exc.OperationalError as error:
         raise Unavailable(f"Postgres: {type(error.orig).__name__}") from error
 
 
 def downgrade(dsn: str, revision: str) -> None:
     """Goes back to `revision`, "base" being an empty database; data that the older schema has no place for is lost."""
-    command.downgrade(alembic_config(dsn), revision)
+    with _alone:
+        command.downgrade(alembic_config(dsn), revision)
 
 
 def revisions() -> list[str]:

@@ -13,7 +13,7 @@ select reason, count(*) from ignored where noted_at >= %(since)s group by reason
 -- name: receipts
 -- What the gateways answered.
 select source, kind, outcome, reason, count(*), sum(repeats)::int8 from intake.receipt
-where opened_at >= %(since)s or received_at >= %(since)s
+where coalesce(received_at, opened_at) >= %(since)s
 group by source, kind, outcome, reason order by source, kind, outcome, reason
 
 -- name: unaccounted
