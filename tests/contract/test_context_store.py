@@ -160,6 +160,19 @@ async def test_a_fact_of_any_time_finds_its_place(store: ContextStore) -> None:
     assert await values(store, "p1") == {"p1": [0, 1, 2]}
 
 
+@pytest.mark.parametrize("odd", ["nul\0inside", "x" * 10_000, "ä" * 5_000, ""])
+async def test_any_text_is_a_patient(store: ContextStore, odd: str) -> None:
+    """A key that the database could not hold or index stops nothing: its facts, merges and locks work as any other's."""
+    await apply(store, fact(0, odd), fact(1, odd + "2"))
+    async with store.begin(GROUP, LABS, 1) as batch:
+        await batch.lock_patients([odd])
+        assert await batch.survivors([odd]) == {}
+        assert [event.patient for event in (await batch.histories([odd]))[odd]] == [odd]
+        assert await batch.set_survivor(odd, "b", START, event_id(1))
+        assert await batch.survivors([odd]) == {odd: "b"}
+        assert [event.patient for event in (await batch.histories(["b"]))["b"]] == [odd]
+
+
 async def test_ignored_records_advance_too(store: ContextStore) -> None:
     """A batch of ignored records alone is applied, and none of them is a fact."""
     await apply(store, ignored=(Ignored(event_id(3), "duplicate", "labs", 0, 3),))

@@ -38,6 +38,13 @@ async def test_each_source_and_kind_counts_for_itself(receipts: Receipts) -> Non
         assert await receipts.open(*key) == ("new", None)
 
 
+async def test_any_text_is_a_message(receipts: Receipts) -> None:
+    """A control id or sender of absurd length is remembered too."""
+    for long in ("9" * 100_000, "9" * 100_001):
+        assert await receipts.open(long, "hl7", long) == ("new", None)
+        assert await receipts.open(long, "hl7", long) == ("pending", None)
+
+
 async def test_of_many_at_once_one_is_new(receipts: Receipts) -> None:
     """The same message on several connections."""
     states = await asyncio.gather(*(receipts.open("lis", "hl7", "1") for _ in range(20)))

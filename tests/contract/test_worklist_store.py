@@ -81,6 +81,21 @@ async def test_items_come_back_as_they_were(stores: Stores) -> None:
         assert await batch.items(["1.2", "9.9"]) == {"1.2": written}
 
 
+@pytest.mark.parametrize("odd", ["nul\0inside", "1." * 5_000])
+async def test_any_text_is_a_study(stores: Stores, odd: str) -> None:
+    """A UID that the database could not hold or index stops nothing: it is listed, claimed and paged over as any other."""
+    written = item(odd, due=1, location=odd, modality=odd, why=odd)
+    await stores.rank(change(written), change(item("2", due=2)))
+    async with stores.ranking.begin("ranking", ASSESSMENTS, 0) as batch:
+        assert await batch.items([odd]) == {odd: written}
+
+    assert (await stores.actions.claim(odd, "a\0da", START)).item.study.study_uid == odd
+    assert (await stores.reader.get(odd)).item.study.study_uid == odd
+    assert len(await stores.reader.history(odd)) == 1
+    first = await stores.reader.page(ListQuery(limit=1))
+    assert [row.item.study.study_uid for row in (await stores.reader.page(ListQuery(after=first.next))).items] == ["2"]
+
+
 async def test_an_older_version_changes_nothing(stores: Stores) -> None:
     """Writes carry the context version and never go back; the same version again is newer, as it has the model's answer."""
     await stores.rank(change(item("1.2", due=30, version=5)))

@@ -8,7 +8,7 @@ from pipeline.adapters.identity.records import AuditEntry, merged
 from pipeline.adapters.identity.sealing import Sealer
 from pipeline.adapters.postgres.database import Connection, Database
 from pipeline.adapters.postgres.queries import Queries
-from pipeline.adapters.postgres.values import storable
+from pipeline.adapters.postgres.values import key, storable
 from pipeline.ports import Clock, Identity
 
 _sql = Queries("vault")
@@ -44,13 +44,13 @@ class PostgresVault:
         """As IdentityVault.reveal; the entry is there even when nobody was found."""
         async with self._database.transaction() as connection:
             await self._note(connection, pseudonyms, reader, purpose, "identity")
-            return await self._known(connection, pseudonyms)
+            return await self._known(connection, [key(pseudonym) for pseudonym in pseudonyms])
 
     async def numbers(self, pseudonyms: Sequence[str], reader: str, purpose: str) -> Mapping[str, str]:
         """As IdentityVault.numbers."""
         async with self._database.transaction() as connection:
             await self._note(connection, pseudonyms, reader, purpose, "number")
-            cursor = await connection.execute(_sql.numbers, {"pseudonyms": list(pseudonyms)}, binary=True)
+            cursor = await connection.execute(_sql.numbers, {"pseudonyms": [key(pseudonym) for pseudonym in pseudonyms]}, binary=True)
             return {pseudonym: self._sealer.unseal_number(pseudonym, sealed) for pseudonym, sealed in await cursor.fetchall()}
 
     async def link(self, number: str, patient: str) -> None:
@@ -86,7 +86,7 @@ class PostgresVault:
     async def _note(self, connection: Connection, pseudonyms: Sequence[str], reader: str, purpose: str, what: str) -> None:
         if pseudonyms:
             entry = {"at": self._clock.now(), "reader": storable(reader), "purpose": storable(purpose), "what": what}
-            await connection.execute(_sql.note_access, {**entry, "pseudonyms": list(pseudonyms)})
+            await connection.execute(_sql.note_access, {**entry, "pseudonyms": [key(pseudonym) for pseudonym in pseudonyms]})
 
 
 def _by_pseudonym(identities: Sequence[Identity]) -> dict[str, Identity]:

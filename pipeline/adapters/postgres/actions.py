@@ -11,7 +11,7 @@ from psycopg import errors
 from pipeline.adapters.postgres.database import Connection, Database
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.rows import listed
-from pipeline.adapters.postgres.values import storable, storable_or_none
+from pipeline.adapters.postgres.values import key, storable
 from pipeline.adapters.postgres.worklist import page_parameters, page_query
 from pipeline.adapters.worklist_rules import refusal
 from pipeline.errors import NotFound
@@ -77,7 +77,7 @@ class _Held(Exception):
 
 
 async def _allowed(connection: Connection, study_uid: str, reader: str, action: Action) -> ListedItem:
-    cursor = await connection.execute(_sql.item_for_update, {"study_uid": storable_or_none(study_uid)}, binary=True)
+    cursor = await connection.execute(_sql.item_for_update, {"study_uid": key(study_uid)}, binary=True)
     row = await cursor.fetchone()
     if row is None:
         raise NotFound("no such study on the worklist")
@@ -90,7 +90,7 @@ async def _allowed(connection: Connection, study_uid: str, reader: str, action: 
 async def _mark(connection: Connection, item: ListedItem) -> ListedItem:
     await connection.execute(_sql.lock_seq)
     marks = {
-        "study_uid": item.item.study.study_uid,
+        "study_uid": key(item.item.study.study_uid),
         "claimed_by": item.claimed_by,
         "claimed_at": item.claimed_at,
         "acknowledged_by": item.acknowledged_by,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from uuid import UUID
 
 from pipeline.adapters.postgres.batches import PostgresBatch, lock_place
 from pipeline.adapters.postgres.database import Connection, Database
 from pipeline.adapters.postgres.queries import Queries
-from pipeline.adapters.postgres.values import event_uuid, storable
+from pipeline.adapters.postgres.values import by_key, event_uuid, key, storable
 from pipeline.errors import InvalidMessage
 from pipeline.ports import Fact, Ignored
 from schemas.codec import decode_event
@@ -37,7 +37,7 @@ class PostgresContextStore:
 
 
 async def members(connection: Connection, patients: Sequence[str]) -> dict[str, list[str]]:
-    """patient -> those who live on under it; only where there are any."""
+    """patient -> those who live on under it; only where there are any. Takes and gives keys as they are stored."""
     found: dict[str, list[str]] = {}
     for root, member in await (await connection.execute(_sql.members, {"patients": list(patients)})).fetchall():
         found.setdefault(root, []).append(member)
@@ -54,18 +54,20 @@ class PostgresContextTransaction(PostgresBatch):
 
     async def survivors(self, patients: Sequence[str]) -> Mapping[str, str]:
         """As ContextTransaction.survivors."""
-        rows = await (await self._connection.execute(_sql.survivors, {"patients": list(patients)})).fetchall()
-        return dict(rows)
+        asked = by_key(patients)
+        rows = await (await self._connection.execute(_sql.survivors, {"patients": list(asked)})).fetchall()
+        return {asked[patient]: survivor for patient, survivor in rows}
 
     async def histories(self, patients: Sequence[str]) -> Mapping[str, list[AnyEvent]]:
         """As ContextTransaction.histories; every patient asked for has an entry."""
-        under = await members(self._connection, patients)
-        everyone = {*patients, *(member for group in under.values() for member in group)}
+        asked = by_key(patients)
+        under = await members(self._connection, list(asked))
+        everyone = {*asked, *(member for group in under.values() for member in group)}
         facts: dict[str, list[AnyEvent]] = {patient: [] for patient in everyone}
         cursor = await self._connection.execute(_sql.facts, {"patients": list(everyone), **self._mine}, binary=True)
         for patient, body in await cursor.fetchall():
             facts[patient].append(decode_event(body))
-        return {patient: [event for member in (patient, *under.get(patient, ())) for event in facts[member]] for patient in patients}
+        return {asked[root]: [event for member in (root, *under.get(root, ())) for event in facts[member]] for root in asked}
 
     async def known_events(self, event_ids: Sequence[str]) -> set[str]:
         """As ContextTransaction.known_events."""
@@ -75,13 +77,13 @@ class PostgresContextTransaction(PostgresBatch):
 
     async def lock_patients(self, patients: Sequence[str]) -> None:
         """As ContextTransaction.lock_patients."""
-        await self._connection.execute(_sql.lock_patients, {"patients": sorted(set(patients))})
+        await self._connection.execute(_sql.lock_patients, {"patients": sorted(by_key(patients))})
 
     async def set_survivor(self, retired: str, survivor: str | None, recorded_at: datetime, event_id: str) -> bool:
         """As ContextTransaction.set_survivor."""
         if retired == survivor:
             return False
-        said = event_uuid(event_id)
+        retired, survivor, said = key(retired), key(survivor) if survivor is not None else None, event_uuid(event_id)
         await self._connection.execute(_sql.lock_merges)
         known = await (await self._connection.execute(_sql.statement, {"retired": retired})).fetchone()
         if known is not None and _is_newer(known[1], known[2], recorded_at, said):
@@ -96,8 +98,8 @@ class PostgresContextTransaction(PostgresBatch):
         """As ContextTransaction.append."""
         if facts:
             await self._copy_facts(facts)
-            newest = max(fact.recorded_at for fact in facts)
-            self._newest = newest if self._newest is None else max(newest, self._newest)
+            times = [fact.recorded_at for fact in facts if fact.recorded_at.year < MAXYEAR]
+            self._newest = max([*times, *([self._newest] if self._newest else [])], default=None)
         if ignored:
             await self._copy_ignored(ignored)
 
@@ -109,7 +111,9 @@ class PostgresContextTransaction(PostgresBatch):
         async with self._connection.cursor().copy(_sql.copy_facts) as copy:
             copy.set_types(_FACT_TYPES)
             for f in facts:
-                await copy.write_row((f.patient, event_uuid(f.event_id), f.kind, f.recorded_at, f.topic, f.partition, f.offset, f.body))
+                await copy.write_row(
+                    (key(f.patient), event_uuid(f.event_id), f.kind, f.recorded_at, f.topic, f.partition, f.offset, f.body)
+                )
 
     async def _copy_ignored(self, ignored: Sequence[Ignored]) -> None:
         async with self._connection.cursor().copy(_sql.copy_ignored) as copy:

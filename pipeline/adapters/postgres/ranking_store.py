@@ -10,6 +10,7 @@ from pipeline.adapters.postgres.batches import PostgresBatch, lock_place
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.rows import history_columns, item_columns, stored_item
+from pipeline.adapters.postgres.values import by_key, key
 from pipeline.ports import ItemChange
 from schemas.topics import Topic
 from schemas.worklist import WorklistItem
@@ -43,7 +44,7 @@ class _Plan:
 def _plan(changes: Sequence[ItemChange], versions: Mapping[str, int]) -> _Plan:
     plan, newest = _Plan(), dict(versions)
     for change in changes:
-        uid, version = change.item.study.study_uid, change.item.context_version
+        uid, version = key(change.item.study.study_uid), change.item.context_version
         if newest.get(uid, version) > version:
             continue
         if change.changed or uid not in newest:
@@ -61,14 +62,15 @@ class PostgresRankingTransaction(PostgresBatch):
 
     async def items(self, studies: Sequence[str]) -> Mapping[str, WorklistItem]:
         """As RankingTransaction.items."""
-        cursor = await self._connection.execute(_sql.lock_items, {"studies": list(studies)}, binary=True)
-        return {uid: stored_item(document, version, claimed_by) for uid, version, claimed_by, document in await cursor.fetchall()}
+        asked = by_key(studies)
+        cursor = await self._connection.execute(_sql.lock_items, {"studies": list(asked)}, binary=True)
+        return {asked[uid]: stored_item(document, version, claimed_by) for uid, version, claimed_by, document in await cursor.fetchall()}
 
     async def store(self, changes: Sequence[ItemChange]) -> None:
         """As RankingTransaction.store."""
         if not changes:
             return
-        studies = list({change.item.study.study_uid for change in changes})
+        studies = list({key(change.item.study.study_uid) for change in changes})
         cursor = await self._connection.execute(_sql.lock_items, {"studies": studies}, binary=True)
         plan = _plan(changes, {uid: version for uid, version, _, _ in await cursor.fetchall()})
         if plan.shown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import Queries
-from pipeline.adapters.postgres.values import event_uuid, storable, storable_or_none
+from pipeline.adapters.postgres.values import event_uuid, key, storable_or_none
 from pipeline.ports import Receipt
 
 _sql = Queries("intake")
@@ -18,11 +18,11 @@ class PostgresReceipts:
 
     async def open(self, source: str, kind: str, identity: str) -> tuple[str, Receipt | None]:
         """As Receipts.open."""
-        key = {"source": storable(source), "kind": storable(kind), "identity": storable(identity)}
+        row_key = {"source": key(source), "kind": key(kind), "identity": key(identity)}
         async with self._database.connection() as connection:
-            if await (await connection.execute(_sql.open, key)).fetchone() is not None:
+            if await (await connection.execute(_sql.open, row_key)).fetchone() is not None:
                 return "new", None
-            row = await (await connection.execute(_sql.find, key)).fetchone()
+            row = await (await connection.execute(_sql.find, row_key)).fetchone()
         if row is None or row[0] is None:
             return "pending", None
         outcome, reason, event_ids, received_at = row
@@ -31,9 +31,9 @@ class PostgresReceipts:
     async def close(self, receipt: Receipt) -> None:
         """As Receipts.close; what was accepted once stays accepted."""
         parameters = {
-            "source": storable(receipt.source),
-            "kind": storable(receipt.kind),
-            "identity": storable(receipt.identity),
+            "source": key(receipt.source),
+            "kind": key(receipt.kind),
+            "identity": key(receipt.identity),
             "outcome": receipt.outcome,
             "reason": storable_or_none(receipt.reason),
             "event_ids": [event_uuid(event_id) for event_id in receipt.event_ids],

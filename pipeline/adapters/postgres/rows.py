@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.adapters.postgres.values import storable, storable_or_none
+from pipeline.adapters.postgres.values import key, storable, storable_or_none
 from pipeline.adapters.worklist_rules import searched_text, seen_state
 from pipeline.ports import ItemChange, ListedItem
 from schemas.codec import decode, encode
@@ -30,8 +30,8 @@ def listed(row: Sequence[Any]) -> ListedItem:
 def item_columns(items: Sequence[WorklistItem]) -> dict[str, list[Any]]:
     """Parameters of `upsert`: one array a column."""
     return {
-        "study_uid": [item.study.study_uid for item in items],
-        "patient": [item.patient for item in items],
+        "study_uid": [key(item.study.study_uid) for item in items],
+        "patient": [key(item.patient) for item in items],
         "due_at": [item.due_at for item in items],
         "target_at": [item.target_at for item in items],
         "ready_at": [item.study.ready_at for item in items],
@@ -53,10 +53,10 @@ def item_columns(items: Sequence[WorklistItem]) -> dict[str, list[Any]]:
 def history_columns(changes: Sequence[ItemChange]) -> dict[str, list[Any]]:
     """Parameters of `add_rank_changes`."""
     return {
-        "study_uid": [change.item.study.study_uid for change in changes],
+        "study_uid": [key(change.item.study.study_uid) for change in changes],
         "at": [change.item.ranked_at for change in changes],
         "due_at": [change.item.due_at for change in changes],
         "cause": [storable(change.cause) for change in changes],
-        "event_id": [storable(change.event_id) for change in changes],
+        "event_id": [key(change.event_id) for change in changes],
         "why": [storable(change.item.why) for change in changes],
     }

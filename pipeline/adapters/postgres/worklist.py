@@ -13,7 +13,7 @@ from pipeline.adapters.postgres.context_store import members
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.rows import listed
-from pipeline.adapters.postgres.values import storable_or_none
+from pipeline.adapters.postgres.values import key, storable_or_none
 from pipeline.adapters.worklist_rules import check_query, encode_cursor
 from pipeline.errors import NotFound
 from pipeline.ports import ListedItem, ListQuery, Page, RankChange, Summary
@@ -41,7 +41,7 @@ def page_parameters(query: ListQuery, limit: int) -> dict[str, Any]:
     after = check_query(query)
     return {
         "after_due_at": after.due_at.isoformat() if after else "-infinity",
-        "after_study_uid": storable_or_none(after.study_uid) if after else "",
+        "after_study_uid": key(after.study_uid) if after else "",
         "modality": storable_or_none(query.modality),
         "patient_class": storable_or_none(query.patient_class),
         "location": storable_or_none(query.location),
@@ -74,7 +74,7 @@ class PostgresWorklist:
     async def get(self, study_uid: str) -> ListedItem:
         """As WorklistReader.get."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute(_sql.item, {"study_uid": storable_or_none(study_uid)}, binary=True)
+            cursor = await connection.execute(_sql.item, {"study_uid": key(study_uid)}, binary=True)
             row = await cursor.fetchone()
         if row is None:
             raise NotFound("no such study on the worklist")
@@ -83,7 +83,7 @@ class PostgresWorklist:
     async def history(self, study_uid: str, limit: int = 100) -> list[RankChange]:
         """As WorklistReader.history."""
         async with self._database.connection() as connection:
-            cursor = await connection.execute(_sql.history, {"study_uid": storable_or_none(study_uid), "limit": limit}, binary=True)
+            cursor = await connection.execute(_sql.history, {"study_uid": key(study_uid), "limit": limit}, binary=True)
             return [RankChange(*row) for row in await cursor.fetchall()]
 
     async def summary(self, now: datetime) -> Summary:
@@ -100,8 +100,8 @@ class PostgresWorklist:
     async def patient_events(self, patient: str, limit: int = 500) -> list[AnyEvent]:
         """As WorklistReader.patient_events."""
         async with self._database.connection() as connection:
-            under = await members(connection, [patient])
-            parameters = {"patients": [patient, *under.get(patient, ())], "limit": limit}
+            root = key(patient)
+            parameters = {"patients": [root, *(await members(connection, [root])).get(root, ())], "limit": limit}
             cursor = await connection.execute(_context.newest_facts, parameters, binary=True)
             return [decode_event(body) for (body,) in await cursor.fetchall()]
 
