@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -17,13 +18,16 @@ import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from pydantic import SecretStr
 
+from pipeline.adapters.local import heartbeat, supervisor
 from pipeline.adapters.local.network import free_port
 from pipeline.adapters.local.stack import Stack, down, settings_of, status
 from pipeline.adapters.local.state import State
 from pipeline.errors import StackError
 from pipeline.settings import Settings
 from tests.integration import toy_model
+from tests.stack_fixtures import DatabaseFactory
 
 _FAKE_ROLE = Path(__file__).with_name("fake_role.py")
 
@@ -163,6 +167,88 @@ def test_a_role_that_cannot_run_ends_the_start(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="the disk is on fire"), started(tmp_path, roles=("broken",), servers=("postgres",)):
         pass
     assert descendants_of_data(tmp_path) == []
+
+
+def test_a_role_that_hangs_is_restarted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role that runs but stops beating is called unhealthy, then killed and started again."""
+    monkeypatch.setattr(heartbeat, "STALE_AFTER_S", 1.5)
+    monkeypatch.setattr(supervisor, "_HUNG_AFTER_S", 2.0)
+    stack = Stack(tmp_path, ("hangs",), servers=("postgres",), steps=(), role_command=fake_role)
+    stack.start(lambda part, what: None)
+    try:
+        first = pid_of(tmp_path, "hangs")
+        until(lambda: state_of(tmp_path, "hangs") is State.UNHEALTHY)
+        until(lambda: state_of(tmp_path, "hangs") is State.HEALTHY and pid_of(tmp_path, "hangs") != first)
+    finally:
+        stack.stop()
+
+
+def test_external_servers_are_used_and_left_running(tmp_path: Path, kafka: str, postgres: DatabaseFactory) -> None:
+    """With external servers the roles are given those of the settings; no server is started, and none is ended."""
+    settings = Settings()
+    settings.kafka.bootstrap_servers = kafka
+    settings.postgres.dsn = SecretStr(postgres())
+    settings.web.port = free_port()
+    stack = Stack(tmp_path, ("web",), servers=(), settings=settings, role_command=fake_role)
+    stack.start(lambda part, what: None)
+    try:
+        assert [part.name for part in status(tmp_path).parts] == ["migrate", "topics", "web"]
+        assert status(tmp_path).external
+        assert stack.addresses().kafka == settings.kafka
+        assert stack.addresses().postgres == settings.postgres
+    finally:
+        stack.stop()
+    assert AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).brokers
+
+
+_COMMAND = """
+import sys
+import typer
+from tests.integration.test_stack import fake_role
+from pipeline.adapters.local.stack import Stack
+from pipeline.cli import stack
+stack.local_stack = lambda place, external=False: Stack(place, ("web",), servers=("postgres",), role_command=fake_role)
+app = typer.Typer()
+stack.register(app)
+app()
+"""
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", _COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_up_in_the_foreground_ends_cleanly(tmp_path: Path, signal_: signal.Signals) -> None:
+    """`up` says where the page is; `status --json` tells of each part; Ctrl-C or SIGTERM stops all in order."""
+    up = subprocess.Popen([sys.executable, "-c", _COMMAND, "up", "--data", str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    assert up.stderr is not None
+    try:
+        assert any("The worklist: http://127.0.0.1:" in line for line in up.stderr)
+        told = command("status", "--json", "--data", str(tmp_path))
+        assert told.returncode == 0
+        document = json.loads(told.stdout)
+        assert document["running"] and document["healthy"]
+        assert {part["name"]: part["state"] for part in document["parts"]} == {
+            "postgres": "healthy",
+            "migrate": "done",
+            "topics": "done",
+            "web": "healthy",
+        }
+        examined = {row["check"]: row for row in json.loads(command("doctor", "--json", "--data", str(tmp_path)).stdout)}
+        assert examined["heartbeat web"]["verdict"] == "ok"
+        assert examined["postgres"]["verdict"] == "ok"
+        assert examined["migrations"]["verdict"] == "failed", "the fake step made no tables"
+        assert "readfirst run migrate" in examined["migrations"]["remedy"]
+        up.send_signal(signal_)
+        up.wait(30)
+        assert "ended cleanly" in (tmp_path / "log" / "web.log").read_text()
+    finally:
+        up.kill()
+        up.wait()
+        up.stderr.close()
+    assert descendants_of_data(tmp_path) == []
+    assert command("status", "--data", str(tmp_path)).returncode == 1
 
 
 _UP = """

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipeline.errors import StackError
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LOGS_KEPT = 3
+_LOG_LIMIT = 50 << 20
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,14 @@ def rotate(log: Path) -> None:
     log.replace(log.with_name(f"{log.name}.1"))
 
 
+def shorten(log: Path, limit: int = _LOG_LIMIT) -> None:
+    """Put a log that has grown too large aside while it is written to: its writers append, so they go on at its new beginning."""
+    if not log.exists() or log.stat().st_size <= limit:
+        return
+    shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+    os.truncate(log, 0)
+
+
 def tail(log: Path, lines: int = 12) -> str:
     """The last lines of a log, for an error message."""
     try:
@@ -167,13 +177,13 @@ def tail(log: Path, lines: int = 12) -> str:
         return ""
 
 
-def wait_until_ready(child: Child, ready: object, name: str, timeout_s: float) -> None:
+def wait_until_ready(child: Child, ready: Callable[[], bool], name: str, timeout_s: float) -> None:
     """Poll `ready()` until it is true; StackError with the log's end if the process ends or time is up."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if child.exit_code() is not None:
             raise StackError(f"{name} ended at once (exit code {child.exit_code()}):\n{tail(child.launch.log)}", "run `readfirst doctor`")
-        if ready():  # type: ignore[operator]
+        if ready():
             return
         time.sleep(0.05)
     raise StackError(f"{name} was not ready after {timeout_s:.0f} s:\n{tail(child.launch.log)}", f"read {child.launch.log}")

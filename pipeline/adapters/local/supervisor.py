@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from pipeline.adapters.local.process import Child, Launch, rotate, tail
+from pipeline.adapters.local.process import Child, Launch, rotate, shorten, tail
 from pipeline.adapters.local.state import GOOD, PartState, State
 from pipeline.errors import StackError
 
@@ -186,6 +186,7 @@ class Supervisor:
                     last_good = now
                     healthy_since = healthy_since or now
                 self._judge(kept, child, healthy_since, now - last_good)
+                shorten(child.launch.log)
             await asyncio.sleep(_POLL_S)
         return healthy_since
 

@@ -16,7 +16,7 @@ from pipeline.adapters.local.folders import Folders
 from pipeline.adapters.local.heartbeat import Heartbeat
 from pipeline.adapters.local.network import free_port, is_free
 from pipeline.adapters.local.ports import Usual
-from pipeline.adapters.local.process import Identity, rotate
+from pipeline.adapters.local.process import Identity, rotate, shorten
 from pipeline.adapters.local.state import PartState, StackState, State
 from pipeline.adapters.local.supervisor import Backoff
 from pipeline.adapters.local.table import ROLES, SERVERS, environment
@@ -194,6 +194,20 @@ def test_three_old_logs_are_kept(tmp_path: Path) -> None:
         "web.log.2": "4",
         "web.log.3": "3",
     }
+
+
+def test_a_log_that_grows_too_large_is_put_aside(tmp_path: Path) -> None:
+    """Nothing of it is lost, and its writer goes on in the same file."""
+    log = tmp_path / "web.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"x" * 100)
+        shorten(log, limit=100)
+        assert log.stat().st_size == 100
+        writer.write(b"x")
+        shorten(log, limit=100)
+        writer.write(b"new")
+    assert log.read_bytes() == b"new"
+    assert (tmp_path / "web.log.1").read_bytes() == b"x" * 101
 
 
 def test_the_state_reads_back_and_the_dead_are_seen(tmp_path: Path) -> None:
