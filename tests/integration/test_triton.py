@@ -1,0 +1,135 @@
+"""The scoring stage against a real Triton: same numbers as in-process, priorities taken, and back on its feet after a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tritonclient.grpc.aio import InferenceServerClient
+
+from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.local import triton_environment
+from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.process import Child, wait_until_ready
+from pipeline.adapters.local.triton import TritonPorts, TritonServer
+from pipeline.adapters.local.triton_environment import TritonUnavailable
+from pipeline.adapters.memory.event_log import MemoryEventLog
+from pipeline.adapters.memory.transactions import MemoryOffsets
+from pipeline.adapters.onnx.scorer import OnnxScorer
+from pipeline.adapters.triton.scorer import TritonScorer
+from pipeline.domain import features
+from pipeline.domain.readings import Reading
+from pipeline.models import triton_repository
+from pipeline.ports import Received
+from pipeline.services.batch import Done
+from pipeline.services.scoring import ScoringStage
+from schemas import codec
+from schemas.assessments import AssessRequest
+from schemas.topics import ASSESS, ASSESSMENTS
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def request(number: int, version: int = 1) -> AssessRequest:
+    readings = {
+        "lactate": [Reading(NOW - timedelta(hours=hours), 1 + number / 7 + hours) for hours in (3, 2, 1)],
+        "gcs": [Reading(NOW, 3 + number % 13)],
+    }
+    return AssessRequest(
+        event_id=f"{number}-{version}",
+        patient=f"p{number}",
+        context_version=version,
+        as_of=NOW,
+        recorded_at=NOW,
+        urgency=1 + number % 3,
+        studies=[],
+        features=features.extract(readings, NOW, 20.0 + number, "M"),
+    )
+
+
+def received(offset: int, document: AssessRequest) -> Received:
+    return Received(ASSESS, 0, offset, document.patient.encode(), codec.encode(document))
+
+
+async def test_triton_and_this_process_agree(triton_server: str) -> None:
+    """The same file behind both: probabilities and contributions to 1e-4."""
+    asked = [request(number) for number in range(80)]
+    served = TritonScorer(triton_server, "clinical_risk", 10, SystemClock())
+    try:
+        theirs = await served.score(asked)
+    finally:
+        await served.close()
+    ours = await OnnxScorer(SystemClock()).score(asked)
+
+    assert [risk.probability for risk in theirs] == pytest.approx([risk.probability for risk in ours], abs=1e-4)
+    for mine, other in zip(ours, theirs, strict=True):
+        known = {contribution.feature: contribution.change for contribution in mine.contributions}
+        assert all(contribution.change == pytest.approx(known[contribution.feature], abs=1e-4) for contribution in other.contributions)
+
+
+async def test_triton_took_the_configuration(triton_server: str) -> None:
+    """Priorities and queue policy as built, warmed up, and requests of several clients batched together."""
+    client = InferenceServerClient(triton_server)
+    served = TritonScorer(triton_server, "clinical_risk", 10, SystemClock())
+    try:
+        config = (await client.get_model_config("clinical_risk")).config
+        before = (await client.get_inference_statistics("clinical_risk")).model_stats[0]
+        await asyncio.gather(*(served.score([request(number)]) for number in range(60)))
+        after = (await client.get_inference_statistics("clinical_risk")).model_stats[0]
+    finally:
+        await served.close()
+        await client.close()
+
+    assert config.dynamic_batching.priority_levels == 3
+    assert config.dynamic_batching.default_queue_policy.allow_timeout_override
+    assert after.inference_count - before.inference_count == 60
+    assert after.execution_count - before.execution_count < 60
+
+
+async def test_a_killed_triton_leaves_the_list_and_comes_back(tmp_path: Path) -> None:
+    """While it is dead the in-process model answers, marked; once it is back, all of those are scored again by it."""
+    server = _server(tmp_path)
+    server.prepare(lambda part, what: None)
+    log, clock = MemoryEventLog(), SystemClock()
+    served = TritonScorer(server.url, "clinical_risk", 2.0, clock)
+    stage = ScoringStage(MemoryOffsets(), log, served, OnnxScorer(clock), clock, "g")
+    child = _start(server)
+    try:
+        assert await stage.handle(ASSESS, 0, [received(0, request(0))]) == Done(1)
+        os.killpg(child.pid, signal.SIGKILL)
+        assert await stage.handle(ASSESS, 0, [received(number, request(number)) for number in range(1, 9)]) == Done(8)
+        assert (stage.degraded, stage.waiting) == (8, 8)
+
+        child = _start(server)
+        deadline = time.monotonic() + 30
+        while stage.waiting and time.monotonic() < deadline:
+            await stage.rescore()
+            await asyncio.sleep(0.2)
+    finally:
+        await served.close()
+        child.stop()
+
+    assert stage.waiting == 0
+    answers = [(one.patient, one.risk.scorer, one.degraded) for one in log.documents(ASSESSMENTS)]
+    again = [(f"p{number}", scorer, degraded) for number in range(1, 9) for scorer, degraded in (("onnxruntime", True), ("triton", False))]
+    assert sorted(answers) == sorted([("p0", "triton", False), *again])
+
+
+def _server(folder: Path) -> TritonServer:
+    try:
+        triton_environment.check_platform()
+    except TritonUnavailable as reason:
+        pytest.skip(str(reason))
+    ports = TritonPorts(*(free_port() for _ in range(3)))
+    return TritonServer(folder / "models", ports, folder / "triton.log", lambda target: triton_repository.build(target, "cpu"))
+
+
+def _start(server: TritonServer) -> Child:
+    child = Child(server.launch())
+    wait_until_ready(child, server.ready, "triton", 60)
+    return child

@@ -1,0 +1,67 @@
+"""A model's numbers as a person reads them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from pipeline.adapters.onnx.artefact import load_reference
+from pipeline.domain import features
+from pipeline.domain.model_answer import risks
+from schemas.assessments import AssessRequest, Contribution, Features
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+REFERENCE = load_reference()
+
+
+def request() -> AssessRequest:
+    values = {"potassium.last": 6.8, "systolic_bp.last": 85.0, "gcs.last": 14.0, "ph.last": 7.1, "temperature.last": 38.5}
+    return AssessRequest(
+        event_id="e",
+        patient="p",
+        context_version=1,
+        as_of=NOW,
+        recorded_at=NOW,
+        urgency=1,
+        studies=[],
+        features=Features(values=values, age=81.0, sex="F"),
+    )
+
+
+def changes(**of: float) -> np.ndarray:
+    return np.array([[of.get(group, 0.0) for group in features.GROUPS]], dtype=np.float32)
+
+
+def test_the_strongest_five_by_size() -> None:
+    """Largest absolute change first, with label, value and sign; those that changed nothing are left out."""
+    seven = changes(potassium=0.2, systolic_bp=-0.3, gcs=0.01, ph=0.02, temperature=0.03, age=0.05, sex=-0.04)
+    (risk,) = risks([request()], np.array([[0.4]]), seven, REFERENCE, "triton", NOW, "7")
+
+    assert risk.contributions == [
+        Contribution(feature="systolic_bp", label="SBP 85 mmHg", change=-0.3, value=85.0),
+        Contribution(feature="potassium", label="K 6.8 mmol/L", change=0.2, value=6.8),
+        Contribution(feature="age", label="age 81", change=0.05, value=81.0),
+        Contribution(feature="sex", label="female", change=-0.04),
+        Contribution(feature="temperature", label="Temp 38.5 °C", change=0.03, value=38.5),
+    ]
+    assert (risk.scorer, risk.probability, risk.model, risk.model_version, risk.scored_at) == ("triton", 0.4, "clinical_risk", "7", NOW)
+    assert risk.outcome == REFERENCE.outcome
+    assert risk.coverage == pytest.approx(7 / 35, abs=1e-3)
+
+
+def test_nothing_moved_nothing_said() -> None:
+    """No contributions rather than five zeros; the reference's version where no other answered."""
+    (risk,) = risks([request()], np.array([[0.4]]), changes(), REFERENCE, "onnxruntime", NOW)
+
+    assert (risk.contributions, risk.model_version) == ([], REFERENCE.version)
+
+
+@pytest.mark.parametrize(
+    "probability", [np.array([[np.nan]]), np.array([[1.01]]), np.array([[-0.1]]), np.array([0.5]), np.array([[0.5], [0.5]])]
+)
+def test_what_is_no_probability_is_refused(probability: np.ndarray) -> None:
+    """NaN, out of range, the wrong shape: an error, never a rank."""
+    with pytest.raises(ValueError, match="answer"):
+        risks([request()], probability, changes(), REFERENCE, "triton", NOW)

@@ -1,0 +1,64 @@
+"""The model repository is one that Triton understands, for both flavours."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from pipeline.adapters.onnx.artefact import load
+from pipeline.models.triton_repository import Flavour, build
+
+
+def parsed(target: Path) -> Any:
+    """config.pbtxt by Triton's own protobuf: an unknown or misspelt field fails."""
+    return text_format.Parse((target / "clinical_risk" / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+
+
+def files(target: Path) -> set[str]:
+    return {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("flavour", "backend", "kind"), [("cpu", "python", "KIND_CPU"), ("gpu", "onnxruntime", "KIND_GPU")])
+def test_the_configuration(tmp_path: Path, flavour: Flavour, backend: str, kind: str) -> None:
+    """Shapes are the reference's; three priorities, timeouts that a client may shorten, one version, warmed up."""
+    reference = load().reference
+    build(tmp_path, flavour)
+    config = parsed(tmp_path)
+
+    assert (config.name, config.backend) == ("clinical_risk", backend)
+    assert [(tensor.name, list(tensor.dims)) for tensor in config.input] == [("features", [len(reference.features)])]
+    assert [(tensor.name, list(tensor.dims)) for tensor in config.output] == [("risk", [1]), ("contributions", [len(reference.groups)])]
+    assert [config.instance_group[0].Kind.Name(group.kind) for group in config.instance_group] == [kind]
+    batching = config.dynamic_batching
+    assert (batching.priority_levels, batching.default_priority_level) == (3, 3)
+    assert batching.default_queue_policy.allow_timeout_override
+    assert batching.default_queue_policy.default_timeout_microseconds > 0
+    assert list(config.version_policy.specific.versions) == [int(reference.version)]
+    assert max(warmup.batch_size for warmup in config.model_warmup) == config.max_batch_size
+
+
+def test_the_files_of_each_flavour(tmp_path: Path) -> None:
+    """The same ONNX file in both; the python backend's code only where it runs."""
+    build(tmp_path / "cpu", "cpu")
+    build(tmp_path / "gpu", "gpu")
+
+    assert files(tmp_path / "cpu") == {"clinical_risk/config.pbtxt", "clinical_risk/1/model.onnx", "clinical_risk/1/model.py"}
+    assert files(tmp_path / "gpu") == {"clinical_risk/config.pbtxt", "clinical_risk/1/model.onnx"}
+    onnx = (tmp_path / "gpu" / "clinical_risk" / "1" / "model.onnx").read_bytes()
+    assert hashlib.sha256(onnx).hexdigest() == load().reference.sha256
+
+
+def test_building_again_replaces_what_was_there(tmp_path: Path) -> None:
+    """A change of flavour or an older version leaves nothing behind, and other models are not touched."""
+    build(tmp_path, "cpu")
+    (tmp_path / "clinical_risk" / "0").mkdir()
+    (tmp_path / "other").mkdir()
+    build(tmp_path, "gpu")
+
+    assert files(tmp_path) == {"clinical_risk/config.pbtxt", "clinical_risk/1/model.onnx"}
+    assert {path.name for path in tmp_path.iterdir()} == {"clinical_risk", "other"}
