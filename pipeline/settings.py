@@ -39,6 +39,7 @@ class Postgres(BaseModel):
 
     dsn: SecretStr = SecretStr("postgresql://readfirst@127.0.0.1:5432/readfirst")
     pool_max: int = Field(8, ge=1)
+    keep_days: int = Field(30, ge=1, description="how long facts, receipts and closed studies are kept; the vault's audit stays for ever")
 
 
 class Triton(BaseModel):
@@ -92,7 +93,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="READFIRST_", env_nested_delimiter="__", extra="forbid")
 
     data: Path = Field(default_factory=default_data_dir, description="the one folder that holds all local state")
-    site_key: SecretStr | None = Field(default=None, description="HMAC and vault key, 32 bytes hex; the local stack makes one in `data/site.key`")
+    site_key: SecretStr | None = Field(
+        default=None, description="HMAC and vault key, 32 bytes hex; the local stack makes one in `data/site.key`"
+    )
     kafka: Kafka = Kafka()
     postgres: Postgres = Postgres()
     triton: Triton = Triton()

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -90,13 +91,17 @@ async def _http(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _web(settings: Settings, stop: asyncio.Event) -> None:
     from pipeline import bootstrap
+    from pipeline.adapters.postgres.maintenance import keep_maintained
     from pipeline.worklist.app import create_app
 
     async with bootstrap.resources(settings) as resources:
         app = create_app(
             resources.worklist, resources.actions, resources.vault, resources.clock, time_zone=settings.gateways.default_time_zone
         )
+        keep = timedelta(days=settings.postgres.keep_days)
+        upkeep = asyncio.create_task(keep_maintained(resources.database, resources.clock, keep), name="upkeep")
         await _uvicorn("web", app, settings.web.host, settings.web.port, stop)
+        upkeep.cancel()
 
 
 async def _uvicorn(role: str, app: object, host: str, port: int, stop: asyncio.Event) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import timedelta
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
+from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.postgres.accounting import PostgresAccounting, ReceiptCount, Standing
 from pipeline.adapters.postgres.actions import PostgresActions
 from pipeline.adapters.postgres.context_store import PostgresContextStore
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.maintenance import maintain
+from pipeline.adapters.postgres.maintenance import keep_maintained, maintain
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
 from pipeline.adapters.postgres.receipts import PostgresReceipts
@@ -110,6 +113,22 @@ async def test_maintenance_makes_weeks_and_drops_expired_ones(database: Database
     assert items == [("1.2",), ("1.3",)]
     again = await maintain(database, START, KEEP)
     assert (again.created, again.dropped, sum(again.expired.values())) == ([], [], 0)
+
+
+async def test_upkeep_goes_on_after_a_failure(migrated: Callable[[], str]) -> None:
+    """A run that fails is told and tried again: a server that is away does not end it."""
+    now = ManualClock(START)
+    with capture_logs() as lines:
+        async with Database("postgresql://readfirst@127.0.0.1:1/readfirst") as away, Database(migrated()) as there:
+            runs = [asyncio.ensure_future(keep_maintained(database, now, KEEP)) for database in (away, there)]
+            async with asyncio.timeout(15):
+                while len(lines) < 2:  # noqa: ASYNC110 (a log has no event to wait for)
+                    await asyncio.sleep(0.05)
+            assert not any(run.done() for run in runs)
+            for run in runs:
+                run.cancel()
+
+    assert sorted(line["event"] for line in lines) == ["facts_maintained", "maintenance_failed"]
 
 
 async def test_maintenance_from_several_processes(database: Database) -> None:

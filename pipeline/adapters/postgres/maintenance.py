@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+import psycopg
+import structlog
 from psycopg import errors, sql
 
 from pipeline.adapters.postgres.database import Connection, Database
 from pipeline.adapters.postgres.queries import Queries
+from pipeline.errors import Unavailable
+from pipeline.ports import Clock
+
+log = structlog.get_logger()
 
 _sql = Queries("maintenance")
 
 WEEK = timedelta(days=7)
 WEEKS_AHEAD = 4
+EVERY = timedelta(hours=6)
+RETRY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +57,26 @@ async def maintain(database: Database, now: datetime, keep: timedelta) -> Mainta
         await connection.execute(_sql.lock)
         present = await _partitions(connection)
         created = [name for monday in _weeks(now) if (name := partition_name(monday)) not in present and await _create(connection, monday)]
-        dropped = [name for name, end in present.items() if end <= oldest and await _drop(connection, name)]
         expired = {}
         for table in ("fact_default", "ignored", "receipt", "worklist_item"):
             cursor = await connection.execute(getattr(_sql, f"expire_{table}"), {"oldest": oldest})
             expired[table] = cursor.rowcount
+        # last, since a drop locks the whole table until commit
+        dropped = [name for name, end in present.items() if end <= oldest and await _drop(connection, name)]
     return Maintained(created, dropped, expired)
+
+
+async def keep_maintained(database: Database, clock: Clock, keep: timedelta) -> None:
+    """Runs `maintain` now and every few hours, until cancelled; a failed run is told and tried again."""
+    while True:
+        try:
+            done = await maintain(database, clock.now(), keep)
+            log.info("facts_maintained", created=len(done.created), dropped=len(done.dropped), expired=sum(done.expired.values()))
+            pause = EVERY
+        except (Unavailable, psycopg.Error) as error:
+            log.warning("maintenance_failed", error=str(error))
+            pause = RETRY
+        await asyncio.sleep(pause.total_seconds())
 
 
 def _weeks(now: datetime) -> list[date]:
