@@ -76,7 +76,9 @@ class FileReceipts(MemoryReceipts):
 async def main(folder: Path) -> None:
     """Serves until SIGTERM."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    gateways = Gateways(dicom_port=0, dicom_associations_max=20, quiet_study_s=float(os.environ.get("QUIET_S", "30")))
+    gateways = Gateways(
+        dicom_port=0, dicom_associations_max=20, object_max_bytes=8 << 20, quiet_study_s=float(os.environ.get("QUIET_S", "30"))
+    )
     settings = Settings(data=folder, gateways=gateways)
     clock = SystemClock()
     vault = MemoryVault(clock)

@@ -21,7 +21,7 @@ from pipeline.gateways.dicom.completion import SYSTEM, Completion
 from pipeline.gateways.dicom.studies import Study, StudyLedger
 from pipeline.ports import Clock, IdentityVault, ObjectStore, StoredObject
 from pipeline.services.intake import Arrival, Intake, Origin
-from pipeline.settings import Gateways
+from pipeline.settings import Gateways, Settings
 from schemas.events import ImagingEvent
 from schemas.identifiers import UNMATCHED, pseudonym, unmatched_patient_key
 from schemas.topics import IMAGING
@@ -190,3 +190,12 @@ def _chunks(path: Path) -> Iterator[bytes]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return "bytes|" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_reception(
+    settings: Settings, intake: Intake, objects: ObjectStore, vault: IdentityVault, site_key: bytes, clock: Clock
+) -> tuple[Reception, Completion, StudyLedger]:
+    """For the SCP and for STOW-RS: gateways in several processes share the ledger's file, and one of them runs `Completion.watch`."""
+    ledger = StudyLedger(settings.data / "dicom-studies.sqlite")
+    completion = Completion(intake, ledger, clock, settings.gateways.quiet_study_s)
+    return Reception(settings.gateways, intake, objects, vault, ledger, completion, site_key, clock), completion, ledger

@@ -22,7 +22,7 @@ from pipeline.errors import InvalidMessage, Unavailable
 from pipeline.gateways.dicom import procedure_steps
 from pipeline.gateways.dicom.completion import Completion
 from pipeline.gateways.dicom.guard import Bounds, GuardedEntity, GuardedServer, prepare_pynetdicom
-from pipeline.gateways.dicom.reception import Reception
+from pipeline.gateways.dicom.reception import Reception, open_reception
 from pipeline.gateways.dicom.studies import StudyLedger
 from pipeline.ports import Clock, IdentityVault, ObjectStore
 from pipeline.services.intake import Intake
@@ -187,12 +187,3 @@ def serve(settings: Settings, intake: Intake, objects: ObjectStore, vault: Ident
     gateway = DicomGateway(settings, reception, completion, ledger, site_key, clock)
     gateway.start(loop)
     return gateway
-
-
-def open_reception(
-    settings: Settings, intake: Intake, objects: ObjectStore, vault: IdentityVault, site_key: bytes, clock: Clock
-) -> tuple[Reception, Completion, StudyLedger]:
-    """What STOW-RS needs as well; gateways in several processes share the ledger's file."""
-    ledger = StudyLedger(settings.data / "dicom-studies.sqlite")
-    completion = Completion(intake, ledger, clock, settings.gateways.quiet_study_s)
-    return Reception(settings.gateways, intake, objects, vault, ledger, completion, site_key, clock), completion, ledger

@@ -21,8 +21,7 @@ from starlette.routing import Route
 
 from pipeline.adapters.dicom.instance import sound_uid
 from pipeline.errors import InvalidMessage, Unavailable
-from pipeline.gateways.dicom.reception import Outcome
-from pipeline.gateways.dicom.scp import open_reception
+from pipeline.gateways.dicom.reception import Outcome, open_reception
 from pipeline.ports import Clock, IdentityVault, ObjectStore
 from pipeline.services.intake import Intake
 from pipeline.settings import Settings
