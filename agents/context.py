@@ -22,6 +22,7 @@ def build(settings: Settings) -> faust.App:
     @app.agent(source(app, settings.kafka, INPUTS))  # type: ignore[untyped-decorator]
     async def context(stream: Any) -> None:
         async with bootstrap.resources(settings) as resources:
-            await batches.run(app, stream, resources.context_stage(GROUP), resources.offsets, settings.kafka.topic_prefix)
+            stage = resources.context_stage(GROUP)
+            await batches.run(app, stream, stage, resources.offsets, settings.kafka.topic_prefix, stage.forget)
 
     return app

@@ -28,6 +28,7 @@ def run(role: str, settings: Settings) -> None:
     asyncio.set_event_loop(loop)
     app = AGENTS[role](settings)
     heartbeat = Heartbeat(role)
+    beating: list[asyncio.Task[None]] = []
     names = [settings.kafka.topic_prefix + topic.name for topic in INPUTS]
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
@@ -38,6 +39,7 @@ def run(role: str, settings: Settings) -> None:
                 raise StackError(
                     "the partitions of the input topics are not on one worker together", "all topics need the same partition count"
                 )
-        heartbeat.start()
+        if not beating:
+            beating.append(asyncio.create_task(heartbeat.beat(), name="heartbeat"))
 
-    faust.Worker(app, loop=loop, loglevel="WARN", redirect_stdouts=False).execute_from_commandline()
+    faust.Worker(app, loop=loop, loglevel="WARN", redirect_stdouts=False, quiet=True).execute_from_commandline()

@@ -20,8 +20,8 @@ log = structlog.get_logger()
 QUEUE_MAX = 64
 RETRY_S = 0.5
 TRIES_MAX = 240
-MODALITIES = 3
-"""Modalities that send at the same time, each over an association of its own."""
+LINES = {"modality": 3, "monitor": 4}
+"""Modalities and ward gateways that send at the same time, each over a line of its own; every other source has one."""
 
 
 class Feed:
@@ -58,8 +58,7 @@ class Feed:
     def _queue(self, source: str) -> asyncio.Queue[Outgoing]:
         if source not in self._queues:
             self._queues[source] = asyncio.Queue(QUEUE_MAX)
-            lines = MODALITIES if source == "modality" else 1
-            self._senders += [asyncio.create_task(self._line(self._queues[source])) for _ in range(lines)]
+            self._senders += [asyncio.create_task(self._line(self._queues[source])) for _ in range(LINES.get(source, 1))]
         return self._queues[source]
 
     async def _line(self, queue: asyncio.Queue[Outgoing]) -> None:

@@ -7,7 +7,7 @@ it again, and the batch comes again.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -31,18 +31,23 @@ class Stage(Protocol):
         """Applies what is new of the batch, or says where to read from. Any exception means: nothing of it took effect."""
         ...
 
-    def forget(self) -> None:
-        """Drops what is remembered of partitions: they may belong to somebody else now."""
-        ...
+
+def _nothing() -> None:
+    """What a stage without memory forgets."""
 
 
-async def run(app: faust.App, stream: Any, stage: Stage, offsets: OffsetStore, topic_prefix: str) -> None:
-    """Consumes for ever. `offsets` holds the applied offsets of the app's consumer group."""
+async def run(
+    app: faust.App, stream: Any, stage: Stage, offsets: OffsetStore, topic_prefix: str, forget: Callable[[], None] = _nothing
+) -> None:
+    """Consumes for ever. `offsets` holds the applied offsets of the app's consumer group.
+
+    forget: called after each rebalance, before the first batch: what is remembered of partitions may be another worker's now.
+    """
     generation: int | None = None
     async for event in stream.noack().events():
         with fatal():
             if generation != app.consumer_generation_id:
-                stage.forget()
+                forget()
                 generation = app.consumer_generation_id
             tp = event.message.tp
             outcome = await stage.handle(BY_NAME[tp.topic.removeprefix(topic_prefix)], tp.partition, received(event.value, topic_prefix))
