@@ -11,7 +11,7 @@ from pipeline.domain.window import STUDIES_KEEP, Window, derive
 from schemas.events import AnyEvent
 from tests.property.histories import events, imaging_events, observation_events
 
-relaxed = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+relaxed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def content(window: Window) -> dict[str, Any]:
