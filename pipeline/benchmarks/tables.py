@@ -44,7 +44,7 @@ def _context_note(result: dict[str, Any]) -> str:
     return (
         f"One worker, {result['events']:,} vital signs of {result['patients']:,} patients in 8 partitions; {result['open_share']:.0%} of "
         f"the patients have a study to be read, {result['assessments']:,} assessments sent; median of {result['runs']}. Readfirst keeps "
-        "every event as a fact in Postgres (fsync) and a window for those with something to read; the other two keep a window of each patient."
+        "every event as a fact in Postgres (fsync) and a window of those with something to read; the others keep a window of each patient."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from time import monotonic, sleep
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -28,8 +29,20 @@ def create(kafka: Kafka, timeout_s: float = 20.0) -> list[str]:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise Unavailable(f"topic {name} could not be made: {error.args[0].str()}") from error
-    check(kafka, timeout_s)
+    _await_known(kafka, timeout_s)
     return created
+
+
+def _await_known(kafka: Kafka, timeout_s: float) -> None:
+    """A broker may answer for a moment as if it had not made what it has just made."""
+    deadline = monotonic() + min(timeout_s, 5.0)
+    while True:
+        try:
+            return check(kafka, timeout_s)
+        except StackError:
+            if monotonic() > deadline:
+                raise
+            sleep(0.1)
 
 
 def check(kafka: Kafka, timeout_s: float = 10.0) -> None:
