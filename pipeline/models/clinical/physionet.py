@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -68,6 +69,8 @@ _VARIABLES: dict[str, tuple[str, float]] = {
 }
 """Challenge variable -> catalogue name and factor to its unit. Cuff and arterial pressures share a name, as they do in the stream (at the
 same minute the arterial one counts as the newer). Mg is labelled mmol/L by the challenge, but its values (median 2.0) are mg/dL."""
+
+_ARTERIAL = frozenset({"SysABP", "DiasABP", "MAP"})
 
 LEFT_OUT = "left out, because the stream has no such observable: height, type of ICU, mechanical ventilation"
 
@@ -133,6 +136,11 @@ def _add(readings: dict[str, list[Reading]], time: str, parameter: str, number: 
     name, factor = _VARIABLES[parameter]
     value = number * factor
     if BY_NAME[name].low <= value <= BY_NAME[name].high:
-        hours, minutes = time.split(":")
-        at = ADMISSION + timedelta(hours=int(hours), minutes=int(minutes))
-        readings[name].append(Reading(at, value, source="arterial" if parameter in ("SysABP", "DiasABP", "MAP") else ""))
+        readings[name].append(Reading(_moment(time), value, source="arterial" if parameter in _ARTERIAL else ""))
+
+
+@cache
+def _moment(time: str) -> datetime:
+    """The archive's hh:mm since admission; there are 2,880 of them."""
+    hours, minutes = time.split(":")
+    return ADMISSION + timedelta(hours=int(hours), minutes=int(minutes))
