@@ -67,6 +67,8 @@ class Completion:
                 await self.look()
             except Unavailable:
                 log.warning("quiet_studies_postponed")
+            except Exception:  # whatever it is, the next look may go well; to stop looking would never
+                log.exception("quiet_studies_failed")
             await asyncio.sleep(pause)
 
     async def look(self) -> int:

@@ -18,6 +18,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from pipeline.adapters.objects.local import LocalObjectStore
 from pipeline.errors import InvalidMessage, Unavailable
 from pipeline.gateways.dicom import procedure_steps
 from pipeline.gateways.dicom.completion import Completion
@@ -183,6 +184,8 @@ def serve(settings: Settings, intake: Intake, objects: ObjectStore, vault: Ident
         loop = asyncio.get_running_loop()
     except RuntimeError:
         loop = None
+    if isinstance(objects, LocalObjectStore):
+        objects.discard_abandoned(clock.now().timestamp())
     reception, completion, ledger = open_reception(settings, intake, objects, vault, site_key, clock)
     gateway = DicomGateway(settings, reception, completion, ledger, site_key, clock)
     gateway.start(loop)
