@@ -55,7 +55,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address of a real broker."""
     folder = tmp_path_factory.mktemp("kafka")
     port = free_port()
-    server = KafkaServer(folder, port, free_port(avoid=frozenset({port})), folder / "kafka.log")
+    server = KafkaServer(folder, port, free_port(), folder / "kafka.log")
     with running(server):
         yield server.bootstrap_servers
 

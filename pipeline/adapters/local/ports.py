@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from pipeline.adapters.local.network import free_port, is_free
+from pipeline.adapters.local.network import Reservations, candidates
 from pipeline.errors import StackError
 from pipeline.settings import Settings
 
@@ -40,30 +41,25 @@ def usual(settings: Settings, servers: Collection[str], roles: Collection[str]) 
     return {name: port for part in wanted for name, port in table[part].items()}
 
 
-def choose(wanted: Mapping[str, Usual], remembered: Ports, may_move: bool = True) -> Ports:
+def choose(wanted: Mapping[str, Usual], remembered: Ports, reservations: Reservations, may_move: bool = True) -> Ports:
     """A free port for each: the remembered one if the settings have not changed since, else the usual one, else another.
 
     `may_move=False`: StackError if the usual one is taken, for peers that are set up to find it there.
     """
     chosen: Ports = {}
     for name, want in wanted.items():
-        if not may_move:
-            _must_be_free(name, want)
-        taken = frozenset(entry["port"] for entry in chosen.values())
         old = remembered.get(name, {})
-        last = old.get("port") if may_move and old.get("usual") == want.port else None
-        preferred = last if last is not None and last not in taken and is_free(last, want.host) else want.port
-        chosen[name] = {"usual": want.port, "port": free_port(preferred, want.host, avoid=taken)}
+        last = [old["port"]] if may_move and old.get("usual") == want.port else []
+        tries = chain(last, [want.port], candidates() if may_move else ())
+        port = next((port for port in tries if reservations.take(port, want.host)), None)
+        if port is None:
+            raise StackError(
+                f"port {want.port} on {want.host}, where {name} listens, is taken by another program",
+                "end that program, or name another port in the settings (READFIRST_GATEWAYS__…_PORT, READFIRST_WEB__PORT)",
+            )
+        chosen[name] = {"usual": want.port, "port": port}
     # What is not started this time is remembered all the same.
     return {**remembered, **chosen}
-
-
-def _must_be_free(name: str, want: Usual) -> None:
-    if not is_free(want.port, want.host):
-        raise StackError(
-            f"port {want.port} on {want.host}, where {name} listens, is taken by another program",
-            "end that program, or name another port in the settings (READFIRST_GATEWAYS__…_PORT, READFIRST_WEB__PORT)",
-        )
 
 
 def apply(settings: Settings, ports: Ports, servers: Collection[str]) -> Settings:

@@ -9,16 +9,17 @@ import secrets
 import signal
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import IO
 
+import psutil
 from pydantic import SecretStr
 
 from pipeline.adapters.local import ports, state
-from pipeline.adapters.local.folders import Folders
+from pipeline.adapters.local.folders import Folders, cache_dir
+from pipeline.adapters.local.network import Reservations
 from pipeline.adapters.local.process import Identity, end
 from pipeline.adapters.local.state import PartState, StackState, status
 from pipeline.adapters.local.supervisor import Progress, Supervisor
@@ -65,6 +66,7 @@ class Stack:
         self._stop_asked = asyncio.Event()
         self._started: Future[None] = Future()
         self._ended: Future[None] = Future()
+        self._reservations = Reservations(cache_dir() / "ports")
         self._table: Table | None = None
 
     def start(self, progress: Progress) -> None:
@@ -146,7 +148,9 @@ class Stack:
         if settings.site_key is None:
             settings.site_key = SecretStr(_site_key(self._folders.data / "site.key"))
         external = not self._servers
-        self._state.ports = ports.choose(ports.usual(settings, self._servers, self._roles), old.ports, may_move=not external)
+        self._state.ports = ports.choose(
+            ports.usual(settings, self._servers, self._roles), old.ports, self._reservations, may_move=not external
+        )
         return settings
 
     def _take_lock(self) -> None:
@@ -160,6 +164,7 @@ class Stack:
             ) from None
 
     def _free_lock(self) -> None:
+        self._reservations.release()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -186,9 +191,7 @@ def down(data: Path, progress: Progress = lambda part, what: None) -> bool:
     supervisor = running.supervisor.process() if running.supervisor else None
     if supervisor is not None:
         supervisor.terminate()
-        deadline = time.monotonic() + _STOP_LIMIT_S
-        while state.read(data).running and time.monotonic() < deadline:
-            time.sleep(0.1)
+        psutil.wait_procs([supervisor], _STOP_LIMIT_S)
     left = [part for part in state.read(data).parts if part.identity and part.identity.process()]
     end_leftovers(state.read(data), progress)
     return supervisor is not None or bool(left)

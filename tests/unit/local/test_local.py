@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import os
 import re
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from pydantic import SecretStr
 from pipeline.adapters.local import heartbeat, kafka_jars, ports, state, triton_environment
 from pipeline.adapters.local.folders import Folders
 from pipeline.adapters.local.heartbeat import Heartbeat
-from pipeline.adapters.local.network import free_port, is_free
+from pipeline.adapters.local.network import Reservations, free_port, is_free
 from pipeline.adapters.local.ports import Usual
 from pipeline.adapters.local.process import Identity, rotate, shorten
 from pipeline.adapters.local.state import PartState, StackState, State
@@ -86,48 +88,59 @@ def test_pauses_double_and_start_anew_after_health() -> None:
     assert [backoff.next(29), backoff.next(30), backoff.next(1)] == [10, 0.5, 1]
 
 
-def test_a_free_usual_port_is_taken() -> None:
+@pytest.fixture
+def reservations(tmp_path: Path) -> Iterator[Reservations]:
+    made = Reservations(tmp_path / "ports")
+    yield made
+    made.release()
+
+
+def test_a_free_usual_port_is_taken(reservations: Reservations) -> None:
     """Nothing in the way: the port of the settings."""
     port = free_port()
-    assert ports.choose({"web": Usual("127.0.0.1", port)}, {})["web"] == {"usual": port, "port": port}
+    assert ports.choose({"web": Usual("127.0.0.1", port)}, {}, reservations)["web"] == {"usual": port, "port": port}
 
 
-def test_the_port_of_last_time_is_taken_again() -> None:
+def test_the_port_of_last_time_is_taken_again(reservations: Reservations) -> None:
     """A port once chosen stays, so that what is set up to find it goes on finding it, until the settings name another."""
     usual, last, changed = free_port(), free_port(), free_port()
     remembered = {"web": {"usual": usual, "port": last}}
-    assert ports.choose({"web": Usual("127.0.0.1", usual)}, remembered)["web"]["port"] == last
-    assert ports.choose({"web": Usual("127.0.0.1", changed)}, remembered)["web"]["port"] == changed
+    assert ports.choose({"web": Usual("127.0.0.1", usual)}, remembered, reservations)["web"]["port"] == last
+    assert ports.choose({"web": Usual("127.0.0.1", changed)}, remembered, reservations)["web"]["port"] == changed
 
 
-def test_no_port_is_given_twice() -> None:
-    """Two parts with the same usual port get different ones."""
+def test_no_port_is_given_twice(reservations: Reservations, tmp_path: Path) -> None:
+    """Two parts with the same usual port get different ones; so do two stacks of which neither listens yet."""
     port = free_port()
-    chosen = ports.choose({"a": Usual("127.0.0.1", port), "b": Usual("127.0.0.1", port)}, {})
+    chosen = ports.choose({"a": Usual("127.0.0.1", port), "b": Usual("127.0.0.1", port)}, {}, reservations)
     assert chosen["a"]["port"] == port != chosen["b"]["port"]
+    other = Reservations(tmp_path / "ports")
+    assert ports.choose({"a": Usual("127.0.0.1", port)}, {}, other)["a"]["port"] not in {port, chosen["b"]["port"]}
+    other.release()
+    reservations.release()
+    assert ports.choose({"a": Usual("127.0.0.1", port)}, {}, other)["a"]["port"] == port
+    other.release()
 
 
-def test_a_port_that_peers_are_set_up_for_may_not_move() -> None:
+def test_a_port_that_peers_are_set_up_for_may_not_move(reservations: Reservations) -> None:
     """With external servers a taken gateway port is an error that names the port, not a silent move."""
-    import socket
-
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         assert not is_free(port)
         with pytest.raises(StackError, match=str(port)):
-            ports.choose({"gateway-dicom": Usual("127.0.0.1", port)}, {}, may_move=False)
+            ports.choose({"gateway-dicom": Usual("127.0.0.1", port)}, {}, reservations, may_move=False)
 
 
-def test_children_get_the_settings_by_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_get_the_settings_by_environment(tmp_path: Path, reservations: Reservations, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a child reads from its environment is what the supervisor meant: no Triton is null, SASL of elsewhere is gone."""
     monkeypatch.setenv("READFIRST_KAFKA__SASL_USERNAME", "somebody")
     monkeypatch.setenv("READFIRST_TRITON__URL", "elsewhere:8001")
     monkeypatch.setenv("READFIRST_TRITON__DEADLINE_S", "0.7")
     (tmp_path / "postgres.password").write_text("secret")
     base = Settings(data=tmp_path, site_key=SecretStr("ab" * 32))
-    chosen = ports.choose(ports.usual(base, SERVERS, ROLES), {})
+    chosen = ports.choose(ports.usual(base, SERVERS, ROLES), {}, reservations)
     meant = ports.apply(base, chosen, ["kafka", "postgres"])
     for name in [name for name in os.environ if name.startswith("READFIRST_")]:
         monkeypatch.delenv(name)
