@@ -68,7 +68,7 @@ class Intake:
         for number, patient in arrival.links.items():
             await self._vault.link(number, patient)
         headers = {"trace_id": arrival.origin.trace_id, "source": arrival.origin.source}
-        if state == "pending":
+        if state != "new":
             headers["redelivery"] = "1"
         await self._log.append(
             [Record(topic, event.patient.encode(), codec.encode(event), {**headers, "event_id": event.event_id}) for topic, event in events]

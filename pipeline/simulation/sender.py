@@ -99,9 +99,10 @@ class Sender:
         boundary = "readfirst-boundary"
         part = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + body + f"\r\n--{boundary}--\r\n".encode()
         response = await self._post("/dicom-web/studies", part, f'multipart/related; type="application/dicom"; boundary={boundary}')
-        if response.status_code in (200, 202):
-            return Answer("accepted")
-        return Answer("refused", _stow_reason(response))
+        if response.status_code not in (200, 202):
+            return Answer("refused", _stow_comment(response, "00081198") or response.text[:200] or f"HTTP {response.status_code}")
+        comment = _stow_comment(response, "00081199") or ""
+        return Answer("ignored", _reason(comment)) if comment.startswith(IGNORED) else Answer("accepted")
 
     async def _post(self, path: str, body: bytes, content_type: str) -> httpx.Response:
         try:
@@ -136,10 +137,9 @@ def _diagnostics(outcome: dict[str, Any]) -> str:
     return str(next((issue.get("diagnostics") or issue.get("code") for issue in outcome.get("issue", [])), ""))
 
 
-def _stow_reason(response: httpx.Response) -> str:
-    """Error Comment (0000,0902) of the failed instance where there is one."""
+def _stow_comment(response: httpx.Response, sequence: str) -> str | None:
+    """Error Comment (0000,0902) of the first item of the Failed (0008,1198) or Referenced SOP Sequence (0008,1199)."""
     try:
-        failed = response.json()["00081198"]["Value"][0]
-        return str(failed["00000902"]["Value"][0])
+        return str(response.json()[sequence]["Value"][0]["00000902"]["Value"][0])
     except (ValueError, KeyError, IndexError, TypeError):
-        return response.text[:200] or f"HTTP {response.status_code}"
+        return None

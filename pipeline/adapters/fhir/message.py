@@ -45,11 +45,16 @@ class Source:
     authorities: Mapping[str, str] = field(default_factory=dict)
 
 
+def origin_of(body: bytes, source: str) -> Origin:
+    """Which message a request body is: the same bytes are the same message."""
+    return Origin(source, "fhir", sha256(body).hexdigest())
+
+
 def read(body: bytes, source: Source, received: datetime) -> tuple[Arrival, list[Entry]]:
     """Raises Refused where the body is no FHIR JSON, or a transaction with an invalid entry (all or nothing, R4 section 3.1.0.11.2)."""
     document = _parse(body)
     entries = _entries(document)
-    origin = Origin(source.name, "fhir", sha256(body).hexdigest())
+    origin = origin_of(body, source.name)
     people = People(source.site_key, source.name, source.authority, source.authorities)
     models = [_model(resource) for _, resource in entries]
     for (url, resource), model in zip(entries, models, strict=True):

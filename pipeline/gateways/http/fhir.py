@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pipeline.adapters.fhir.message import Entry, Source, read
+from pipeline.adapters.fhir.message import Entry, Source, origin_of, read
 from pipeline.adapters.fhir.resources import READERS
 from pipeline.errors import Refused, Unavailable
 from pipeline.ports import Clock
@@ -47,17 +47,13 @@ class FhirGateway:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in MEDIA_TYPES:
             return _outcome(415, "not-supported", "send application/fhir+json")
         try:
-            body = await self._body(request)
-            source = self._source(request.headers)
-            arrival, entries = await run_in_threadpool(read, body, source, self._clock.now())
-            await self._settle(arrival, entries)
+            return await self._answer(await self._body(request), self._source(request.headers))
         except Refused as refusal:
             log.info("fhir_refused", reason=refusal.reason)
             return _outcome(413 if refusal.reason == "too-large" else 400, "invalid", str(refusal))
         except Unavailable:
             log.warning("fhir_unavailable")
             return _outcome(503, "transient", "not stored; send again", {"Retry-After": "2"})
-        return _answer(entries)
 
     async def metadata(self, _request: Request) -> Response:
         """CapabilityStatement: what is there, and nothing else."""
@@ -91,6 +87,15 @@ class FhirGateway:
         name = headers.get(SOURCE_HEADER, "fhir")[:64]
         zone = ZoneInfo(self._settings.time_zones.get(name, self._settings.default_time_zone))
         return Source(name, self._site_key, self._settings.assigning_authority, zone, self._settings.authorities)
+
+    async def _answer(self, body: bytes, source: Source) -> Response:
+        try:
+            arrival, entries = await run_in_threadpool(read, body, source, self._clock.now())
+        except Refused as refusal:
+            await self._intake.refuse(origin_of(body, source.name), refusal.reason)
+            raise
+        await self._settle(arrival, entries)
+        return _answer(entries)
 
     async def _settle(self, arrival: Arrival, entries: list[Entry]) -> None:
         if arrival.events:
