@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from schemas.assessments import AssessRequest, Risk
 from schemas.dead_letter import DeadLetter
@@ -47,16 +48,15 @@ class EventLog(Protocol):
 # --- batches -----------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A record as it came: its place (partition, offset), key, body and headers."""
+class Received(NamedTuple):
+    """A record as it came: its place (partition, offset), key, body and headers. A tuple, because there are so many."""
 
     topic: Topic
     partition: int
     offset: int
     key: bytes
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class BatchTransaction(Protocol):
@@ -84,8 +84,7 @@ class OffsetStore(Protocol):
 # --- the context stage -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """An event that was applied, as it is kept for ever: the record's own bytes under the pseudonym that the message named."""
 
     patient: str

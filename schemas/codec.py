@@ -25,6 +25,10 @@ _any_event: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _schema_word = msgspec.json.Decoder(msgspec.defstruct("SchemaWord", [("schema", str)]))
 
 
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What msgspec raises on bytes from anywhere: the last two for nesting without end and for text that is no UTF-8."""
+
+
 class UndecodableRecord(ValueError):
     """The bytes are not a document of this topic; `reason` is the dead letter's code."""
 
@@ -43,7 +47,7 @@ def decode(topic: Topic, body: bytes | None) -> Any:
     """The document of `topic` in `body`. Raises UndecodableRecord."""
     try:
         return _decoders[topic.name].decode(body or b"")
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise _explain(topic, body or b"", error) from error
 
 
@@ -51,16 +55,20 @@ def decode_event(body: bytes) -> AnyEvent:
     """Any event of the input topics, by its own `schema` field: how facts are read back. Raises UndecodableRecord."""
     try:
         return _any_event.decode(body)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise UndecodableRecord("invalid", str(error)) from error
 
 
-def _explain(topic: Topic, body: bytes, error: msgspec.DecodeError) -> UndecodableRecord:
+def _explain(topic: Topic, body: bytes, error: Exception) -> UndecodableRecord:
+    if isinstance(error, UnicodeDecodeError):
+        return UndecodableRecord("undecodable-text", f"not UTF-8: {error.reason} at byte {error.start}")
+    if isinstance(error, RecursionError):
+        return UndecodableRecord("malformed", "nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
         return UndecodableRecord("malformed", f"not JSON: {error}")
     try:
         name, _, major = _schema_word.decode(body).schema.partition("/")
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return UndecodableRecord("invalid", "the document has no `schema` field")
     wanted, _, known_major = str(topic.document.__struct_config__.tag).partition("/")
     if name == wanted and major != known_major:

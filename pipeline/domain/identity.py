@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -43,12 +42,6 @@ def statement(event: AdtEvent) -> Statement | None:
     if event.retired is None or (event.survivor is None and not parted):
         return None
     return Statement(event.retired, event.survivor, parted)
-
-
-def home(event: AnyEvent, survivors: Mapping[str, str]) -> str:
-    """The patient that the named one lives on under."""
-    named = event.named_patient
-    return survivors.get(named, named)
 
 
 def readdress(body: bytes, patient: str, named: str) -> bytes:

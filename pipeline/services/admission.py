@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from pipeline.domain import identity
 from pipeline.domain.identity import Statement
@@ -19,6 +19,9 @@ from schemas.topics import ADT, DLQ
 
 SOURCE = "context"
 """The `source` header of what this stage produces itself."""
+
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+"""Between them every span that the domain adds or takes away stays within datetime's own limits."""
 
 KINDS: dict[type, str] = {
     ObservationEvent: "observation",
@@ -57,14 +60,14 @@ class Admission:
     async def take(self, records: Sequence[Received], suspect: bool) -> Admitted:
         """suspect: the records may have taken effect partly before (produced, not committed), so all are checked."""
         decoded = await self._new(self._decoded(records), suspect)
-        told = [(record, event) for record, event in decoded if identity.is_statement(event)]
-        if told:
+        plain = decoded
+        if records[0].topic is ADT:
+            told = [(record, event) for record, event in decoded if identity.is_statement(event)]
+            plain = [(record, event) for record, event in decoded if not identity.is_statement(event)]
             await self._identify(told)
-        named = list({event.named_patient for _, event in decoded})
-        survivors = await self._transaction.survivors(named)
-        for record, event in decoded:
-            if not identity.is_statement(event):
-                self._place(record, event, survivors)
+        survivors = await self._transaction.survivors(list({event.subject or event.patient for _, event in plain}))
+        for record, event in plain:
+            self._place(record, event, survivors)
         return self.result
 
     def _decoded(self, records: Iterable[Received]) -> list[tuple[Received, AnyEvent]]:
@@ -75,10 +78,12 @@ class Admission:
             except codec.UndecodableRecord as error:
                 self._bury(record, error.reason, error.explanation)
                 continue
-            if record.key == event.patient.encode():
-                decoded.append((record, event))
-            else:
+            if record.key != event.patient.encode():
                 self._bury(record, "wrong-key", "the record's key is not the document's patient")
+            elif not EARLIEST <= event.recorded_at <= LATEST:
+                self._bury(record, "invalid", "recorded_at is in no year that this program can reckon with")
+            else:
+                decoded.append((record, event))
         return decoded
 
     async def _new(self, decoded: list[tuple[Received, AnyEvent]], suspect: bool) -> list[tuple[Received, AnyEvent]]:
@@ -99,7 +104,8 @@ class Admission:
         return new
 
     def _place(self, record: Received, event: AnyEvent, survivors: Mapping[str, str]) -> None:
-        home = identity.home(event, survivors)
+        named = event.subject or event.patient
+        home = survivors.get(named, named)
         if home == event.patient:
             self._keep(record, event)
             self.result.touched[home].append(event)
@@ -148,19 +154,10 @@ class Admission:
         return True
 
     def _keep(self, record: Received, event: AnyEvent) -> None:
+        topic, partition, offset, _, body, _ = record
         self.result.causes[event.patient] = record
-        self.result.facts.append(
-            Fact(
-                event.named_patient,
-                event.event_id,
-                KINDS[type(event)],
-                event.recorded_at,
-                record.topic.name,
-                record.partition,
-                record.offset,
-                record.body,
-            )
-        )
+        named, kind = event.subject or event.patient, KINDS[type(event)]
+        self.result.facts.append(Fact(named, event.event_id, kind, event.recorded_at, topic.name, partition, offset, body))
 
     def _ignore(self, record: Received, event: AnyEvent, reason: str) -> None:
         self.result.ignored.append(Ignored(event.event_id, reason, record.topic.name, record.partition, record.offset))

@@ -203,6 +203,9 @@ async def test_urgency_follows_order_and_physiology(bench: Bench) -> None:
         (ANN.encode(), b'{"schema":"observation/2"}', "unsupported-major"),
         (ANN.encode(), b'{"schema":"order/1"}', "wrong-topic"),
         (BOB.encode(), codec.encode(vital("v1", 80, 0)), "wrong-key"),
+        (ANN.encode(), codec.encode(vital("v1", 80, 0)).replace(b"2026-", b"9999-"), "invalid"),
+        (ANN.encode(), codec.encode(vital("v1", 80, 0)).replace(b"monitor", b"\xff\xfe"), "undecodable-text"),
+        (ANN.encode(), b'{"x":' + b"[" * 10**5 + b"]" * 10**5 + codec.encode(vital("v1", 80, 0)).replace(b"{", b",", 1), "malformed"),
     ],
 )
 async def test_what_cannot_be_understood_is_dead_lettered(bench: Bench, key: bytes, body: bytes, reason: str) -> None:
