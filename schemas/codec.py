@@ -16,13 +16,17 @@ from schemas.topics import TOPICS, Topic
 _encoder = msgspec.json.Encoder()
 
 
+class _SchemaWord(msgspec.Struct):
+    schema: str
+
+
 class _NoDocument(msgspec.Struct, tag_field="schema", tag="-"):
     """Never sent. As the other half of a union it makes msgspec insist on the `schema` field, which it would not for one type alone."""
 
 
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {topic.name: msgspec.json.Decoder(topic.document | _NoDocument) for topic in TOPICS}
 _any_event: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-_schema_word = msgspec.json.Decoder(msgspec.defstruct("SchemaWord", [("schema", str)]))
+_schema_word = msgspec.json.Decoder(_SchemaWord)
 
 
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)

@@ -78,7 +78,7 @@ _LABS = (
 )
 
 OBSERVABLES: dict[str, Observable] = {
-    row[0]: Observable(*row[:4], kind, *row[4:])  # type: ignore[misc, arg-type]
+    row[0]: Observable(*row[:4], kind, *row[4:])  # type: ignore[arg-type]
     for kind, rows in (("vital", _VITALS), ("lab", _LABS))
     for row in rows
 }

@@ -47,7 +47,7 @@ class Limit:
     def minutes(self, value: float) -> float:
         """From 30 at the limit down to 15 far beyond it, continuous in the value."""
         share = min(max(self.beyond(value) / self.span, 0.0), 1.0)
-        return AT_LIMIT_MINUTES * (FAR_BEYOND_MINUTES / AT_LIMIT_MINUTES) ** share
+        return float(AT_LIMIT_MINUTES * (FAR_BEYOND_MINUTES / AT_LIMIT_MINUTES) ** share)
 
     @property
     def words(self) -> str:

@@ -97,7 +97,7 @@ def allowed(evidence: Evidence, target_minutes: float, policy: Policy = DEFAULT)
     """
     if evidence.kind == "risk":
         floor = min(policy.risk_floor, target_minutes)
-        return target_minutes * (floor / target_minutes) ** min(max(evidence.severity, 0.0), 1.0)
+        return float(target_minutes * (floor / target_minutes) ** min(max(evidence.severity, 0.0), 1.0))
     return min(target_minutes, minutes_of(evidence.severity))
 
 

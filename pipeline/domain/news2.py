@@ -103,7 +103,7 @@ def _half_up(value: float | None, digits: int = 0) -> float | None:
     """The chart knows whole numbers (temperature: tenths), so 36.04 is 36.0 and not a gap between two columns."""
     if value is None or math.isnan(value):
         return None
-    factor = 10**digits
+    factor = 10.0**digits
     return math.floor(round(value * factor, 6) + 0.5) / factor
 
 

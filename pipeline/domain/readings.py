@@ -25,7 +25,7 @@ Readings = Mapping[str, Sequence[Reading]]
 
 
 class FlaggedResult(msgspec.Struct, frozen=True):
-    """A result outside the catalogue that its laboratory itself marked as critical (LL, HH, AA). value and unit as the source wrote them."""
+    """A result outside the catalogue that its laboratory itself marked as critical (LL, HH, AA). value, unit: as the source wrote them."""
 
     at: datetime
     flag: AbnormalFlag

@@ -32,5 +32,5 @@ def interpolate(points: tuple[tuple[float, float], ...], x: float) -> float:
         return points[0][1]
     for (x0, m0), (x1, m1) in pairwise(points):
         if x <= x1:
-            return m0 * (m1 / m0) ** ((x - x0) / (x1 - x0))
+            return float(m0 * (m1 / m0) ** ((x - x0) / (x1 - x0)))
     return points[-1][1]

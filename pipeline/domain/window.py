@@ -123,9 +123,10 @@ class Window:
         encounter = self.encounter
         return [_placed(item.state, encounter) for item in retained(self._all_resolved(), as_of)]
 
-    def find(self, study_uid: str) -> StudyState | None:
-        """A study, even one that `studies` leaves out, as long as `trim` was not called."""
-        return next((item.state for item in self._all_resolved() if item.state.study_uid == study_uid), None)
+    @property
+    def all_studies(self) -> list[StudyState]:
+        """Those that `studies` leaves out too, as far as they were not let go by `trim`; class and place only as order or images name them."""
+        return [item.state for item in self._all_resolved()]
 
     def trim(self) -> None:
         """Lets go of what is not content any more."""

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -67,7 +67,7 @@ class _Composite:
 
     def __init__(self, folder: Path, row: Row, stay: tuple[list[Row], list[Row]], number: int, run: str, zero: datetime, rng: Any) -> None:
         self._folder, self._row, self._stay, self._zero, self._rng = folder, row, stay, zero, rng
-        sex = "F" if row["sex"] == "f" else "M"
+        sex: Literal["F", "M"] = "F" if row["sex"] == "f" else "M"
         person = Person(
             f"H{run}{number:04d}", str(rng.choice(FAMILIES)), str(rng.choice(GIVEN[sex])), date(1955 + number % 40, 1 + number % 12, 5), sex
         )

@@ -63,9 +63,9 @@ def _marks(events: Sequence[AnyEvent]) -> list[dict[str, Any]]:
     marks = []
     for event in events:
         if isinstance(event, ImagingEvent):
-            mark = _image(event)
-            known = studies.setdefault(event.study_uid, mark)
-            known["at"] = min(known["at"], mark["at"])
+            image = _image(event)
+            known = studies.setdefault(event.study_uid, image)
+            known["at"] = min(known["at"], image["at"])
         elif (mark := _mark(event)) is not None:
             marks.append(mark)
     return [*marks, *studies.values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import faust
 import faust.streams
@@ -65,7 +66,7 @@ def together(assigned: set[TP], topics: Sequence[str]) -> bool:
     return all(each == numbers[0] for each in numbers)
 
 
-def _credentials(kafka: Kafka) -> object | None:
+def _credentials(kafka: Kafka) -> Any:
     if kafka.security_protocol == "PLAINTEXT":
         return None
     context = None

@@ -16,7 +16,7 @@ from faust.types import TP, ConsumerMessage
 BATCH_RECORDS_MAX = 2000
 
 
-class BatchConsumer(driver.Consumer):
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Yields batches; knows that the offsets between two acknowledged messages belong to the batches themselves."""
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 (the base's signature)
@@ -50,7 +50,7 @@ class BatchConsumer(driver.Consumer):
         return new if committed is None or new > committed else None
 
 
-class BatchTransport(driver.Transport):
+class BatchTransport(driver.Transport):  # type: ignore[misc]
     """Set as `app.transport`."""
 
     Consumer = BatchConsumer

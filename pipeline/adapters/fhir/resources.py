@@ -124,7 +124,8 @@ def patient(reading: Reading, resource: Any, part: str) -> Events:
     key = reading.people.known.get(f"Patient/{resource.id}")
     if key is None:
         return
-    shared = {"source": reading.origin.source, "recorded_at": reading.received, "occurred": Timestamp(reading.received, zone="received")}
+    occurred = Timestamp(reading.received, zone="received")
+    shared: dict[str, Any] = {"source": reading.origin.source, "recorded_at": reading.received, "occurred": occurred}
     yield (
         ADT,
         AdtEvent(event_id=reading.origin.event_id(part), patient=key, trigger="A31", demographics=reading.demographics(key), **shared),

@@ -34,9 +34,10 @@ class KafkaDeadLetters:
                     message = consumer.poll(timeout_s)
                     if message is None or message.error():
                         raise Unavailable(f"the dlq topic could not be read: {message.error() if message else 'no answer'}")
-                    position = message.offset() + 1
+                    offset = int(message.offset() or 0)
+                    position = offset + 1
                     if message.value() is not None:
-                        yield number, message.offset(), codec.decode(DLQ, message.value())
+                        yield number, offset, codec.decode(DLQ, message.value())
         except KafkaException as error:
             raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
         finally:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from pipeline.adapters.kafka.connection import client_config
 from pipeline.errors import StackError, Unavailable
