@@ -125,7 +125,7 @@ class Window:
 
     @property
     def all_studies(self) -> list[StudyState]:
-        """Those that `studies` leaves out too, as far as they were not let go by `trim`; class and place only as order or images name them."""
+        """Those that `studies` leaves out too, until `trim` lets them go; class and place only as order or images name them."""
         return [item.state for item in self._all_resolved()]
 
     def trim(self) -> None:

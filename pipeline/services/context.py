@@ -78,7 +78,8 @@ class ContextStage:
                 fresh = unapplied(transaction.applied, batch)
                 if isinstance(fresh, SeekTo):
                     return fresh
-                if self._applied.get(place, transaction.applied) != transaction.applied:
+                # Whatever was applied here by another worker, perhaps after a window was derived without it, is not in these windows.
+                if self._applied.get(place, batch[0].offset - 1) != transaction.applied:
                     self._windows.clear()
                 if fresh:
                     admission = Admission(transaction, self._clock.now())
@@ -126,7 +127,7 @@ class ContextStage:
         for patient in wanted:
             held = Held.derived(histories.get(patient, ()))
             if patient in admitted.identified:
-                held.open = held.closed = frozenset()
+                held.closed = frozenset()
             self._windows.put(patient, held)
         stuck = [patient for patient, events in admitted.touched.items() if not self._take(patient, events)]
         if again := [patient for patient in stuck if patient not in histories]:

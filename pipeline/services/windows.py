@@ -16,13 +16,9 @@ IDLE_FACTOR = 10
 
 @dataclass(slots=True)
 class Held:
-    """A window in memory, and what is known of it outside: the studies last said to be open or closed, and the digest of what was said.
-
-    digest None: not known.
-    """
+    """A window in memory, and what of it is known outside: the studies said to be closed, the digest of what was last said (None: unknown)."""
 
     window: Window
-    open: frozenset[str] = frozenset()
     closed: frozenset[str] = frozenset()
     digest: int | None = None
 
@@ -34,18 +30,16 @@ class Held:
         return held
 
     def note(self) -> None:
-        """What the window shows now has been said."""
-        studies = self.window.studies
-        self.open = frozenset(study.study_uid for study in studies if study.closed is None)
-        self.closed = frozenset(study.study_uid for study in studies if study.closed is not None)
+        """What the window says now has been said."""
+        studies = self.window.all_studies
+        now_open = {study.study_uid for study in studies if study.closed is None}
+        self.closed = (self.closed | {study.study_uid for study in studies}) - now_open
         self.window.trim()
 
     def to_say(self) -> list[StudyState]:
-        """Open studies, and those that closed since they were last spoken of."""
-        shown = self.window.studies
-        gone = [self.window.find(uid) for uid in sorted(self.open.difference(study.study_uid for study in shown))]
-        fresh = [study for study in shown if study.closed is None or study.study_uid not in self.closed]
-        return fresh + [study for study in gone if study is not None]
+        """Open studies, and those that closed since they were last spoken of, however many and however old."""
+        news = [study for study in self.window.all_studies if study.closed is not None and study.study_uid not in self.closed]
+        return self.window.open_studies + news
 
 
 class Windows:

@@ -180,6 +180,16 @@ async def test_a_report_before_its_study_closes_it_too(bench: Bench) -> None:
     assert bench.requests() == []
 
 
+async def test_a_study_beyond_the_bound_is_still_closed(bench: Bench) -> None:
+    """Of twenty open studies the window shows the newest twelve; the report of the oldest closes it all the same, and once."""
+    for n in range(20):
+        await bench.send(image(f"i{n}", n, study=f"1.{n}", accession=f"acc{n}"))
+    await bench.send(report("r", 30, study_uid="1.0"), vital("v", 150, 31))
+
+    told = [study.study_uid for assessed in bench.assessments() for study in assessed.studies if study.closed]
+    assert told == ["1.0"]
+
+
 async def test_a_withdrawn_report_reopens_the_study(bench: Bench) -> None:
     """A cancelled report puts the study back."""
     await bench.send(image("i1", 0, accession="acc"), report("r1", 10, accession="acc"))
