@@ -91,7 +91,10 @@ class KafkaServer:
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster, "-c", str(self._settings))
+        # With "=": one identifier in 64 begins with a dash, which would be read as another option.
+        command = self._java(
+            "kafka.tools.StorageTool", "format", "--ignore-formatted", f"--cluster-id={cluster}", f"--config={self._settings}"
+        )
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             raise StackError(f"could not format Kafka's storage: {(done.stderr or done.stdout).strip()[-800:]}", "run `readfirst doctor`")
