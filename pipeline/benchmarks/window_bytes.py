@@ -40,8 +40,7 @@ class _Stored(msgspec.Struct, array_like=True):
     resolved: list[Resolved] | None
     settled: bool
     recorded: datetime | None
-    age: Words
-    sex: Words
+    person: Words
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -61,11 +60,10 @@ def encode(window: Window) -> bytes:
         window.studies_folded,
         window.orders,
         window.reports,
-        window._resolved,
+        window.resolved,
         window.settled,
-        window._recorded,
-        window._age,
-        window._sex,
+        window.recorded,
+        window.person,
     )
     return _encoder.encode(stored)
 
@@ -82,8 +80,8 @@ def decode(body: bytes) -> Window:
     kept.unmapped.update(stored.unmapped)
     window.movements.kept = stored.movements
     window.studies_folded, window.orders, window.reports = stored.studies, stored.orders, stored.reports
-    window._resolved, window.settled, window._recorded = stored.resolved, stored.settled, stored.recorded
-    window._age, window._sex = stored.age, stored.sex
+    window.resolved, window.settled, window.recorded = stored.resolved, stored.settled, stored.recorded
+    window.person = stored.person
     return window
 
 
