@@ -24,6 +24,9 @@ _STUDY_WORDS = ("body_part", "study_description", "accession", "order", "priorit
 _ORDER_WORDS = ("control", "accession", "study_uid", "deadline", "modality", "body_part", "indication", "patient_class", "location")
 _REPORT_WORDS = ("status", "study_uid", "accession", "order")
 
+NAMES = tuple(dict.fromkeys((*_STUDY_WORDS, "modality", "companion", *_ORDER_WORDS, "requested", "scheduled", "procedure", *_REPORT_WORDS)))
+"""All names of words."""
+
 
 class Words(msgspec.Struct):
     """name -> (version, value) of the event that decides it."""

@@ -27,9 +27,13 @@ STUDIES_FOLDED, ORDERS_FOLDED, REPORTS_FOLDED = 8, 12, 12
 
 
 class Window:
-    """Owned by one worker, changed in place."""
+    """Owned by one worker, changed in place.
 
-    __slots__ = ("_age", "_recorded", "_resolved", "_sex", "measurements", "movements", "orders", "reports", "settled", "studies_folded")
+    studies_folded, orders, reports: by their keys; empty once `settled`. resolved: the outcome of matching them, None when out of date.
+    recorded: the newest time of receipt. person: age and sex.
+    """
+
+    __slots__ = ("measurements", "movements", "orders", "person", "recorded", "reports", "resolved", "settled", "studies_folded")
 
     def __init__(self) -> None:
         self.measurements = Measurements()
@@ -38,10 +42,9 @@ class Window:
         self.orders: dict[str, Order] = {}
         self.reports: dict[str, Report] = {}
         self.settled = False
-        self._resolved: list[Resolved] | None = []
-        self._recorded: datetime | None = None
-        self._age = Words()
-        self._sex = Words()
+        self.resolved: list[Resolved] | None = []
+        self.recorded: datetime | None = None
+        self.person = Words()
 
     @classmethod
     def derive(cls, events: Iterable[AnyEvent]) -> Window:
@@ -77,19 +80,19 @@ class Window:
     @property
     def as_of(self) -> datetime | None:
         """The newest time that the events know of; None for a window without events."""
-        known = [time for time in (self._recorded, self.measurements.newest) if time is not None]
+        known = [time for time in (self.recorded, self.measurements.newest) if time is not None]
         return max(known) if known else None
 
     @property
     def age(self) -> float | None:
         """Years, as last said."""
-        age: float | None = self._age.get("age")
+        age: float | None = self.person.get("age")
         return age
 
     @property
     def sex(self) -> Sex:
         """As last said."""
-        sex: Sex = self._sex.get("sex") or "U"
+        sex: Sex = self.person.get("sex") or "U"
         return sex
 
     @property
@@ -131,7 +134,7 @@ class Window:
     def trim(self) -> None:
         """Lets go of what is not content any more."""
         if self.settled and self.as_of is not None:
-            self._resolved = list(retained(self._all_resolved(), self.as_of))
+            self.resolved = list(retained(self._all_resolved(), self.as_of))
 
     @property
     def open_studies(self) -> list[StudyState]:
@@ -140,19 +143,19 @@ class Window:
 
     def _note(self, event: AnyEvent) -> None:
         recorded_at = event.recorded_at
-        if self._recorded is None or recorded_at > self._recorded:
-            self._recorded = recorded_at
+        if self.recorded is None or recorded_at > self.recorded:
+            self.recorded = recorded_at
         demographics: Demographics | None = getattr(event, "demographics", None)
         if demographics is not None:
             version: Version = (recorded_at, event.event_id)
-            self._age.newest("age", version, demographics.age)
-            self._sex.newest("sex", version, None if demographics.sex == "U" else demographics.sex)
+            self.person.newest("age", version, demographics.age)
+            self.person.newest("sex", version, None if demographics.sex == "U" else demographics.sex)
 
     def _fold(self, event: AnyEvent) -> None:
         if isinstance(event, AdtEvent):
             self.movements.add(event)
             return
-        self._resolved = None
+        self.resolved = None
         if isinstance(event, ImagingEvent):
             self.studies_folded.setdefault(event.study_uid, Study(event.study_uid)).add(event)
         elif isinstance(event, OrderEvent):
@@ -161,9 +164,9 @@ class Window:
             self.reports.setdefault(event.report, Report(event.report)).add(event)
 
     def _all_resolved(self) -> list[Resolved]:
-        if self._resolved is None:
-            self._resolved = resolve(self.studies_folded.values(), self.orders.values(), self.reports.values())
-        return self._resolved
+        if self.resolved is None:
+            self.resolved = resolve(self.studies_folded.values(), self.orders.values(), self.reports.values())
+        return self.resolved
 
     def _overfull(self) -> bool:
         return len(self.studies_folded) > STUDIES_FOLDED or len(self.orders) > ORDERS_FOLDED or len(self.reports) > REPORTS_FOLDED

@@ -16,7 +16,7 @@ IDLE_FACTOR = 10
 
 @dataclass(slots=True)
 class Held:
-    """A window in memory, and what of it is known outside: the studies said to be closed, the digest of what was last said (None: unknown)."""
+    """A window in memory, and what of it is known outside: studies said to be closed, the digest of what was last said (None: unknown)."""
 
     window: Window
     closed: frozenset[str] = frozenset()

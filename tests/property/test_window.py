@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from pipeline.domain.packing import pack, unpack
 from pipeline.domain.window import STUDIES_KEEP, Window, derive
 from schemas.events import AnyEvent
 from tests.property.histories import events, imaging_events, observation_events
@@ -61,6 +62,22 @@ def test_any_order_of_many_observations_gives_the_same_window(data: st.DataObjec
 
     event("rebuilt" if rebuilt else "incremental all the way")
     assert content(derive(history)) == content(window)
+
+
+@relaxed
+@given(st.data(), st.lists(events(), max_size=30))
+def test_a_window_goes_on_after_packing(data: st.DataObject, history: list[AnyEvent]) -> None:
+    """Packed and unpacked anywhere on the way, nothing it shows is different."""
+    cut = data.draw(st.integers(0, len(history)))
+    packed = unpack(pack(derive(history[:cut])))
+
+    assert content(packed) == content(derive(history[:cut]))
+    seen = history[:cut]
+    for item in history[cut:]:
+        seen = [*seen, item]
+        if not packed.apply(item):
+            packed = derive(seen)
+    assert content(packed) == content(derive(history))
 
 
 @relaxed

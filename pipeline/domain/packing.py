@@ -1,0 +1,244 @@
+"""A window in as few bytes as it needs, and back: the measure of its size, and a form in which it could travel.
+
+Each event is named once (16 bytes of its UUID); readings and words point to it. Times are seconds from the newest one and values are
+thousandths, both as whole numbers where they can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from pipeline.domain.encounter import Movement
+from pipeline.domain.imaging import NAMES, Order, Report, Study, Words
+from pipeline.domain.matching import Resolved
+from pipeline.domain.measurements import Entry, Version
+from pipeline.domain.window import Window
+from schemas.assessments import StudyState
+
+SIZE_TARGET = 8 * 1024
+"""Bytes that a patient's window should take at most."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_STATE = StudyState.__struct_fields__
+_LAST = "\U0010ffff"
+"""Later than any event id: a packed watermark keeps its time alone, which can only ask for a rebuild too many."""
+
+_NAMES = (*NAMES, "age", "sex")
+_NUMBER = {name: number for number, name in enumerate(_NAMES)}
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    base: int
+    sources: list[str]
+    events: list[tuple[Any, float | int, int]]
+    series: dict[str, list[list[Any]]]
+    withdrawn: list[list[Any]]
+    evicted: dict[str | None, float | int]
+    newest: float | int | None
+    recorded: float | int | None
+    persons: list[list[Any]]
+    movements: list[list[Any]]
+    studies: list[list[Any]]
+    orders: list[list[Any]]
+    reports: list[list[Any]]
+    resolved: list[list[Any]] | None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Packed)
+
+
+def pack(window: Window) -> bytes:
+    """MessagePack; what is content no more is left out."""
+    window.trim()
+    return _encoder.encode(_Packer(window).packed())
+
+
+def unpack(body: bytes) -> Window:
+    """A window that goes on from where the packed one was."""
+    return _Unpacker(_decoder.decode(body)).window()
+
+
+class _Packer:
+    def __init__(self, window: Window) -> None:
+        self._window = window
+        as_of = window.as_of or _EPOCH
+        self._base = as_of.replace(microsecond=0)
+        self._events: dict[Version, int] = {}
+        self._sources: dict[str, int] = {"": 0}
+        self._source_of: dict[Version, int] = {}
+
+    def packed(self) -> _Packed:
+        window, kept = self._window, self._window.measurements
+        series = {code: [self._entry(entry) for entry in entries] for code, entries in kept.series.items()}
+        withdrawn = [self._entry(entry) for entry in kept.withdrawn.values()]
+        studies = [self._study(study) for study in window.studies_folded.values()]
+        orders = [[o.key, *self._versions(o.first, o.last), self._words(o.words)] for o in window.orders.values()]
+        reports = [[r.key, *self._versions(r.last), self._words(r.words)] for r in window.reports.values()]
+        return _Packed(
+            base=round((self._base - _EPOCH).total_seconds()),
+            series=series,
+            withdrawn=withdrawn,
+            evicted={code: self._time(version[0]) for code, version in kept.evicted.items()},
+            newest=self._maybe(kept.newest),
+            recorded=self._maybe(window.recorded),
+            persons=self._words(window.person),
+            movements=[self._movement(movement) for movement in window.movements.kept],
+            studies=studies,
+            orders=orders,
+            reports=reports,
+            resolved=[self._outcome(item) for item in window.resolved or ()] if window.settled else None,
+            sources=list(self._sources),
+            events=[
+                (_short(event_id), self._time(recorded_at), self._source_of.get(version, 0))
+                for version in self._events
+                for recorded_at, event_id in [version]
+            ],
+        )
+
+    def _time(self, time: datetime) -> float | int:
+        seconds = (time - self._base).total_seconds()
+        return int(seconds) if seconds.is_integer() else seconds
+
+    def _maybe(self, time: datetime | None) -> float | int | None:
+        return None if time is None else self._time(time)
+
+    def _event(self, version: Version) -> int:
+        return self._events.setdefault(version, len(self._events))
+
+    def _versions(self, *versions: Version | None) -> Iterable[int | None]:
+        return [None if version is None else self._event(version) for version in versions]
+
+    def _words(self, words: Words) -> list[list[Any]]:
+        return [[_NUMBER[name], self._event(version), self._value(value)] for name, (version, value) in words.held.items()]
+
+    def _value(self, value: Any) -> Any:
+        return [self._time(value)] if isinstance(value, datetime) else value
+
+    def _entry(self, entry: Entry) -> list[Any]:
+        self._source_of[entry.version] = self._sources.setdefault(entry.source, len(self._sources))
+        row: list[Any] = [entry.key, self._time(entry.at), _thousandths(entry.value), self._event(entry.version)]
+        if entry.home != entry.code or entry.local:
+            row += [entry.flag, entry.home, entry.local, entry.label, entry.text]
+        elif entry.flag is not None:
+            row.append(entry.flag)
+        return row
+
+    def _movement(self, movement: Movement) -> list[Any]:
+        event = self._event((movement.recorded_at, movement.event_id))
+        words = [movement.trigger, movement.cancels, movement.patient_class, movement.location, movement.discharged]
+        return [self._time(movement.occurred), event, *words]
+
+    def _outcome(self, item: Resolved) -> list[Any]:
+        told = [getattr(item.state, name) for name in _STATE]
+        return [
+            self._time(item.last),
+            {number: self._value(value) for number, value in enumerate(told) if value is not None and value is not False},
+        ]
+
+    def _study(self, study: Study) -> list[Any]:
+        marks = study.complete | study.conflict << 1 | study.unmatched << 2
+        versions = self._versions(study.first, study.last)
+        return [study.uid, *versions, self._maybe(study.acquired), study.instances, marks, self._words(study.words)]
+
+
+class _Unpacker:
+    def __init__(self, packed: _Packed) -> None:
+        self._packed = packed
+        self._base = _EPOCH + timedelta(seconds=packed.base)
+        self._events = [(self._time(seconds), _long(event_id)) for event_id, seconds, _ in packed.events]
+        self._sources = [packed.sources[source] for _, _, source in packed.events]
+
+    def window(self) -> Window:
+        packed, window = self._packed, Window()
+        kept = window.measurements
+        kept.series = {code: [self._entry(code, row) for row in rows] for code, rows in packed.series.items()}
+        kept.entries = {entry.key: entry for series in kept.series.values() for entry in series}
+        kept.withdrawn = {row[0]: self._entry(None, row) for row in packed.withdrawn}
+        kept.evicted = {code: (self._time(seconds), _LAST) for code, seconds in packed.evicted.items()}
+        kept.newest, window.recorded = self._maybe(packed.newest), self._maybe(packed.recorded)
+        window.person = self._words(packed.persons)
+        window.movements.kept = [self._movement(row) for row in packed.movements]
+        window.studies_folded = {row[0]: self._study(row) for row in packed.studies}
+        for key, first, last, words in packed.orders:
+            window.orders[key] = Order(key, self._words(words), self._version(first), self._version(last))
+        for key, last, words in packed.reports:
+            window.reports[key] = Report(key, self._words(words), self._version(last))
+        if packed.resolved is not None:
+            window.resolved, window.settled = [self._outcome(row) for row in packed.resolved], True
+        else:
+            window.resolved = None
+        return window
+
+    def _time(self, seconds: float | int) -> datetime:
+        return self._base + timedelta(seconds=seconds)
+
+    def _maybe(self, seconds: float | int | None) -> datetime | None:
+        return None if seconds is None else self._time(seconds)
+
+    def _version(self, number: int | None) -> Version | None:
+        return None if number is None else self._events[number]
+
+    def _words(self, rows: Iterable[list[Any]]) -> Words:
+        return Words({_NAMES[name]: (self._events[event], self._value(_NAMES[name], value)) for name, event, value in rows})
+
+    def _value(self, name: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(value) if name == "priority" else self._time(value[0])
+        return value
+
+    def _entry(self, code: str | None, row: list[Any]) -> Entry:
+        key, at, value, event, *more = row
+        recorded_at, event_id = self._events[event]
+        flag, home, local, label, text = more if len(more) > 1 else (*(more or [None]), code, "", "", "")
+        source, number = self._sources[event], _from_thousandths(value)
+        return Entry(self._time(at), key, code, home, recorded_at, event_id, source, number, flag, local, label, text)
+
+    def _movement(self, row: list[Any]) -> Movement:
+        occurred, event, *words = row
+        return Movement(self._time(occurred), *self._events[event], *words)
+
+    def _outcome(self, row: list[Any]) -> Resolved:
+        last, told = row
+        return Resolved(StudyState(**{_STATE[number]: self._value("", value) for number, value in told.items()}), self._time(last))
+
+    def _study(self, row: list[Any]) -> Study:
+        uid, first, last, acquired, instances, marks, words = row
+        return Study(
+            uid=uid,
+            words=self._words(words),
+            first=self._version(first),
+            last=self._version(last),
+            acquired=self._maybe(acquired),
+            instances=instances,
+            complete=bool(marks & 1),
+            conflict=bool(marks & 2),
+            unmatched=bool(marks & 4),
+        )
+
+
+def _thousandths(value: float) -> float | int:
+    """A whole number where nothing is lost; a float stays what it is."""
+    scaled = round(value * 1000)
+    return scaled if scaled / 1000 == value else value
+
+
+def _from_thousandths(value: float | int) -> float:
+    return value / 1000 if isinstance(value, int) else value
+
+
+def _short(event_id: str) -> bytes | str:
+    try:
+        short = UUID(event_id)
+    except ValueError:
+        return event_id
+    return short.bytes if str(short) == event_id else event_id
+
+
+def _long(event_id: bytes | str) -> str:
+    return event_id if isinstance(event_id, str) else str(UUID(bytes=event_id))
