@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from typing import Any
 
 import faust
@@ -15,6 +14,7 @@ from agents import context, ranking, scoring
 from pipeline.adapters.faust.application import together
 from pipeline.adapters.faust.batches import fatal
 from pipeline.adapters.local.heartbeat import Heartbeat
+from pipeline.adapters.local.loop import calm_collector
 from pipeline.errors import StackError
 from pipeline.settings import Settings
 from schemas.topics import INPUTS
@@ -43,12 +43,7 @@ def run(role: str, settings: Settings) -> None:
         if not beating:
             beating.append(asyncio.create_task(heartbeat.beat(), name="heartbeat"))
 
-    _calm_collector()
-    faust.Worker(app, loop=loop, loglevel="WARN", redirect_stdouts=False, quiet=True).execute_from_commandline()
-
-
-def _calm_collector() -> None:
-    """Batches make objects, not cycles: with Python's own thresholds a third of the context worker's time went into the search."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    calm_collector()
+    worker = faust.Worker(app, loop=loop, loglevel="WARN", redirect_stdouts=False, quiet=True)
+    worker.spinner = None  # it would write its terminal codes into our log
+    worker.execute_from_commandline()

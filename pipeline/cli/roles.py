@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from pipeline.adapters.local.heartbeat import Heartbeat
+from pipeline.adapters.local.loop import run as run_loop
 from pipeline.adapters.telemetry.logging import configure
 from pipeline.settings import Settings
 
@@ -39,7 +40,7 @@ def run(
     if role in ONCE:
         ONCE[role](settings)
     elif role in SERVERS:
-        asyncio.run(_serve(role, settings))
+        run_loop(_serve(role, settings))
     else:
         raise typer.BadParameter(f"{role!r} is no role; there are: {', '.join([*ONCE, *SERVERS, *AGENTS])}")
 
