@@ -31,6 +31,7 @@ class Feed:
         self._gateways = settings.gateways
         self._queues: dict[str, asyncio.Queue[Outgoing]] = {}
         self._senders: list[asyncio.Task[None]] = []
+        self._broken: asyncio.Future[None]
         self.sent: Counter[str] = Counter()
         """Messages by source."""
         self.refused: Counter[str] = Counter()
@@ -38,6 +39,7 @@ class Feed:
         self.retried = 0
 
     async def __aenter__(self) -> Feed:
+        self._broken = asyncio.get_running_loop().create_future()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -46,7 +48,20 @@ class Feed:
         await asyncio.gather(*self._senders, return_exceptions=True)
 
     async def send(self, messages: Iterator[Outgoing], speed: float) -> None:
-        """Sends each message at its time divided by `speed`, or as soon after as the line allows; returns when all are answered."""
+        """Sends each message at its time divided by `speed`, or as soon after as the line allows; returns when all are answered.
+
+        Raises what a line failed with.
+        """
+        sending = asyncio.create_task(self._send(messages, speed))
+        try:
+            await asyncio.wait({sending, self._broken}, return_when=asyncio.FIRST_COMPLETED)
+            if self._broken.done():
+                self._broken.result()
+            await sending
+        finally:
+            sending.cancel()
+
+    async def _send(self, messages: Iterator[Outgoing], speed: float) -> None:
         began = monotonic()
         for message in messages:
             wait = message.at / timedelta(seconds=1) / speed - (monotonic() - began)
@@ -58,8 +73,16 @@ class Feed:
     def _queue(self, source: str) -> asyncio.Queue[Outgoing]:
         if source not in self._queues:
             self._queues[source] = asyncio.Queue(QUEUE_MAX)
-            self._senders += [asyncio.create_task(self._line(self._queues[source])) for _ in range(LINES.get(source, 1))]
+            lines = [asyncio.create_task(self._line(self._queues[source])) for _ in range(LINES.get(source, 1))]
+            for line in lines:
+                line.add_done_callback(self._ended)
+            self._senders += lines
         return self._queues[source]
+
+    def _ended(self, line: asyncio.Task[None]) -> None:
+        """A line that failed would leave its queue full for ever."""
+        if not line.cancelled() and (error := line.exception()) is not None and not self._broken.done():
+            self._broken.set_exception(error)
 
     async def _line(self, queue: asyncio.Queue[Outgoing]) -> None:
         async with Sender(self._gateways) as sender:

@@ -172,7 +172,7 @@ def uid(rng: np.random.Generator) -> str:
 def _pixels(modality: str, rng: np.random.Generator) -> Dataset:
     if modality in ("CT", "MR"):
         dataset = dcmread(str(get_testdata_file(f"{modality}_small.dcm")))
-        for keyword in ("StudyDescription", "ReferringPhysicianName", "OtherPatientIDsSequence", "PatientComments"):
+        for keyword in ("StudyDescription", "ReferringPhysicianName", "OtherPatientIDsSequence", "PatientComments", "PatientAge"):
             if keyword in dataset:
                 delattr(dataset, keyword)
         return dataset

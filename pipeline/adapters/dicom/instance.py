@@ -162,9 +162,9 @@ def _acquired(header: Header, zone: ZoneInfo, received: datetime) -> Timestamp:
 
 
 def _age(header: Header, at: datetime) -> float | None:
-    """(0010,1010) as PS3.5 writes an AS, nnnD, nnnW, nnnM or nnnY; else from the birth date."""
+    """(0010,1010) as PS3.5 writes an AS, nnnD, nnnW, nnnM or nnnY; else, and for the "000Y" of a careless sender, from the birth date."""
     text = (header.text("PatientAge") or "").upper()
-    if not (text[:-1].isdecimal() and text[-1] in _AGE_YEARS):
+    if not (text[:-1].isdecimal() and text[-1] in _AGE_YEARS) or text == "000Y":
         return age_at(header.text("PatientBirthDate"), at)
     years = int(text[:-1]) * _AGE_YEARS[text[-1]]
     return min(round(years, 1 if years >= 2 else 2), OLDEST) if years <= 130 else None

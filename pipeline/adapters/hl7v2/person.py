@@ -10,6 +10,7 @@ from pipeline.adapters.hl7v2.envelope import Envelope
 from pipeline.adapters.hl7v2.message import Segment, Value
 from pipeline.adapters.hl7v2.refusal import missing_field
 from pipeline.domain.deidentify import scrub
+from pipeline.domain.demographics import age_at
 from pipeline.ports import Identity
 from schemas.codes import PatientClass, Sex
 from schemas.events import Demographics
@@ -17,8 +18,6 @@ from schemas.identifiers import patient_key
 
 TEXT_MAX = 4000
 """Longest free text kept in an event, characters; reports have their own limit."""
-AGE_CAP = 90
-
 _TYPES = ("MR", "PI", "PT", "")
 """CX.5 (table 0203), the most wanted first; any other type (SS, DL, VN) only where there is none of these."""
 _SEXES: dict[str, Sex] = {"F": "F", "M": "M", "O": "O", "A": "O", "N": "O", "FEMALE": "F", "MALE": "M", "W": "F"}
@@ -50,8 +49,8 @@ class Person:
         return scrub(text[:limit], self.names, self.ids, self.born.strftime("%Y%m%d") if self.born else None).strip() or None
 
     def demographics(self, at: datetime) -> Demographics:
-        """Age at `at`: whole years from 2 on, tenths below, 90 for 90 and over; finer would tell the birthday."""
-        return Demographics(_age(self.born, at.date()), self.sex)
+        """Age at `at`, and sex."""
+        return Demographics(age_at(self.born.isoformat() if self.born else None, at), self.sex)
 
 
 def read_person(pid: Segment, envelope: Envelope) -> Person:
@@ -130,10 +129,3 @@ def _date(text: str) -> date | None:
         return datetime.strptime(text[:8], "%Y%m%d").date() if text[:8].isascii() else None  # noqa: DTZ007
     except ValueError:
         return None
-
-
-def _age(born: date | None, at: date) -> float | None:
-    if born is None or not 0 <= (at - born).days <= 130 * 366:
-        return None
-    years = at.year - born.year - ((at.month, at.day) < (born.month, born.day))
-    return float(min(years, AGE_CAP)) if years >= 2 else round((at - born).days / 365.25, 1)
