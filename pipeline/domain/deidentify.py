@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 REMOVED = "[removed]"
 
@@ -32,11 +33,17 @@ def scrub(text: str, names: Iterable[str] = (), ids: Iterable[str] = (), birthda
 
     Whole words only; parts of one letter and numbers of one or two digits are left, they identify nobody.
     """
-    patterns = [*_name_patterns(names), *_id_patterns(ids), *_date_patterns(birthdate or "")]
+    pattern = _pattern(tuple(names), tuple(ids), birthdate or "")
+    return text if pattern is None else pattern.sub(REMOVED, unicodedata.normalize("NFC", text))
+
+
+@lru_cache(maxsize=1024)
+def _pattern(names: tuple[str, ...], ids: tuple[str, ...], birthdate: str) -> re.Pattern[str] | None:
+    """Kept for the patients seen last: to compile it takes longer than to read the rest of a message."""
+    patterns = [*_name_patterns(names), *_id_patterns(ids), *_date_patterns(birthdate)]
     if not patterns:
-        return text
-    whole = re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(patterns, key=len, reverse=True))})(?![^\W_])", re.IGNORECASE)
-    return whole.sub(REMOVED, unicodedata.normalize("NFC", text))
+        return None
+    return re.compile(rf"(?<![^\W_])(?:{'|'.join(sorted(patterns, key=len, reverse=True))})(?![^\W_])", re.IGNORECASE)
 
 
 def _name_patterns(names: Iterable[str]) -> set[str]:

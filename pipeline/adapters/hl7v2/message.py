@@ -68,15 +68,18 @@ class Segment:
     def __init__(self, parsed: hl7.Segment, name: str, number: int, delimiters: Delimiters) -> None:
         self._parsed = parsed
         self._delimiters = delimiters
+        self._read: dict[int, list[Value]] = {}
         self.name = name
         self.number = number
         """1 for the first segment of this name in its message."""
 
     def repetitions(self, field: int) -> list[Value]:
         """The repetitions of a field that are not empty."""
-        if field >= len(self._parsed):
-            return []
-        return [value for value in (self._value(part) for part in self._parsed[field]) if value.words()]
+        known = self._read.get(field)
+        if known is None:
+            parts = self._parsed[field] if field < len(self._parsed) else ()
+            known = self._read[field] = [value for value in map(self._value, parts) if value.words()]
+        return known
 
     def value(self, field: int) -> Value:
         """The first repetition of a field."""
