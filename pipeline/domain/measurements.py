@@ -28,7 +28,9 @@ TOLERANCE = timedelta(days=1)
 
 FLAGGED = "flagged"
 """The series of results outside the catalogue that their laboratory marked as critical."""
-FLAGGED_KEEP = 4
+CLEAR = "clear"
+"""The series of other results outside the catalogue: a newer one of the same code takes the critical mark back."""
+FLAGGED_KEEP, CLEAR_KEEP = 4, 16
 WITHDRAWN_KEEP = 24
 CRITICAL_FLAGS = frozenset({"LL", "HH", "AA"})
 
@@ -159,6 +161,7 @@ class Measurements:
                     return True
                 del self.withdrawn[entry.key]
             if self._may_be_superseded(entry):
+                self._let_go((entry,))
                 return self._ranks_below_all(entry)
         if entry.code is None:
             self.withdrawn[entry.key] = entry
@@ -230,37 +233,49 @@ class Measurements:
         return found
 
     def flagged(self, as_of: datetime) -> list[FlaggedResult]:
-        """The newest results outside the catalogue that their laboratory marked as critical, oldest first."""
+        """Results outside the catalogue that their laboratory marked as critical and nothing newer has taken back, oldest first."""
         oldest = as_of - MAX_AGE
         return [
             FlaggedResult(e.at, e.flag, e.local, e.label, e.text, e.event_id, e.source)
             for e in self.series.get(FLAGGED, ())
-            if e.flag is not None and e.at >= oldest
+            if e.flag is not None and e.at >= oldest and not self._taken_back(e)
         ]
+
+    def _taken_back(self, marked: Entry) -> bool:
+        if any(clear.local == marked.local and clear.at > marked.at for clear in self.series.get(CLEAR, ())):
+            return True
+        mapped = self.series.get(marked.home or "", [])
+        return marked.home in OBSERVABLES and bool(mapped) and mapped[-1].at > marked.at
 
 
 def _keep(code: str) -> int:
-    return FLAGGED_KEEP if code == FLAGGED else OBSERVABLES[code].keep
+    observable = OBSERVABLES.get(code)
+    return observable.keep if observable is not None else FLAGGED_KEEP if code == FLAGGED else CLEAR_KEEP
 
 
 def _misfitting(observation: Observation, event: ObservationEvent, key: bytes, reason: str) -> Entry:
     """A statement that is no reading: it withdraws an earlier one, or stands for itself where the laboratory marked it as critical."""
     local = observation.local
     told = local.code if local else observation.loinc or ""
-    marked = observation.flag in CRITICAL_FLAGS and reason not in ("retracted", "future-time")
+    code = None
+    if reason not in ("retracted", "future-time"):
+        if observation.flag in CRITICAL_FLAGS:
+            code = FLAGGED
+        elif told and reason in ("no-code", "not-in-catalogue"):
+            code = CLEAR
     uncoded = None if observation.status in ("deleted", "corrected") else FLAGGED
     return Entry(
         at=observation.effective.utc,
         key=key,
-        code=FLAGGED if marked else None,
+        code=code,
         home=observation.loinc if observation.loinc in OBSERVABLES else uncoded,
         recorded_at=event.recorded_at,
         event_id=event.event_id,
         source=event.source,
         flag=observation.flag,
         local=told,
-        label=(local.display if local else None) or told,
-        text=_text(observation),
+        label=(local.display if local and code == FLAGGED else None) or told,
+        text=_text(observation) if code == FLAGGED else "",
     )
 
 

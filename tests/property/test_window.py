@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import random
+from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from pipeline.domain.packing import pack, unpack
 from pipeline.domain.window import STUDIES_KEEP, Window, derive
-from schemas.events import AnyEvent
-from tests.property.histories import events, imaging_events, observation_events
+from schemas.codes import Coding
+from schemas.events import AnyEvent, Observation, ObservationEvent
+from schemas.time import Timestamp
+from tests.property.histories import CODES, START, events, imaging_events, observation_events
 
 relaxed = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
@@ -88,3 +93,44 @@ def test_studies_are_bounded(history: list[AnyEvent]) -> None:
 
     assert len(window.studies) <= STUDIES_KEEP
     assert content(derive(history)) == content(window)
+
+
+def drawn_history(rng: random.Random) -> list[AnyEvent]:
+    """Longer than hypothesis likes to draw, and evenly spread: where rare meetings of eviction, correction and lateness happen."""
+    messages: list[AnyEvent] = []
+    for number in range(rng.randint(10, 60)):
+        recorded_at = START + timedelta(hours=2 * rng.choice([rng.randint(0, 40)] * 9 + [rng.randint(0, 150)]))
+        observed = [drawn_observation(rng) for _ in range(rng.randint(1, 4))]
+        messages.append(
+            ObservationEvent(event_id=f"{rng.random()}-{number}", patient="p", source="lab", recorded_at=recorded_at, observations=observed)
+        )
+    return messages
+
+
+def drawn_observation(rng: random.Random) -> Observation:
+    """As `histories.observations` has it: a key names one code."""
+    number = rng.randrange(28)
+    loinc, unit, value = CODES[number % 4]
+    status = rng.choice(["final"] * 6 + ["preliminary", "corrected", "deleted"])
+    moved = status == "corrected" and rng.random() < 0.5
+    return Observation(
+        key=f"k{number}",
+        effective=Timestamp(START + timedelta(hours=2 * rng.randint(0, 40) if moved else 3 * number)),
+        status=status,
+        loinc=None if status in ("corrected", "deleted") and rng.random() < 0.5 else loinc,
+        local=Coding(f"c{number % 4}") if rng.random() < 0.8 else None,
+        value=rng.choice([value + rng.randint(0, 5)] * 8 + [None, 1e9]),
+        unit=unit if rng.random() < 0.9 else "furlong",
+        flag=rng.choice([None, None, "H", "HH"]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_long_histories_in_any_order_give_the_same_window(seed: int) -> None:
+    """A hundred of them for each seed."""
+    rng = random.Random(seed)
+    for _ in range(100):
+        history = drawn_history(rng)
+        window, _ = take([], rng.sample(history, len(history)))
+
+        assert content(window) == content(derive(history))

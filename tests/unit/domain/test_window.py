@@ -124,11 +124,23 @@ def test_a_clock_that_is_a_little_ahead_is_believed() -> None:
 
 
 def test_critical_marks_outside_the_catalogue_are_kept() -> None:
-    """With the source's own words; the corrected one goes."""
+    """With the source's own words; the retracted one goes."""
     marked = {"loinc": None, "local": Coding("AMY", display="Amylase"), "unit": None, "unit_text": "U/L", "flag": "HH"}
-    window = derive([seen("a", 900.0, 1, **marked), seen("b", 800.0, 2, **marked), seen("b", 80.0, 2, known=3, **{**marked, "flag": "N"})])
+    window = derive([seen("a", 900.0, 1, **marked), seen("b", 800.0, 2, **marked), seen("b", None, 2, known=3, status="deleted", **marked)])
 
     assert [(flag.code, flag.label, flag.value, flag.flag) for flag in window.flags] == [("AMY", "Amylase", "900 U/L", "HH")]
+
+
+def test_a_critical_mark_is_taken_back_by_a_newer_result_without_one() -> None:
+    """Of the same code, outside the catalogue or, once its unit is right, inside it; not of another code."""
+    amylase = {"loinc": None, "local": Coding("AMY"), "unit": None}
+    marked = seen("a", 900.0, 1, **amylase, flag="HH")
+    other = seen("x", 1.0, 2, **{**amylase, "local": Coding("CK")})
+
+    assert len(derive([marked, other]).flags) == 1
+    assert derive([marked, other, seen("b", 80.0, 2, **amylase)]).flags == []
+    strange = seen("k", 6.9, 1, unit="meq", flag="HH")
+    assert (len(derive([strange]).flags), derive([strange, seen("k2", 4.0, 2)]).flags) == (1, [])
 
 
 def test_the_encounter_follows_occurrence_and_cancellations() -> None:
