@@ -108,6 +108,10 @@ class ContextStage:
         self.applied += len(admitted.facts)
         self.ignored.update(ignored.reason for ignored in admitted.ignored)
         self.dead_lettered.update(admitted.dead)
+        if admitted.dead:
+            log.warning("records_dead_lettered", reasons=dict(admitted.dead))
+        if admitted.identified:
+            log.info("patients_identified_anew", count=len(admitted.identified))
 
     async def _apply(self, transaction: ContextTransaction, admitted: Admitted) -> None:
         self._windows.drop(admitted.identified)
