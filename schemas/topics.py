@@ -43,6 +43,10 @@ WORKLIST = Topic("worklist", "study", WorklistItem, None, "the current item of a
 ALERTS = Topic("alerts", "study", Alert, timedelta(days=90), "each step of an escalation")
 DLQ = Topic("dlq", "original", DeadLetter, timedelta(days=90), "what could not be understood, with its bytes, place and reason")
 
+RECORD_BYTES_MAX = 10 << 20
+"""Largest record on any topic but the dlq, which holds such a record's bytes as base64 with room for what is said of it."""
+DEAD_LETTER_BYTES_MAX = 16 << 20
+
 INPUTS = (IMAGING, ORDERS, LABS, VITALS, ADT, REPORTS)
 TOPICS = (*INPUTS, ASSESS, ASSESSMENTS, WORKLIST, ALERTS, DLQ)
 BY_NAME = {topic.name: topic for topic in TOPICS}

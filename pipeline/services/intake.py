@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pipeline.errors import Refused
 from pipeline.ports import Clock, EventLog, Identity, IdentityVault, Receipt, Receipts, Record
 from schemas import codec
 from schemas.events import AdtEvent, AnyEvent
 from schemas.identifiers import UNMATCHED, event_id
 from schemas.time import Timestamp
-from schemas.topics import ADT, Topic
+from schemas.topics import ADT, RECORD_BYTES_MAX, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,10 @@ class Arrival:
 
 
 class Intake:
-    """Shared by all gateways. Every method raises Unavailable when a store or Kafka does not answer: the sender must try again."""
+    """Shared by all gateways. Every method raises Unavailable when a store or Kafka does not answer: the sender must try again.
+
+    `accept` raises Refused("too-large") for an event that no topic takes; the caller notes the refusal.
+    """
 
     def __init__(self, log: EventLog, receipts: Receipts, vault: IdentityVault, clock: Clock) -> None:
         self._log = log
@@ -70,9 +74,7 @@ class Intake:
         headers = {"trace_id": arrival.origin.trace_id, "source": arrival.origin.source}
         if state != "new":
             headers["redelivery"] = "1"
-        await self._log.append(
-            [Record(topic, event.patient.encode(), codec.encode(event), {**headers, "event_id": event.event_id}) for topic, event in events]
-        )
+        await self._log.append(_records(events, headers))
         return await self._close(arrival.origin, "accepted", None, tuple(event.event_id for _, event in events))
 
     async def ignore(self, origin: Origin, reason: str) -> Receipt:
@@ -115,3 +117,13 @@ class Intake:
                 for key in (held, patient)
             ]
         return merges
+
+
+def _records(events: Sequence[tuple[Topic, AnyEvent]], headers: Mapping[str, str]) -> list[Record]:
+    records = []
+    for topic, event in events:
+        body = codec.encode(event)
+        if len(body) > RECORD_BYTES_MAX:
+            raise Refused("too-large", f"one message may say {RECORD_BYTES_MAX} bytes of one patient, this says {len(body)}")
+        records.append(Record(topic, event.patient.encode(), body, {**headers, "event_id": event.event_id}))
+    return records

@@ -14,6 +14,7 @@ from pipeline.adapters.kafka.connection import client_config
 from pipeline.errors import Unavailable
 from pipeline.ports import Record
 from pipeline.settings import Kafka
+from schemas.topics import DEAD_LETTER_BYTES_MAX
 
 log = structlog.get_logger()
 
@@ -32,7 +33,7 @@ class KafkaEventLog:
             "partitioner": "murmur2_random",
             "linger.ms": 2,
             "compression.type": "lz4",
-            "message.max.bytes": 16 << 20,
+            "message.max.bytes": DEAD_LETTER_BYTES_MAX,
             "message.timeout.ms": int(timeout_s * 1000),
             "log_level": 2,
         }

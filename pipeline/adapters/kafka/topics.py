@@ -13,7 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from pipeline.adapters.kafka.connection import client_config
 from pipeline.errors import StackError, Unavailable
 from pipeline.settings import Kafka
-from schemas.topics import TOPICS, Topic
+from schemas.topics import DEAD_LETTER_BYTES_MAX, DLQ, RECORD_BYTES_MAX, TOPICS, Topic
 
 
 def create(kafka: Kafka, timeout_s: float = 20.0) -> list[str]:
@@ -109,5 +109,5 @@ def _config(topic: Topic) -> dict[str, str]:
         "cleanup.policy": "delete",
         "retention.ms": str(int(topic.retention.total_seconds() * 1000)),
         "message.timestamp.type": "CreateTime",
-        "max.message.bytes": str(16 << 20),
+        "max.message.bytes": str(DEAD_LETTER_BYTES_MAX if topic is DLQ else RECORD_BYTES_MAX),
     }

@@ -17,7 +17,7 @@ from pipeline.adapters.hl7v2.header import Header, read_header
 from pipeline.adapters.hl7v2.message import split_batch
 from pipeline.adapters.hl7v2.reader import Ignored, Reader, origin_of
 from pipeline.adapters.hl7v2.refusal import Hl7Refused, malformed
-from pipeline.errors import Unavailable
+from pipeline.errors import Refused, Unavailable
 from pipeline.gateways.hl7.framing import HEAD_KEPT, Frame
 from pipeline.ports import Clock
 from pipeline.services.intake import Intake, Origin
@@ -76,6 +76,8 @@ class Answerer:
             return await self._take(raw, origin, received)
         except Hl7Refused as refusal:
             return await self._refused(origin, refusal)
+        except Refused as refusal:
+            return await self._refused(origin, Hl7Refused(refusal.reason, refusal.explanation, "207", "", "AR"))
         except Unavailable:
             return self._try_again("unavailable")
         except Exception as error:  # a fault of ours must not look like a fault of the sender, nor like success

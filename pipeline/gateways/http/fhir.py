@@ -91,10 +91,10 @@ class FhirGateway:
     async def _answer(self, body: bytes, source: Source) -> Response:
         try:
             arrival, entries = await run_in_threadpool(read, body, source, self._clock.now())
+            await self._settle(arrival, entries)
         except Refused as refusal:
             await self._intake.refuse(origin_of(body, source.name), refusal.reason)
             raise
-        await self._settle(arrival, entries)
         return _answer(entries)
 
     async def _settle(self, arrival: Arrival, entries: list[Entry]) -> None:
