@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 from pipeline.adapters.identity.records import AuditEntry, merged
 from pipeline.adapters.identity.sealing import Sealer
@@ -12,6 +14,8 @@ from pipeline.adapters.postgres.values import key, storable
 from pipeline.ports import Clock, Identity
 
 _sql = Queries("vault")
+KEPT_MAX, KEPT_FOR = 20_000, timedelta(minutes=5)
+"""Another gateway may store another spelling in between; after so long the last word counts again."""
 
 
 class PostgresVault:
@@ -21,10 +25,12 @@ class PostgresVault:
         self._database = database
         self._sealer = Sealer(site_key)
         self._clock = clock
+        self._kept: OrderedDict[str, tuple[Identity | str, datetime]] = OrderedDict()
 
     async def remember(self, identities: Sequence[Identity], numbers: Mapping[str, str] = {}) -> None:
         """As IdentityVault.remember."""
-        told = _by_pseudonym(identities)
+        told = {pseudonym: identity for pseudonym, identity in _by_pseudonym(identities).items() if not self._is_kept(pseudonym, identity)}
+        numbers = {pseudonym: number for pseudonym, number in numbers.items() if not self._is_kept(pseudonym, number)}
         if not told and not numbers:
             return
         async with self._database.transaction() as connection:
@@ -39,6 +45,7 @@ class PostgresVault:
             if numbers:
                 sealed = [self._sealer.seal_number(pseudonym, number) for pseudonym, number in numbers.items()]
                 await connection.execute(_sql.seal_numbers, {"pseudonyms": list(numbers), "sealed": sealed})
+        self._keep({**told, **numbers})
 
     async def reveal(self, pseudonyms: Sequence[str], reader: str, purpose: str) -> Mapping[str, Identity]:
         """As IdentityVault.reveal; the entry is there even when nobody was found."""
@@ -69,6 +76,17 @@ class PostgresVault:
         async with self._database.connection() as connection:
             rows = await (await connection.execute(_sql.audit, {"limit": limit}, binary=True)).fetchall()
             return [AuditEntry(reader, purpose, at, what, tuple(pseudonyms)) for reader, purpose, at, what, pseudonyms in rows]
+
+    def _is_kept(self, pseudonym: str, value: Identity | str) -> bool:
+        """Most messages tell nothing new of their patient: what this process stored lately needs no way to the database."""
+        kept, at = self._kept.get(pseudonym, (None, None))
+        return kept == value and at is not None and self._clock.now() - at < KEPT_FOR
+
+    def _keep(self, stored: Mapping[str, Identity | str]) -> None:
+        now = self._clock.now()
+        self._kept.update((pseudonym, (value, now)) for pseudonym, value in stored.items())
+        while len(self._kept) > KEPT_MAX:
+            self._kept.popitem(last=False)
 
     async def _known(self, connection: Connection, pseudonyms: Sequence[str]) -> dict[str, Identity]:
         cursor = await connection.execute(_sql.identities, {"pseudonyms": list(pseudonyms)}, binary=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
@@ -15,6 +18,7 @@ from pipeline.settings import Postgres
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 CONNECT_TIMEOUT_S = 5.0
+TRUST_S = 1.0
 _SESSION = {
     "TimeZone": "UTC",
     # a worker that hangs between begin and commit must not hold its partition for ever
@@ -54,8 +58,9 @@ class Database:
             reconnect_timeout=CONNECT_TIMEOUT_S,
             kwargs=CONNECT,
             configure=_configure,
-            check=AsyncConnectionPool.check_connection,
+            check=self._check,
         )
+        self._used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
     @classmethod
     def from_settings(cls, settings: Postgres) -> Database:
@@ -82,12 +87,25 @@ class Database:
         """A connection in autocommit mode. Raises Unavailable."""
         async with translated(), self._pool.connection() as connection:
             yield connection
+            self._used[connection] = monotonic()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection in a transaction that commits on a clean exit. Raises Unavailable, at commit too."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    async def _check(self, connection: Connection) -> None:
+        """One that served well a moment ago and on which nothing has come in since (a server that goes says so) is not asked whether it
+        lives: that is one more way to the server and back for each transaction."""
+        if monotonic() - self._used.get(connection, 0.0) > TRUST_S or _something_came(connection):
+            await AsyncConnectionPool.check_connection(connection)
+
+
+def _something_came(connection: Connection) -> bool:
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 async def _configure(connection: Connection) -> None:
