@@ -245,3 +245,18 @@ async def test_seq_grows_in_the_order_of_commits(database: Database) -> None:
 def _terminate_all(dsn: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(GONE)
+
+
+async def test_a_message_that_came_twice_is_one_receipt_and_one_repeat(database: Database) -> None:
+    """Whether the two came one after the other or at the same time, and both were accepted."""
+    receipts = PostgresReceipts(database)
+    in_turn, at_once = (Receipt("lis", "hl7", identity, "accepted", None, (event_id(1),), START) for identity in ("in turn", "at once"))
+    await receipts.open("lis", "hl7", "in turn")
+    await receipts.close(in_turn)
+    assert await receipts.open("lis", "hl7", "in turn") == ("done", in_turn)
+    await receipts.open("lis", "hl7", "at once")
+    assert await receipts.open("lis", "hl7", "at once") == ("pending", None)
+    await receipts.close(at_once)
+    await receipts.close(at_once)
+
+    assert [(count.count, count.repeats) for count in await PostgresAccounting(database).receipts(START)] == [(2, 2)]

@@ -10,11 +10,17 @@ where source = %(source)s and kind = %(kind)s and identity = %(identity)s
 returning outcome, reason, event_ids, received_at
 
 -- name: close
--- Notes the outcome. What was accepted once stays accepted.
-insert into intake.receipt (source, kind, identity, outcome, reason, event_ids, received_at, closed_at)
-values (%(source)s, %(kind)s, %(identity)s, %(outcome)s, %(reason)s, %(event_ids)s, %(received_at)s, clock_timestamp())
-on conflict (source, kind, identity) do update set
-    outcome = excluded.outcome, reason = excluded.reason, event_ids = excluded.event_ids,
-    received_at = excluded.received_at, closed_at = excluded.closed_at,
-    repeats = receipt.repeats + (receipt.closed_at is not null)::int
-where receipt.outcome is distinct from 'accepted'
+-- Notes the outcome. What was accepted once stays accepted; that it was accepted again (sent twice at the same time) is counted.
+with closed as (
+    insert into intake.receipt (source, kind, identity, outcome, reason, event_ids, received_at, closed_at)
+    values (%(source)s, %(kind)s, %(identity)s, %(outcome)s, %(reason)s, %(event_ids)s, %(received_at)s, clock_timestamp())
+    on conflict (source, kind, identity) do update set
+        outcome = excluded.outcome, reason = excluded.reason, event_ids = excluded.event_ids,
+        received_at = excluded.received_at, closed_at = excluded.closed_at,
+        repeats = receipt.repeats + (receipt.closed_at is not null)::int
+    where receipt.outcome is distinct from 'accepted'
+    returning true
+)
+update intake.receipt set repeats = repeats + 1
+where source = %(source)s and kind = %(kind)s and identity = %(identity)s
+    and outcome = 'accepted' and not exists (select from closed)
