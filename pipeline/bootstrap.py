@@ -1,10 +1,14 @@
-"""Wires adapters to services: the one place that knows which adapter stands behind which port. Roles and tests call it."""
+"""Wires adapters to services: the one place that knows which adapter stands behind which port. Roles and tests call it.
+
+What one role alone needs is imported where it is made: a gateway starts without the model's code, and seven processes start at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.identity.vault import PostgresVault
@@ -12,17 +16,17 @@ from pipeline.adapters.kafka.log import KafkaEventLog
 from pipeline.adapters.objects.local import LocalObjectStore
 from pipeline.adapters.postgres.actions import PostgresActions
 from pipeline.adapters.postgres.batches import PostgresOffsets
-from pipeline.adapters.postgres.context_store import PostgresContextStore
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
 from pipeline.adapters.postgres.receipts import PostgresReceipts
 from pipeline.adapters.postgres.worklist import PostgresWorklist
 from pipeline.errors import StackError
-from pipeline.services.context import ContextStage
 from pipeline.services.intake import Intake
-from pipeline.services.ranking import RankingStage
-from pipeline.services.scoring import ScoringStage
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.services.context import ContextStage
+    from pipeline.services.ranking import RankingStage
+    from pipeline.services.scoring import ScoringStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,16 @@ class Resources:
 
     def context_stage(self, group: str) -> ContextStage:
         """Facts, windows, assessments."""
+        from pipeline.adapters.postgres.context_store import PostgresContextStore
+        from pipeline.services.context import ContextStage
+
         return ContextStage(PostgresContextStore(self.database), self.log, self.clock, group)
 
     def ranking_stage(self, group: str) -> RankingStage:
         """Assessments into ranks."""
+        from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
+        from pipeline.services.ranking import RankingStage
+
         return RankingStage(PostgresRankingStore(self.database), self.log, self.clock, group)
 
     @asynccontextmanager
@@ -72,6 +82,7 @@ class Resources:
         """Triton first where the settings name one, the same model in this process second."""
         from pipeline.adapters.onnx.scorer import OnnxScorer
         from pipeline.adapters.triton.scorer import TritonScorer
+        from pipeline.services.scoring import ScoringStage
 
         triton = self.settings.triton
         local = OnnxScorer(self.clock)
