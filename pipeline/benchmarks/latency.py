@@ -19,6 +19,7 @@ import psycopg
 from pipeline.adapters.local.supervisor import Progress
 from pipeline.benchmarks import patients, servers
 from pipeline.benchmarks.patients import Patient
+from pipeline.benchmarks.processes import cores, cpu_seconds
 from pipeline.errors import StackError, Unavailable
 from pipeline.settings import Settings
 from pipeline.simulation.accounts import Accounts
@@ -173,7 +174,7 @@ async def _at_rate(
     lines: list[asyncio.Queue[tuple[float, Patient, int]]] = [asyncio.Queue() for _ in range(CONNECTIONS)]
     waits: list[float] = []
     senders = [asyncio.create_task(_line(settings, f"BENCH{n}R{rate}", line, waits)) for n, line in enumerate(lines)]
-    began = time.time()
+    began, processor = time.time(), cpu_seconds(settings.data)
     for n in range(round(rate * seconds)):
         due = began + n / rate
         if (pause := due - time.time()) > 0:
@@ -182,7 +183,7 @@ async def _at_rate(
         lines[who % CONNECTIONS].put_nowait((due, people[who], n // len(people)))
     ended = began + seconds
     await asyncio.sleep(max(0.0, ended - time.time()))
-    accepted = len(waits)
+    accepted, busy = len(waits), cores(processor, cpu_seconds(settings.data), time.time() - began)
     with suppress(TimeoutError):
         async with asyncio.timeout(5):
             await asyncio.gather(*(line.join() for line in lines))
@@ -202,6 +203,7 @@ async def _at_rate(
         "rank_changes": len(changes),
         "unmatched": unmatched,
         "not_taken_in_time": round(rate * seconds) - len(messages),
+        "cores_busy": busy,
     }
 
 
