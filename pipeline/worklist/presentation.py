@@ -213,7 +213,7 @@ def age_text(age: float | None) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """"14 min", "3 h 12 min", "2 d 4 h"."""
+    """As in "14 min", "3 h 12 min", "2 d 4 h"."""
     minutes = int(span.total_seconds() // 60)
     if minutes < 1:
         return "under 1 min"

@@ -89,9 +89,10 @@ class EventStream:
         self._clock = clock
 
     async def endpoint(self, request: Request) -> EventSourceResponse:
-        """Resumes after Last-Event-ID: the first event says whether anything was missed."""
+        """Resumes after Last-Event-ID (`last_event_id` for a page that reconnects by itself): the first event says what was missed."""
+        last = request.headers.get("last-event-id") or request.query_params.get("last_event_id")
         return EventSourceResponse(
-            self.events(_event_id(request.headers.get("last-event-id"))),
+            self.events(_event_id(last)),
             ping=HEARTBEAT_S,
             ping_message_factory=lambda: self._event("beat"),
             send_timeout=SEND_TIMEOUT_S,
