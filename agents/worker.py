@@ -13,6 +13,7 @@ from faust.types import TP
 from agents import context, ranking, scoring
 from pipeline.adapters.faust.application import together
 from pipeline.adapters.faust.batches import fatal
+from pipeline.adapters.faust.watch import watch
 from pipeline.adapters.local.heartbeat import Heartbeat
 from pipeline.adapters.local.loop import calm_collector
 from pipeline.errors import StackError
@@ -29,7 +30,7 @@ def run(role: str, settings: Settings) -> None:
     asyncio.set_event_loop(loop)
     app = AGENTS[role](settings)
     heartbeat = Heartbeat(role)
-    beating: list[asyncio.Task[None]] = []
+    alive: list[asyncio.Task[None]] = []
     names = [settings.kafka.topic_prefix + topic.name for topic in INPUTS]
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
@@ -40,8 +41,9 @@ def run(role: str, settings: Settings) -> None:
                 raise StackError(
                     "the partitions of the input topics are not on one worker together", "all topics need the same partition count"
                 )
-        if not beating:
-            beating.append(asyncio.create_task(heartbeat.beat(), name="heartbeat"))
+        if not alive:
+            alive.append(asyncio.create_task(heartbeat.beat(), name="heartbeat"))
+            alive.append(asyncio.create_task(watch(app), name="watch"))
 
     calm_collector()
     worker = faust.Worker(app, loop=loop, loglevel="WARN", redirect_stdouts=False, quiet=True)

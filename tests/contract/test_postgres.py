@@ -165,7 +165,8 @@ async def test_the_list_in_numbers(database: Database) -> None:
     """Studies, those open, those that a model scored, degraded ones; and how long each event took to its rank."""
     await PostgresReceipts(database).close(Receipt("lis", "hl7", "1", "accepted", None, (event_id(0),), START))
     model, rules = Risk(scorer="onnxruntime", probability=0.5), Risk(scorer="rules")
-    await rank(database, item("1.1", risk=model), item("1.2", risk=rules, degraded=True), item("1.3", state="closed"))
+    closed = item("1.3", state="closed", degraded=True)
+    await rank(database, item("1.1", risk=model), item("1.2", risk=rules, degraded=True), closed)
     accounting = PostgresAccounting(database)
 
     assert await accounting.standing(START) == Standing(studies=3, open=2, model_scored=1, degraded=1)

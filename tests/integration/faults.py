@@ -167,8 +167,9 @@ class Scenario:
             assert not self.summary["refused"], self.summary
             assert await self._facts_of_accepted(accounts) == {1: len(await self._accepted(accounts))}
             await self._scored(accounts)
-            assert await self._listed(accounts) == self.expected()
-            assert [each for each in topics.lag(self.product.settings.kafka, READERS) if each.records] == []
+            listed, expected = await self._listed(accounts), self.expected()
+            assert listed == expected, listed.items() ^ expected.items()
+            await until(lambda: not any(each.records for each in topics.lag(self.product.settings.kafka, READERS)), "no lag")
 
     def expected(self) -> dict[str, int]:
         """Study UID -> instances, of the studies that have images and no report."""

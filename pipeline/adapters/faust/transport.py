@@ -36,6 +36,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                     self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                     yield tp, _message(tp, records[start : start + BATCH_RECORDS_MAX], generation)
 
+    def committed(self, tp: TP) -> int:
+        """Offset of the next record as last committed, or as found when the partition was assigned; 0 where there was none."""
+        return self._committed_offset.get(tp) or 0
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """The offsets inside a batch are not processed yet, so they are no gap."""
 

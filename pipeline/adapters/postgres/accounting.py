@@ -28,7 +28,7 @@ class ReceiptCount:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The worklist in numbers. model_scored: by Triton or in-process, not by the rules alone."""
+    """The worklist in numbers. model_scored: by Triton or in-process, not by the rules alone. degraded: open ones."""
 
     studies: int
     open: int

@@ -1,0 +1,104 @@
+"""A worker with a stage that writes down what it is given, as the real agents' stages are run: python recording_worker.py PLAN (JSON)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faust
+import uvloop
+
+from pipeline.adapters.faust import batches, watch
+from pipeline.adapters.faust.application import application, source
+from pipeline.adapters.postgres.batches import PostgresOffsets
+from pipeline.adapters.postgres.database import Database
+from pipeline.ports import Received
+from pipeline.services.batch import Done, Outcome, SeekTo, unapplied
+from pipeline.settings import Kafka
+from schemas.topics import BY_NAME, Topic
+
+
+@dataclass(frozen=True)
+class Plan:
+    """fail_at, hang_at: offset of a record, in whatever partition, at which the stage raises or stands still, if this file is absent."""
+
+    bootstrap_servers: str
+    prefix: str
+    dsn: str
+    group: str
+    topics: list[str]
+    data: str
+    fail_at: int | None = None
+    hang_at: int | None = None
+    once: str = ""
+
+
+def say(**what: Any) -> None:
+    """A line for the test."""
+    print(json.dumps(what), flush=True)
+
+
+class Recorder:
+    """A stage whose only effect is what it says."""
+
+    def __init__(self, plan: Plan, offsets: PostgresOffsets) -> None:
+        self._plan, self._offsets = plan, offsets
+
+    async def handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
+        """Says place and offsets of each batch, and which of them are new."""
+        async with self._offsets.begin(self._plan.group, topic, partition) as transaction:
+            fresh = unapplied(transaction.applied, batch)
+            offsets = [record.offset for record in batch]
+            if isinstance(fresh, SeekTo):
+                say(topic=topic.name, partition=partition, gap=fresh.offset, offsets=offsets)
+                return fresh
+            if self._misbehaves(offsets):
+                await asyncio.Event().wait()
+            if fresh:
+                await transaction.advance(fresh[-1].offset)
+        say(topic=topic.name, partition=partition, offsets=offsets, fresh=[record.offset for record in fresh])
+        return Done(len(fresh))
+
+    def _misbehaves(self, offsets: Sequence[int]) -> bool:
+        """Raises, or says that it is time to stand still."""
+        once = Path(self._plan.once)
+        if not {self._plan.fail_at, self._plan.hang_at} & {*offsets} or once.exists():
+            return False
+        once.touch()
+        if self._plan.fail_at is not None:
+            raise RuntimeError("as planned")
+        return True
+
+
+def main(plan: Plan) -> None:
+    """Runs until SIGTERM."""
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    kafka = Kafka(bootstrap_servers=plan.bootstrap_servers, topic_prefix=plan.prefix)
+    app = application(plan.group, kafka, Path(plan.data))
+    watch.EVERY_S, watch.STALLED_AFTER_S = 1.0, 4.0
+    watching: list[asyncio.Task[None]] = []
+
+    @app.agent(source(app, kafka, [BY_NAME[name] for name in plan.topics]))  # type: ignore[untyped-decorator]
+    async def recorder(stream: Any) -> None:
+        async with Database(plan.dsn) as database:
+            offsets = PostgresOffsets(database)
+            await batches.run(app, stream, Recorder(plan, offsets), offsets, plan.prefix)
+
+    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]
+    async def assigned(_app: faust.App, assigned: set[Any], **_: Any) -> None:
+        say(assigned=sorted((tp.topic.removeprefix(plan.prefix), tp.partition) for tp in assigned))
+        watching.append(asyncio.create_task(watch.watch(app)))
+
+    worker = faust.Worker(app, loop=loop, loglevel="WARN", redirect_stdouts=False, quiet=True)
+    worker.spinner = None
+    worker.execute_from_commandline()
+
+
+if __name__ == "__main__":
+    main(Plan(**json.loads(sys.argv[1])))
