@@ -1,0 +1,123 @@
+"""`readfirst worklist` and `explain`: the list and one item's reasons, without names: those are for readers of the page."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.worklist import PostgresWorklist
+from pipeline.cli.running import running_settings
+from pipeline.ports import ListedItem, ListQuery, RankChange
+from schemas.worklist import Reason
+
+Data = Annotated[Path | None, typer.Option(help="the data folder of the running stack")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON in place of a table")]
+Result = TypeVar("Result")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `worklist` and `explain`."""
+    app.command(epilog="Example: readfirst worklist --modality CT --json | jq .why")(worklist)
+    app.command(epilog="Example: readfirst explain 1.2.826.0.1.3680043.8.498.1")(explain)
+
+
+def worklist(
+    data: Data = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="the first so many")] = 50,
+    modality: Annotated[str | None, typer.Option(help="only this modality, as CT or DX")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Shows the open studies, most urgent first."""
+    page = _read(data, lambda reader: reader.page(ListQuery(limit=limit, modality=modality)))
+    if as_json:
+        for rank, listed in enumerate(page.items, 1):
+            typer.echo(msgspec.json.encode({"rank": rank, **_row(listed)}).decode())
+        return
+    table = Table("#", "due", "study", "what", "where", "why", "state", box=None)
+    now = datetime.now(UTC)
+    for rank, listed in enumerate(page.items, 1):
+        study = listed.item.study
+        what = " ".join(part for part in (study.modality, study.body_part) if part)
+        state = f"claimed by {listed.claimed_by}" if listed.claimed_by else ("provisional" if listed.item.provisional else "")
+        table.add_row(str(rank), _left(listed.item.due_at - now), study.study_uid, what, study.location or "", listed.item.why, state)
+    Console().print(table if page.items else "No open studies.")
+    if page.next:
+        typer.echo(f"more follow; the list shows the first {limit} (--limit)")
+
+
+def explain(
+    study: Annotated[str, typer.Argument(help="Study Instance UID, as the list shows it")], data: Data = None, as_json: AsJson = False
+) -> None:
+    """Tells why a study stands where it stands: each reason with the minutes it moves the deadline, and what would move it back."""
+
+    async def both(reader: PostgresWorklist) -> tuple[ListedItem, list[RankChange]]:
+        return await reader.get(study), await reader.history(study, limit=10)
+
+    listed, history = _read(data, both)
+    item = listed.item
+    if as_json:
+        more = {"target_at": item.target_at, "reasons": item.reasons, "risk": item.risk, "missing": item.missing, "history": history}
+        typer.echo(msgspec.json.encode({**_row(listed), **more}).decode())
+        return
+    console = Console()
+    console.print(f"[bold]{item.study.modality or ''} {item.study.description or ''}[/bold]  {study}", highlight=False)
+    console.print(f"due {item.due_at:%Y-%m-%d %H:%M}Z, by the order alone {item.target_at:%Y-%m-%d %H:%M}Z", highlight=False)
+    table = Table("reason", "when", "moves the deadline", "goes back when", box=None)
+    for reason in sorted(item.reasons, key=lambda each: -each.minutes):
+        table.add_row(*_reason(reason))
+    console.print(table)
+    if item.missing:
+        console.print(f"not known: {', '.join(item.missing)}", highlight=False)
+    for change in history:
+        console.print(f"{change.at:%H:%M:%S}Z  due {change.due_at:%H:%M}Z  {change.cause}", highlight=False)
+
+
+def _read(data: Path | None, ask: Callable[[PostgresWorklist], Awaitable[Result]]) -> Result:
+    settings = running_settings(data)
+
+    async def run() -> Result:
+        async with Database.from_settings(settings.postgres) as database:
+            reader = PostgresWorklist(database)
+            try:
+                return await ask(reader)
+            finally:
+                await reader.close()
+
+    return asyncio.run(run())
+
+
+def _row(listed: ListedItem) -> dict[str, object]:
+    item = listed.item
+    return {
+        "study_uid": item.study.study_uid,
+        "due_at": item.due_at,
+        "modality": item.study.modality,
+        "body_part": item.study.body_part,
+        "location": item.study.location,
+        "why": item.why,
+        "state": item.state,
+        "claimed_by": listed.claimed_by,
+        "provisional": item.provisional,
+        "degraded": item.degraded,
+    }
+
+
+def _reason(reason: Reason) -> tuple[str, str, str, str]:
+    evidence = reason.evidence
+    moved = f"{reason.minutes:.0f} min sooner" if round(reason.minutes) else "–"
+    when = f"{evidence.at:%H:%M}Z" if evidence.at else ""
+    return f"{evidence.label}{'  (sets the deadline)' if reason.binding else ''}", when, moved, evidence.reverts_when or ""
+
+
+def _left(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    return f"in {minutes} min" if minutes >= 0 else f"over by {-minutes} min"

@@ -1,0 +1,137 @@
+"""The product by its own commands, as a new user runs them: up, demo, send, worklist, explain, status, doctor, dlq, down."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from pipeline.adapters.local.stack import status
+
+MEMORY_MAX = 512 << 20
+
+
+class Product:
+    """The `readfirst` command on one data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    def run(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end."""
+        command = [sys.executable, "-m", "pipeline.cli", *arguments, "--data", str(self.data)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    def lines(self, *arguments: str, timeout_s: float = 300) -> list[dict[str, Any]]:
+        """The JSON objects that a command prints; it must succeed."""
+        result = self.run(*arguments, timeout_s=timeout_s)
+        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+        return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A stack that runs for this file."""
+    product = Product(tmp_path_factory.mktemp("product"))
+    started = product.run("up", "--detach", timeout_s=900)
+    assert started.returncode == 0, started.stderr[-3000:]
+    yield product
+    stopped = product.run("down")
+    assert stopped.returncode == 0, stopped.stderr
+
+
+@pytest.fixture(scope="module")
+def fed(product: Product) -> dict[str, Any]:
+    """The stack after one bounded demo, and the demo's summary."""
+    (summary,) = product.lines("demo", "--once", "--json")
+    return summary
+
+
+def balanced(summary: dict[str, Any]) -> bool:
+    """Every message sent is in exactly one of the columns."""
+    columns = [summary["applied"], *(sum(summary[name].values()) for name in ("ignored", "refused", "dead_lettered"))]
+    return sum(summary["sent"].values()) == sum(columns) and summary["unaccounted"] == 0
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_accounts_for_every_message(fed: dict[str, Any]) -> None:
+    """About 2,000 messages and 60 studies; each message has an outcome, each open study a rank and the model's score."""
+    assert balanced(fed), fed
+    assert 1_800 <= sum(fed["sent"].values()) <= 2_200
+    assert fed["ignored"]["duplicate"] > 0
+    assert 40 <= fed["ranked"] <= fed["studies"] == fed["model_scored"]
+    assert fed["degraded"] is False
+    assert set(fed["latency_ms"]) == {"p50", "p95", "p99"}
+
+
+@pytest.mark.timeout(600)
+def test_the_real_data_is_accounted_for(product: Product, shared_data: Path) -> None:
+    """Composite patients and every sample file, good and bad, over the real protocols."""
+    (summary,) = product.lines("demo", "--once", "--json", "--source", str(shared_data))
+
+    assert balanced(summary), summary
+    assert {"hl7-file", "fhir-file", "dicom-file", "modality"} <= set(summary["sent"])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("folder", ["dicom-dev", "hl7v2-dev", "fhir-dev"])
+def test_every_sample_file_ends_as_accepted_refused_or_ignored(product: Product, shared_data: Path, folder: str) -> None:
+    """`send` says what became of each, the totals add up, and no process of ours grows beyond 512 MB."""
+    files = [path for path in (shared_data / folder).rglob("*") if path.is_file()]
+    *lines, totals = product.lines("send", str(shared_data / folder), "--json")
+    counted = Counter(line["outcome"] for line in lines)
+
+    assert {line["path"] for line in lines} == {str(path) for path in files}
+    assert all(line["reason"] for line in lines if line["outcome"] != "accepted")
+    assert totals == {"total": len(lines), "unanswered": 0} | {name: counted[name] for name in ("accepted", "refused", "ignored")}
+    assert counted["refused"] < len(lines)  # those that came before are ignored as duplicates
+    assert {name: size for name, size in gateway_memory(product.data).items() if size > MEMORY_MAX} == {}
+
+
+def gateway_memory(data: Path) -> dict[str, int]:
+    """Resident bytes of each gateway."""
+    parts = [part for part in status(data).parts if part.name.startswith("gateway") and part.identity]
+    return {part.name: psutil.Process(part.identity.pid).memory_info().rss for part in parts}
+
+
+@pytest.mark.usefixtures("fed")
+def test_the_list_and_its_reasons_by_command(product: Product) -> None:
+    """`worklist --json` is ordered by deadline; `explain` tells the minutes of each reason."""
+    listed = product.lines("worklist", "--json", "--limit", "20")
+    (told,) = product.lines("explain", listed[0]["study_uid"], "--json")
+
+    assert len(listed) == 20
+    assert [line["due_at"] for line in listed] == sorted(line["due_at"] for line in listed)
+    assert told["due_at"] <= told["target_at"]
+    assert [reason["binding"] for reason in told["reasons"] if "binding" in reason] == [True]
+    assert all(reason["evidence"]["label"] and "minutes" in reason for reason in told["reasons"])
+    assert told["history"]
+
+
+def test_an_unknown_study_is_an_error_with_words(product: Product) -> None:
+    """No traceback, exit code 1."""
+    result = product.run("explain", "1.2.3")
+
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "study" in result.stderr
+
+
+def test_status_and_doctor_are_content(product: Product) -> None:
+    """A healthy stack exits with 0."""
+    assert product.run("status", "--json").returncode == 0
+    assert product.run("doctor", "--json").returncode == 0
+
+
+def test_there_are_no_dead_letters(product: Product) -> None:
+    """What the gateways let through, the stages understand."""
+    result = product.run("dlq", "list", "--json")
+
+    assert (result.returncode, result.stdout.strip()) == (0, "")
