@@ -203,6 +203,7 @@ async def _at_rate(
         "rank_changes": len(changes),
         "unmatched": unmatched,
         "not_taken_in_time": round(rate * seconds) - len(messages),
+        "scorers": await _scorers(settings),
         "cores_busy": busy,
     }
 
@@ -233,6 +234,13 @@ async def _stored(settings: Settings, since: datetime) -> tuple[list[Accepted], 
         [Accepted(patient, at.timestamp(), event_id) for patient, at, event_id in messages],
         [Change(patient, event_id, stored.timestamp()) for patient, event_id, stored in changes],
     )
+
+
+async def _scorers(settings: Settings) -> dict[str, int]:
+    """Who gave the risk of the studies on the list."""
+    async with await psycopg.AsyncConnection.connect(settings.postgres.dsn.get_secret_value()) as connection:
+        rows = await connection.execute("select coalesce(scorer, 'none'), count(*) from worklist_item where not closed group by 1")
+        return {scorer: count for scorer, count in await rows.fetchall()}
 
 
 async def _watch_commits(settings: Settings, commits: Sightings) -> None:

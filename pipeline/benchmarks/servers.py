@@ -54,12 +54,18 @@ def stack(
     data: Path, progress: Progress, roles: Sequence[str] = ROLES, servers: Sequence[str] = SERVERS, steps: Sequence[str] = STEPS
 ) -> Iterator[Settings]:
     """The local stack, or a part of it, for the time of the block."""
-    running = Stack(data, roles, servers=servers, steps=steps, settings=elsewhere())
+    running = Stack(data, roles, servers=servers, steps=steps, settings=elsewhere(), build_models=_build_models)
     running.start(progress)
     try:
         yield running.addresses()
     finally:
         running.stop()
+
+
+def _build_models(target: Path) -> None:
+    from pipeline.models import triton_repository
+
+    triton_repository.build(target, "cpu")
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,71 @@ def _context_note(result: dict[str, Any]) -> str:
     )
 
 
-_TITLES = {"context": "Context stage"}
-_ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {"context": _context}
-_NOTES: dict[str, Callable[[dict[str, Any]], str]] = {"context": _context_note}
+def _latency(result: dict[str, Any]) -> Iterator[Row]:
+    for rate, found in result["rates"].items():
+        committed, seen = (_percentiles(found[name]) for name in ("committed_ms", "seen_ms"))
+        beside = f"{committed} to the committed rank; {found['accepted_per_s']:g}/s accepted"
+        yield f"{rate} messages/s sent: accepted to seen, p50 / p95 / p99", seen, beside
+
+
+def _latency_note(result: dict[str, Any]) -> str:
+    busy = {rate: sum(found["cores_busy"].values()) for rate, found in result["rates"].items()}
+    return (
+        f"The whole stack, an open-loop sender and one page on this machine; {result['connections']} MLLP connections, {result['patients']} "
+        f"patients with a study to be read, each message five vital signs that change the list, {result['seconds']:g} s a rate. Cores that "
+        f"the stack kept busy: {', '.join(f'{cores:.1f} at {rate}/s' for rate, cores in busy.items())}."
+    )
+
+
+def _percentiles(found: dict[str, float | None]) -> str:
+    return " / ".join("-" if value is None else f"{value:,.0f}" for value in found.values()) + " ms"
+
+
+def _intake(result: dict[str, Any]) -> Iterator[Row]:
+    for name, words, bare in (
+        ("mllp", "HL7 over MLLP", "a server that only answers"),
+        ("c_store", "C-STORE", "pynetdicom that only answers"),
+    ):
+        found, echo = result[name], result[f"{name}_echo"]
+        yield words, f"{found['per_s']:,.0f}/s", f"{found['per_cpu_s']:,.0f} a processor second; {bare}: {echo['per_s']:,.0f}/s"
+
+
+def _intake_note(result: dict[str, Any]) -> str:
+    return (
+        f"{result['messages']:,} messages of five vital signs over {result['connections']} connections, {result['objects']:,} objects of "
+        f"33 kB over {result['associations']} associations; each answered when Kafka and Postgres (and the disk) have it."
+    )
+
+
+def _startup(result: dict[str, Any]) -> Iterator[Row]:
+    yield "`readfirst up`, stopped to healthy", f"{result['seconds']:g} s", f"runs: {', '.join(f'{each:g}' for each in result['runs'])} s"
+    yield "the first start on a folder", f"{result['first_seconds']:g} s", "what is fetched being there"
+
+
+def _memory(result: dict[str, Any]) -> Iterator[Row]:
+    total, window = result["sum_mib"], result["window"]
+    yield "all processes", f"{total['pss']:,.0f} MiB", f"shared pages counted once (PSS); {total['rss']:,.0f} MiB counted by process (RSS)"
+    for name, part in sorted(result["parts_mib"].items(), key=lambda item: -float(item[1]["pss"])):
+        yield name, f"{part['pss']:,.0f} MiB", f"RSS {part['rss']:,.0f}"
+    beside = f"largest {window['largest_bytes']:,}, of {window['patients']} patients, as MessagePack"
+    yield "a patient's window, median", f"{window['median_bytes']:,} bytes", beside
+
+
+def _memory_note(result: dict[str, Any]) -> str:
+    return f"After a demo of {result['sent']:,} messages."
+
+
+_TITLES = {"context": "Context stage", "latency": "Latency", "intake": "Intake", "startup": "Start", "memory": "Memory"}
+_ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
+    "context": _context,
+    "latency": _latency,
+    "intake": _intake,
+    "startup": _startup,
+    "memory": _memory,
+}
+_NOTES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "context": _context_note,
+    "latency": _latency_note,
+    "intake": _intake_note,
+    "memory": _memory_note,
+}

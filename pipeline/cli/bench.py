@@ -6,19 +6,27 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+if TYPE_CHECKING:
+    from pipeline.benchmarks.vitals import Load
+
 Progress = Callable[[str, str], None]
+MESSAGES, OBJECTS, STUDIES = 5_000, 500, 60
 
 
 class Figure(StrEnum):
     """What can be measured."""
 
     CONTEXT = "context"
+    LATENCY = "latency"
+    INTAKE = "intake"
+    STARTUP = "startup"
+    MEMORY = "memory"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,18 +38,20 @@ def bench(
     figure: Annotated[Figure | None, typer.Argument(help="one figure; all of them where none is named")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a figure, by name where there are several")] = False,
     write_readme: Annotated[bool, typer.Option(help="keep the results in infra/figures.json and write the README's block from it")] = False,
-    runs: Annotated[int, typer.Option(min=1, help="context: rounds, of which the medians are told")] = 1,
+    runs: Annotated[int | None, typer.Option(min=1, help="context (1), startup (3): rounds, of which the medians are told")] = None,
     events: Annotated[int, typer.Option(min=10_000, help="context: vital signs")] = 200_000,
     open_share: Annotated[float, typer.Option(min=0, max=1, help="context: share of the patients with a study to be read")] = 0.05,
+    seconds: Annotated[float, typer.Option(min=1, help="latency: how long each rate is held")] = 20.0,
 ) -> None:
     """Measures on servers of its own (temporary, on this machine), so it needs a quiet machine and some minutes.
 
     The reference builds need a checkout with the development dependencies, and uv.
     """
     from pipeline.benchmarks import figures, tables
+    from pipeline.benchmarks.vitals import Load
 
     console = Console(stderr=True)
-    measures = _measures(runs, events, open_share)
+    measures = _measures(runs, Load(datetime.now(UTC), events, open_share=open_share), seconds)
     results: dict[str, dict[str, Any]] = {}
     for name in [figure] if figure else list(Figure):
         console.print(f"[bold]{name}[/bold]")
@@ -55,11 +65,16 @@ def bench(
         figures.write_readme()
 
 
-def _measures(runs: int, events: int, open_share: float) -> dict[str, Callable[[Progress], dict[str, Any]]]:
-    from pipeline.benchmarks import context
-    from pipeline.benchmarks.vitals import Load
+def _measures(runs: int | None, load: Load, seconds: float) -> dict[str, Callable[[Progress], dict[str, Any]]]:
+    from pipeline.benchmarks import context, intake, latency, memory, startup
 
-    return {Figure.CONTEXT: lambda progress: context.measure(Load(datetime.now(UTC), events, open_share=open_share), runs, progress)}
+    return {
+        Figure.CONTEXT: lambda progress: context.measure(load, runs or 1, progress),
+        Figure.LATENCY: lambda progress: latency.measure(seconds, progress),
+        Figure.INTAKE: lambda progress: intake.measure(MESSAGES, OBJECTS, progress),
+        Figure.STARTUP: lambda progress: startup.measure(runs or 3, progress),
+        Figure.MEMORY: lambda progress: memory.measure(STUDIES, progress),
+    }
 
 
 def _show(name: str, rows: list[tuple[str, str, str]]) -> None:

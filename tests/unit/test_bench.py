@@ -1,0 +1,136 @@
+"""The pure parts of `readfirst bench`: nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.benchmarks import figures, tables, window_bytes
+from pipeline.benchmarks.context import Run, summary
+from pipeline.benchmarks.latency import Accepted, Change, Sightings, delays, percentiles
+from pipeline.benchmarks.patients import PROFILES
+from pipeline.benchmarks.vitals import Load
+from pipeline.domain.window import Window
+from pipeline.errors import StackError
+from schemas import codec
+from schemas.events import ObservationEvent
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+
+
+def sightings(*pairs: tuple[float, int]) -> Sightings:
+    return Sightings([time for time, _ in pairs], [number for _, number in pairs])
+
+
+def test_the_same_seed_gives_the_same_load() -> None:
+    """Every build gets the same records; each is of our schema, under its patient's key."""
+    load = Load(START, events=100, patients=10)
+    records = [*load.vitals()]
+    events = [codec.decode_event(record.value or b"") for record in records]
+
+    assert records == [*Load(START, events=100, patients=10).vitals()]
+    assert len(events) == 100 and all(isinstance(event, ObservationEvent) for event in events)
+    assert [record.key for record in records] == [event.patient.encode() for event in events]
+    assert {event.patient for event in events} == set(load.names())
+
+
+def test_studies_belong_to_the_share_that_was_asked() -> None:
+    """An order and an image for each of the patients with something to read."""
+    load = Load(START, patients=100, open_share=0.05)
+
+    assert len([*load.studies()]) == 2 * load.open_patients == 10
+
+
+def test_a_window_goes_on_from_its_bytes() -> None:
+    """A build that encodes and decodes its window after each event shows the same as one that never does."""
+    load = Load(START, events=300, patients=2, open_share=1.0)
+    events = [codec.decode_event(record.value or b"") for record in (*load.studies(), *load.vitals())]
+    mine = [event for event in events if event.patient == load.names()[0]]
+    window = Window()
+    for event in mine:
+        assert window.apply(event)
+        window = window_bytes.decode(window_bytes.encode(window))
+    derived = Window.derive(mine)
+
+    assert window.readings == derived.readings
+    assert window.studies == derived.studies
+    assert (window.age, window.sex, window.as_of) == (derived.age, derived.sex, derived.as_of)
+
+
+def test_medians_and_ratios() -> None:
+    """Figures are medians of the rounds; a ratio says how many times faster Readfirst is."""
+    found = {"readfirst": [Run(100, 1, 1), Run(100, 2, 1), Run(100, 4, 1)], "quix": [Run(100, 4, 2)] * 3}
+    told = summary(found, Load(START), 3, 7)
+
+    assert (told["readfirst"], told["quix"], told["ratios"]) == (50, 25, {"readfirst_to_quix": 2.0})
+    assert told["ranges"]["readfirst"] == [25, 100]
+
+
+def test_a_message_is_seen_with_the_first_change_that_covers_it() -> None:
+    """Two messages folded into one change are both seen with it; another patient's change says nothing of them."""
+    messages = [Accepted("p", 10.0, "a"), Accepted("p", 10.1, "b"), Accepted("q", 10.2, "c")]
+    changes = [Change("p", "b", 10.5), Change("q", "z", 10.6)]
+    committed, seen, unmatched = delays(messages, changes, sightings((10.6, 1), (10.8, 2)), sightings((10.9, 2)))
+
+    assert committed == pytest.approx([0.6, 0.5])
+    assert seen == pytest.approx([0.9, 0.8])
+    assert unmatched == 1
+
+
+def test_a_change_caused_by_an_older_message_does_not_count() -> None:
+    """The model's late answer to an earlier message is no sight of a later one."""
+    messages = [Accepted("p", 10.0, "a"), Accepted("p", 11.0, "b")]
+    committed, _, unmatched = delays(messages, [Change("p", "a", 11.5)], sightings((12, 1)), sightings((12, 1)))
+
+    assert committed == [2.0] and unmatched == 1
+
+
+def test_percentiles_of_nothing_are_nothing() -> None:
+    """No number is made up where nothing was measured."""
+    assert percentiles([]) == {"p50": None, "p95": None, "p99": None}
+    assert percentiles([n / 1000 for n in range(1, 101)]) == {"p50": 51.0, "p95": 96.0, "p99": 100.0}
+
+
+def test_every_profile_differs() -> None:
+    """A repeated profile would change nothing on the list, and its message would never be seen."""
+    assert len({tuple(profile.items()) for profile in PROFILES}) == len(PROFILES)
+
+
+def test_the_block_is_replaced_and_nothing_else() -> None:
+    """Writing twice is the same as writing once."""
+    readme = "a\n<!-- figures: said -->\nold\n<!-- /figures -->\nz\n"
+    once = figures.with_block(readme, "new")
+
+    assert once == "a\n<!-- figures: said -->\nnew\n<!-- /figures -->\nz\n"
+    assert figures.with_block(once, "new") == once
+
+
+def test_a_readme_without_marks_is_left_alone() -> None:
+    """The person is told, instead of figures at a place of our choosing."""
+    with pytest.raises(StackError):
+        figures.with_block("no marks", "new")
+
+
+def test_figures_are_kept_until_measured_anew(tmp_path: Path) -> None:
+    """One figure measured again leaves the others as they are."""
+    document = tmp_path / "figures.json"
+    for name, seconds in (("startup", 9.0), ("memory", 1.0), ("startup", 8.0)):
+        figures.store({name: figures.measured(name, {"seconds": seconds}, date(2026, 3, 2))}, document)
+
+    assert {name: each["result"]["seconds"] for name, each in json.loads(document.read_text()).items()} == {"startup": 8.0, "memory": 1.0}
+
+
+def test_the_machine_is_described_not_named() -> None:
+    """Cores, memory, Python and system; no host name."""
+    assert figures.machine().keys() == {"cores", "memory_gib", "python", "system"}
+
+
+def test_the_table_says_the_ratio() -> None:
+    """Each rival stands beside Readfirst with the factor between them."""
+    result = summary({"readfirst": [Run(100, 1, 1)], "faust_table": [Run(10, 1, 1)]}, Load(START), 1, 0)
+    text = tables.markdown({"context": figures.measured("context", result)})
+
+    assert "10.0 x" in text and "| Readfirst |" in text
