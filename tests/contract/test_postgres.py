@@ -259,5 +259,9 @@ async def test_a_message_that_came_twice_is_one_receipt_and_one_repeat(database:
     assert await receipts.open("lis", "hl7", "at once") == ("pending", None)
     await receipts.close(at_once)
     await receipts.close(at_once)
+    for number in range(10):
+        many = Receipt("lis", "hl7", f"many {number}", "accepted", None, (event_id(1),), START)
+        await asyncio.gather(*(receipts.open("lis", "hl7", many.identity) for _ in range(5)))
+        await asyncio.gather(*(receipts.close(many) for _ in range(5)))
 
-    assert [(count.count, count.repeats) for count in await PostgresAccounting(database).receipts(START)] == [(2, 2)]
+    assert [(count.count, count.repeats) for count in await PostgresAccounting(database).receipts(START)] == [(12, 42)]
