@@ -8,14 +8,15 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_INVALID, Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from pipeline.adapters.kafka import topics
@@ -79,14 +80,17 @@ class Bench:
         for _ in range(count):
             await log.append([Record(topic, KEY, b"{}")])
         await log.close()
-        return next(number for number in range(self.kafka.partitions) if self.end(topic, number))
+        return await asyncio.to_thread(lambda: next(number for number in range(self.kafka.partitions) if self.end(topic, number)))
 
     def end(self, topic: Topic, number: int) -> int:
-        """The log's end."""
+        """The log's end, once a new topic has its leader."""
         consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": "end"})
-        consumer.assign([self.place(topic, number)])
         try:
-            return int(consumer.get_watermark_offsets(self.place(topic, number), timeout=10)[1])
+            for _ in range(50):
+                with suppress(KafkaException):
+                    return int(consumer.get_watermark_offsets(self.place(topic, number), timeout=10)[1])
+                time.sleep(0.2)
+            raise AssertionError("the new topic has no leader")
         finally:
             consumer.close()
 
