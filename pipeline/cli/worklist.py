@@ -21,13 +21,16 @@ from schemas.worklist import Reason
 
 Data = Annotated[Path | None, typer.Option(help="the data folder of the running stack")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON in place of a table")]
+SHOWN = 12
+"""Last characters of a UID that the table shows: they tell studies apart, the beginning only tells whose they are."""
+ENDING_MIN = 6
 Result = TypeVar("Result")
 
 
 def register(app: typer.Typer) -> None:
     """Adds `worklist` and `explain`."""
     app.command(epilog="Example: readfirst worklist --modality CT --json | jq .why")(worklist)
-    app.command(epilog="Example: readfirst explain 1.2.826.0.1.3680043.8.498.1")(explain)
+    app.command(epilog="Example: readfirst explain 949960288")(explain)
 
 
 def worklist(
@@ -48,19 +51,24 @@ def worklist(
         study = listed.item.study
         what = " ".join(part for part in (study.modality, study.body_part) if part)
         state = f"claimed by {listed.claimed_by}" if listed.claimed_by else ("provisional" if listed.item.provisional else "")
-        table.add_row(str(rank), _left(listed.item.due_at - now), study.study_uid, what, study.location or "", listed.item.why, state)
+        table.add_row(
+            str(rank), _left(listed.item.due_at - now), f"…{study.study_uid[-SHOWN:]}", what, study.location or "", listed.item.why, state
+        )
     Console().print(table if page.items else "No open studies.")
     if page.next:
         typer.echo(f"more follow; the list shows the first {limit} (--limit)")
 
 
 def explain(
-    study: Annotated[str, typer.Argument(help="Study Instance UID, as the list shows it")], data: Data = None, as_json: AsJson = False
+    study: Annotated[str, typer.Argument(help="Study Instance UID, or how it ends, as the list shows it")],
+    data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Tells why a study stands where it stands: each reason with the minutes it moves the deadline, and what would move it back."""
 
     async def both(reader: PostgresWorklist) -> tuple[ListedItem, list[RankChange]]:
-        return await reader.get(study), await reader.history(study, limit=10)
+        uid = await _whole_uid(reader, study.removeprefix("…"))
+        return await reader.get(uid), await reader.history(uid, limit=10)
 
     listed, history = _read(data, both)
     item = listed.item
@@ -69,7 +77,7 @@ def explain(
         typer.echo(msgspec.json.encode({**_row(listed), **more}).decode())
         return
     console = Console()
-    console.print(f"[bold]{item.study.modality or ''} {item.study.description or ''}[/bold]  {study}", highlight=False)
+    console.print(f"[bold]{item.study.modality or ''} {item.study.description or ''}[/bold]  {item.study.study_uid}", highlight=False)
     console.print(f"due {item.due_at:%Y-%m-%d %H:%M}Z, by the order alone {item.target_at:%Y-%m-%d %H:%M}Z", highlight=False)
     table = Table("reason", "when", "moves the deadline", "goes back when", box=None)
     for reason in sorted(item.reasons, key=lambda each: -each.minutes):
@@ -79,6 +87,19 @@ def explain(
         console.print(f"not known: {', '.join(item.missing)}", highlight=False)
     for change in history:
         console.print(f"{change.at:%H:%M:%S}Z  due {change.due_at:%H:%M}Z  {change.cause}", highlight=False)
+
+
+async def _whole_uid(reader: PostgresWorklist, ending: str) -> str:
+    """The open study whose UID ends so; the text itself where no open study, or more than one, does."""
+    found: list[str] = []
+    query = ListQuery(limit=500)
+    while len(ending) >= ENDING_MIN:
+        page = await reader.page(query)
+        found += [item.item.study.study_uid for item in page.items if item.item.study.study_uid.endswith(ending)]
+        if page.next is None:
+            break
+        query = ListQuery(limit=500, after=page.next)
+    return found[0] if len(found) == 1 else ending
 
 
 def _read(data: Path | None, ask: Callable[[PostgresWorklist], Awaitable[Result]]) -> Result:
