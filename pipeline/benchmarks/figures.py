@@ -29,9 +29,15 @@ def machine() -> dict[str, Any]:
     }
 
 
-def measured(name: str, result: dict[str, Any], today: date | None = None) -> dict[str, Any]:
-    """A result with what one must know to judge it."""
-    return {"command": f"readfirst bench {name}", "date": f"{today or datetime.now(UTC).date()}", "machine": machine(), "result": result}
+def measured(name: str, result: dict[str, Any], load_average: float, today: date | None = None) -> dict[str, Any]:
+    """A result with what one must know to judge it. load_average: of the machine before the measurement, so of other work."""
+    return {
+        "command": f"readfirst bench {name}",
+        "date": f"{today or datetime.now(UTC).date()}",
+        "machine": machine(),
+        "load_average": round(load_average, 1),
+        "result": result,
+    }
 
 
 def stored(document: Path = DOCUMENT) -> dict[str, Any]:

@@ -26,7 +26,9 @@ def markdown(figures: dict[str, Any]) -> str:
 
 def _section(name: str, figure: dict[str, Any]) -> str:
     machine = figure["machine"]
-    where = f"{machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}, {machine['system']}"
+    load = figure.get("load_average", 0.0)
+    busy = f"; other work at the start: load average {load:g}" if load > machine["cores"] / 4 else ""
+    where = f"{machine['cores']} cores, {machine['memory_gib']} GiB, Python {machine['python']}, {machine['system']}{busy}"
     lines = [f"**{_TITLES[name]}** (`{figure['command']}`, {figure['date']}, {where})", "", "| | figure | |", "|---|---:|---|"]
     lines += [f"| {' | '.join(row)} |" for row in rows(name, figure["result"])]
     return "\n".join([*lines, *([] if name not in _NOTES else ["", _NOTES[name](figure["result"])])])
@@ -48,6 +50,12 @@ def _context_note(result: dict[str, Any]) -> str:
     )
 
 
+_SERVERS = (
+    ("mllp", "HL7 over MLLP", "a server that only answers"),
+    ("c_store", "C-STORE", "pynetdicom that only answers"),
+)
+
+
 def _latency(result: dict[str, Any]) -> Iterator[Row]:
     for rate, found in result["rates"].items():
         committed, seen = (_percentiles(found[name]) for name in ("committed_ms", "seen_ms"))
@@ -58,9 +66,10 @@ def _latency(result: dict[str, Any]) -> Iterator[Row]:
 def _latency_note(result: dict[str, Any]) -> str:
     busy = {rate: sum(found["cores_busy"].values()) for rate, found in result["rates"].items()}
     return (
-        f"The whole stack, an open-loop sender and one page on this machine; {result['connections']} MLLP connections, {result['patients']} "
-        f"patients with a study to be read, each message five vital signs that change the list, {result['seconds']:g} s a rate. Cores that "
-        f"the stack kept busy: {', '.join(f'{cores:.1f} at {rate}/s' for rate, cores in busy.items())}."
+        f"The whole stack, an open-loop sender and one page on this machine; {result['connections']} MLLP connections, "
+        f"{result['patients']} patients with a study to be read, each message five vital signs that change the list, "
+        f"{result['seconds']:g} s a rate. Cores that the stack kept busy: "
+        f"{', '.join(f'{cores:.1f} at {rate}/s' for rate, cores in busy.items())}."
     )
 
 
@@ -69,10 +78,7 @@ def _percentiles(found: dict[str, float | None]) -> str:
 
 
 def _intake(result: dict[str, Any]) -> Iterator[Row]:
-    for name, words, bare in (
-        ("mllp", "HL7 over MLLP", "a server that only answers"),
-        ("c_store", "C-STORE", "pynetdicom that only answers"),
-    ):
+    for name, words, bare in _SERVERS:
         found, echo = result[name], result[f"{name}_echo"]
         yield words, f"{found['per_s']:,.0f}/s", f"{found['per_cpu_s']:,.0f} a processor second; {bare}: {echo['per_s']:,.0f}/s"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -53,6 +54,7 @@ def bench(
     console = Console(stderr=True)
     measures = _measures(runs, Load(datetime.now(UTC), events, open_share=open_share), seconds)
     results: dict[str, dict[str, Any]] = {}
+    load_average = os.getloadavg()[0]
     for name in [figure] if figure else list(Figure):
         console.print(f"[bold]{name}[/bold]")
         results[name] = measures[name](lambda part, what: console.print(f"  {part:<16} {what}", highlight=False, markup=False))
@@ -61,7 +63,7 @@ def bench(
     if as_json:
         typer.echo(json.dumps(results[figure] if figure else results))
     if write_readme:
-        figures.store({name: figures.measured(name, result) for name, result in results.items()})
+        figures.store({name: figures.measured(name, result, load_average) for name, result in results.items()})
         figures.write_readme()
 
 

@@ -118,7 +118,7 @@ def test_figures_are_kept_until_measured_anew(tmp_path: Path) -> None:
     """One figure measured again leaves the others as they are."""
     document = tmp_path / "figures.json"
     for name, seconds in (("startup", 9.0), ("memory", 1.0), ("startup", 8.0)):
-        figures.store({name: figures.measured(name, {"seconds": seconds}, date(2026, 3, 2))}, document)
+        figures.store({name: figures.measured(name, {"seconds": seconds}, 0.1, date(2026, 3, 2))}, document)
 
     assert {name: each["result"]["seconds"] for name, each in json.loads(document.read_text()).items()} == {"startup": 8.0, "memory": 1.0}
 
@@ -131,6 +131,6 @@ def test_the_machine_is_described_not_named() -> None:
 def test_the_table_says_the_ratio() -> None:
     """Each rival stands beside Readfirst with the factor between them."""
     result = summary({"readfirst": [Run(100, 1, 1)], "faust_table": [Run(10, 1, 1)]}, Load(START), 1, 0)
-    text = tables.markdown({"context": figures.measured("context", result)})
+    text = tables.markdown({"context": figures.measured("context", result, 3.0)})
 
     assert "10.0 x" in text and "| Readfirst |" in text
