@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,8 +13,12 @@ from typing import Any
 
 import psutil
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
-from pipeline.adapters.local.stack import status
+from pipeline.adapters.local.stack import settings_of, status
+from pipeline.settings import Kafka
+from pipeline.simulation.courses import FAMILIES, GIVEN
+from schemas.topics import TOPICS
 
 MEMORY_MAX = 512 << 20
 
@@ -122,6 +127,37 @@ def test_an_unknown_study_is_an_error_with_words(product: Product) -> None:
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "study" in result.stderr
+
+
+@pytest.mark.usefixtures("fed")
+def test_no_direct_identifier_is_in_any_topic_or_log(product: Product) -> None:
+    """Names, record, order and accession numbers of the demo's patients stay in the vault."""
+    settings = settings_of(product.data)
+    records = list(every_record(settings.kafka))
+    run = next(match[1] for text in records if (match := re.search(r"RIS(\d{6})\|", text)))
+    names = [*FAMILIES, *(name for names in GIVEN.values() for name in names)]
+    identifiers = re.compile("|".join([*map(re.escape, names), rf"[AP]?{run}\d{{5}}"]))
+    logs = {path.name: path.read_text(errors="replace") for path in (product.data / "log").iterdir()}
+
+    assert len(records) > 2_000
+    assert [match[0] for text in records if (match := identifiers.search(text))] == []
+    assert {name: match[0] for name, text in logs.items() if (match := identifiers.search(text))} == {}
+
+
+def every_record(kafka: Kafka) -> Iterator[str]:
+    """Key, headers and value of all records of all topics, as text."""
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "every-record"})
+    for topic in TOPICS:
+        for number in range(kafka.partitions):
+            place = TopicPartition(kafka.topic_prefix + topic.name, number)
+            position, end = consumer.get_watermark_offsets(place)
+            consumer.assign([TopicPartition(place.topic, number, position)])
+            while position < end:
+                message = consumer.poll(10)
+                assert message is not None and message.error() is None
+                position = message.offset() + 1
+                yield f"{message.key()!r} {message.headers()!r} {(message.value() or b'').decode()}"
+    consumer.close()
 
 
 def test_status_and_doctor_are_content(product: Product) -> None:
