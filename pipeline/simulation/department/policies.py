@@ -52,7 +52,7 @@ def order(scenario: Scenario, studies: Studies, rule: Rule) -> Fixed | Choice:
 def _rank(scenario: Scenario, studies: Studies, rule: Rule) -> Ints:
     if rule.kind == "order":
         ranks: Ints = np.array([priorities.ORDER.index(one.priority or "routine") for one in scenario.orders] or [0])
-        return np.take(ranks, studies.order)
+        return np.asarray(ranks[studies.order])
     if rule.kind == "flag":
         return (studies.flagged == len(scenario.ais)).astype(np.int64)
     return studies.flagged if rule.kind == "hierarchy" else np.zeros(len(studies), np.int64)

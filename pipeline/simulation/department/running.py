@@ -29,7 +29,7 @@ class Run:
 
     def wait(self, studies: Studies) -> Floats:
         """Time in the department less the time being read."""
-        return self.finished - studies.arrival - self.minutes
+        return np.maximum(self.finished - studies.arrival - self.minutes, 0.0)  # differences of large sums: a zero may be -1e-9
 
 
 def run(scenario: Scenario, studies: Studies, rule: Rule) -> Run:
