@@ -71,7 +71,7 @@ def test_the_demo_accounts_for_every_message(fed: dict[str, Any]) -> None:
     assert balanced(fed), fed
     assert 1_800 <= sum(fed["sent"].values()) <= 2_200
     assert fed["ignored"]["duplicate"] > 0
-    assert 40 <= fed["ranked"] <= fed["studies"] == fed["model_scored"]
+    assert 40 <= fed["ranked"] == fed["model_scored"] <= fed["studies"]
     assert fed["degraded"] is False
     assert set(fed["latency_ms"]) == {"p50", "p95", "p99"}
 

@@ -27,7 +27,7 @@ where outcome = 'accepted' and received_at >= %(since)s
 
 -- name: standing
 -- The worklist in numbers.
-select count(*), count(*) filter (where not closed), count(*) filter (where scorer in ('triton', 'onnxruntime')),
+select count(*), count(*) filter (where not closed), count(*) filter (where not closed and scorer in ('triton', 'onnxruntime')),
     count(*) filter (where degraded and not closed)
 from worklist_item where ranked_at >= %(since)s
 
