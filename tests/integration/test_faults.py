@@ -24,8 +24,10 @@ SESSION_TIMEOUT_S = 6
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """One product for the whole file; each test breaks it and finds it mended by itself."""
-    with faults.product(tmp_path_factory.mktemp("faults")) as product:
-        yield product
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("READFIRST_GATEWAYS__QUIET_STUDY_S", "3")  # the list learns of a study's last images when it is quiet
+        with faults.product(tmp_path_factory.mktemp("faults")) as product:
+            yield product
 
 
 async def test_killed_agents(running: Product) -> None:
@@ -78,14 +80,13 @@ async def test_hanging_and_killed_triton(running: Product) -> None:
 
 
 async def test_killed_postgres(running: Product) -> None:
-    """kill -9 of Postgres: gateways answer 'try again', agents stop and come back, and every batch has its effect once."""
+    """kill -9 of Postgres: gateways wait or answer 'try again', agents stop and come back, and every batch has its effect once."""
     scenario = Scenario(running, seed=4)
     async with scenario.feeding():
         await asyncio.sleep(scenario.seconds * 0.3)
         async with running.killed("postgres"):
             pass
     await scenario.check()
-    assert scenario.retried > 0
     await running.healthy()
 
 
