@@ -54,6 +54,7 @@ class _Floor:
         self._group: list[int] = studies.group.tolist()
         self._lines = _lines(rule, len(names), self._group)
         self._level = _levels(scenario, studies, rule)
+        self._last: list[int] = (rule.place if isinstance(rule, Fixed) else np.arange(len(studies))).tolist()
         self._begun, self._finished = [-1.0] * len(studies), [0.0] * len(studies)
         self._events: list[tuple[float, int, int, int]] = []  # (time, number, reader, turn); turn -1: a shift begins
         self._number = count()
@@ -98,7 +99,7 @@ class _Floor:
         level = self._level
         assert level is not None
         busy = [n for n in able if self._readers[n].study >= 0 and self._readers[n].on_duty(now)]
-        worst = max(busy, key=lambda n: level[self._readers[n].study], default=None)
+        worst = max(busy, key=lambda n: (level[self._readers[n].study], self._last[self._readers[n].study]), default=None)
         if worst is None or level[study] >= level[self._readers[worst].study]:
             return
         reader = self._readers[worst]

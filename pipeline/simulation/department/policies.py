@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from pipeline.domain import priorities
+from pipeline.domain.site import DEFAULT
 from pipeline.simulation.department.live import budgets
 from pipeline.simulation.department.scenario import OTHERS, Rule, Scenario
 from pipeline.simulation.department.streams import Floats, Ints, Studies
@@ -51,10 +52,10 @@ def order(scenario: Scenario, studies: Studies, rule: Rule) -> Fixed | Choice:
 
 def _rank(scenario: Scenario, studies: Studies, rule: Rule) -> Ints:
     if rule.kind == "order":
-        ranks: Ints = np.array([priorities.ORDER.index(one.priority or "routine") for one in scenario.orders] or [0])
-        return np.asarray(ranks[studies.order])
+        ranks: Ints = np.array([priorities.ORDER.index(one.priority or DEFAULT.unordered) for one in scenario.orders] or [0])
+        return ranks[studies.order]
     if rule.kind == "flag":
-        return (studies.flagged == len(scenario.ais)).astype(np.int64)
+        return np.asarray(studies.flagged == len(scenario.ais), np.int64)
     return studies.flagged if rule.kind == "hierarchy" else np.zeros(len(studies), np.int64)
 
 
