@@ -98,13 +98,12 @@ def _show(report: Report) -> None:
         highlight=False,
     )
     for assumption in report.assumptions:
-        console.print(f"  assumed: {assumption}", highlight=False)
+        console.print(f"  assumed: {assumption}", highlight=False, soft_wrap=True)
     for title, attribute in (("true class", "by_disease"), ("AI class", "by_ai"), ("order", "by_order")):
         console.print(_table(report, title, attribute))
     console.print(_balance(report))
     for policy in report.policies:
-        if policy.bound is not None:
-            console.print(f"  {policy.name}: {policy.bound.words}", highlight=False)
+        console.print(f"  {policy.name}: {policy.bound.words}", highlight=False, soft_wrap=True)
 
 
 def _table(report: Report, title: str, attribute: str) -> Table:
@@ -195,7 +194,7 @@ def _show_golden(rows: list[Row], compared: list[Comparison], good: bool) -> Non
     for title in dict.fromkeys(row.table for row in rows):
         console.print(_golden_table(title, [row for row in rows if row.table == title]))
     for note in dict.fromkeys(row.note for row in rows if row.note):
-        console.print(f"  * {note}", highlight=False)
+        console.print(f"  * {note}", highlight=False, soft_wrap=True)
     console.print(_comparison_table(compared))
     out = [row.name for row in rows if not row.holds]
     verdict = "all figures hold" if good else f"out of bounds: {', '.join(out) or 'Readfirst beside EDF 20/45/480'}"

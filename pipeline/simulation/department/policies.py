@@ -47,6 +47,8 @@ def order(scenario: Scenario, studies: Studies, rule: Rule) -> Fixed | Choice:
     if rule.kind in ("edf", "readfirst"):
         due = studies.arrival + (budgets(scenario, studies, rule) if rule.kind == "readfirst" else _minutes(scenario, studies, rule))
         return Fixed(_places(studies, due), due)
+    if rule.kind == "fifo":  # earliest deadline first, with one budget for all
+        return Fixed(_places(studies, studies.arrival), studies.arrival)
     return Fixed(_places(studies, _rank(scenario, studies, rule)))
 
 
@@ -56,7 +58,7 @@ def _rank(scenario: Scenario, studies: Studies, rule: Rule) -> Ints:
         return ranks[studies.order]
     if rule.kind == "flag":
         return np.asarray(studies.flagged == len(scenario.ais), np.int64)
-    return studies.flagged if rule.kind == "hierarchy" else np.zeros(len(studies), np.int64)
+    return studies.flagged
 
 
 def _minutes(scenario: Scenario, studies: Studies, rule: Rule) -> Floats:

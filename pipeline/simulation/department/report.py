@@ -51,7 +51,8 @@ class OpenStudies(msgspec.Struct, frozen=True):
 class PolicyReport(msgspec.Struct, frozen=True, kw_only=True):
     """saved and added: paired with first come, first served without AI, on the same studies; minutes a study.
 
-    added_per_other: over all studies but the true positives; added_per_non_diseased: over those without a disease.
+    by_hour: mean wait of those that came in each hour of the day. added_per_other: over all studies but the true positives;
+    added_per_non_diseased: over those without a disease.
     """
 
     name: str
@@ -60,12 +61,12 @@ class PolicyReport(msgspec.Struct, frozen=True, kw_only=True):
     by_disease: dict[str, Waits]
     by_ai: dict[str, Waits]
     by_order: dict[str, Waits]
-    by_hour: list[float]
+    by_hour: list[float | None]
     saved_per_true_positive: Estimate | None
     added_per_other: Estimate | None
     added_per_non_diseased: Estimate | None
     open_studies: OpenStudies
-    bound: Bound | None
+    bound: Bound
     studies_per_second: float
 
 
@@ -151,12 +152,12 @@ class Counted:
                 for n, one in enumerate(self._scenario.orders)
                 if (self.among & (self._studies.order == n)).any()
             },
-            by_hour=[round(float(wait[self.among & (self._hour == n)].mean()), 2) for n in range(24) if (self._hour == n).any()],
+            by_hour=[self._at(wait, n) for n in range(24)],
             saved_per_true_positive=self._mean(saved, found),
             added_per_other=self._mean(-saved, normal & ~found),
             added_per_non_diseased=self._mean(-saved, normal & healthy),
             open_studies=self._open(run),
-            bound=None if run.begun is None else starvation.bound(self._scenario, self._studies, run.begun, run.due),
+            bound=starvation.bound(self._scenario, self._studies, run.begun, run.due),
             studies_per_second=round(len(wait) / run.seconds),
         )
 
@@ -177,6 +178,10 @@ class Counted:
         names = [f"{ai.name}+" for ai in self._scenario.ais] + [OTHERS]
         masks = {name: normal & (self._studies.flagged == n) for n, name in enumerate(names)}
         return {name: mask for name, mask in masks.items() if (mask & self.among).any()}
+
+    def _at(self, wait: Floats, hour: int) -> float | None:
+        mask = self.among & (self._hour == hour)
+        return round(float(wait[mask].mean()), 2) if mask.any() else None
 
     def _mean(self, values: Floats, among: Bools) -> Estimate | None:
         return of_batches(self.batches(values, among)) if (among & self.among).any() else None

@@ -21,30 +21,32 @@ class Bound(msgspec.Struct, frozen=True):
     """window: minutes after its own arrival in which what overtakes the longest-dated study must have arrived; None: no bound.
 
     latest: the latest that one arrived which did. broken: studies that were kept waiting by one due later (None: the policy has no
-    deadlines; must be 0).
+    deadlines; must be 0). Both None where the run did not keep when studies were begun.
     """
 
     window: float | None
-    latest: float
+    latest: float | None
     broken: int | None
 
     @property
     def words(self) -> str:
         """One line."""
-        seen = f"latest overtaker came {self.latest:.0f} min later"
+        seen = "begins not kept" if self.latest is None else f"latest overtaker came {self.latest:.0f} min later"
         if self.window is None:
             return f"no bound; {seen}"
-        return f"{STATEMENT}: none that comes over {self.window:.0f} min later ({seen}; broken {self.broken} times)"
+        broken = "" if self.broken is None else f"; broken {self.broken} times"
+        return f"{STATEMENT}: none that comes over {self.window:.0f} min later ({seen}{broken})"
 
 
-def bound(scenario: Scenario, studies: Studies, begun: Floats, due: Floats | None) -> Bound:
+def bound(scenario: Scenario, studies: Studies, begun: Floats | None, due: Floats | None) -> Bound:
     """Of one run. Compared are studies that the same readers read, less the interrupting ones."""
-    lines = [np.flatnonzero(line & ~studies.interrupting) for line in _lines(scenario, studies.group)]
-    latest = max((_latest(studies.arrival[line], begun[line]) for line in lines if len(line)), default=0.0)
+    window = None if due is None else float(np.ptp((due - studies.arrival)[~studies.interrupting]))
+    if begun is None:
+        return Bound(window, None, None)
+    lines = [line for line in (np.flatnonzero(one & ~studies.interrupting) for one in _lines(scenario, studies.group)) if len(line)]
+    latest = max((_latest(studies.arrival[line], begun[line]) for line in lines), default=0.0)
     if due is None:
         return Bound(None, latest, None)
-    budgets = (due - studies.arrival)[~studies.interrupting]
-    window = float(budgets.max() - budgets.min()) if len(budgets) else 0.0
     return Bound(window, latest, sum(broken(studies.arrival[line], begun[line], due[line]) for line in lines))
 
 
