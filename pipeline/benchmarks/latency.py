@@ -27,6 +27,7 @@ from pipeline.simulation.messages import Hl7
 from pipeline.simulation.sender import Sender
 
 RATES = (50, 200, 1000)
+WARM_RATE, WARM_S = 100, 10
 PATIENTS = 200
 CONNECTIONS = 32
 _MESSAGES = """
@@ -132,12 +133,12 @@ async def _measure(settings: Settings, seconds: float, progress: Progress, rates
     try:
         progress("patients", f"{len(people)} orders and images")
         await _admit(settings, people)
-        for rate in (10, *rates):
+        progress("warm-up", f"{WARM_S} s at {WARM_RATE}/s: every patient's window, prepared statements, the JVM's compiler")
+        await _at_rate(settings, people, WARM_RATE, WARM_S, commits, pages)
+        for rate in rates:
             await _quiet(settings)
-            result = await _at_rate(settings, people, rate, seconds if rate != 10 else 3, commits, pages)
-            if rate != 10:  # the first seconds only warm the processes up
-                found[str(rate)] = result
-                progress(f"{rate}/s", f"accepted {result['accepted_per_s']}/s, seen after {result['seen_ms']} ms")
+            found[str(rate)] = await _at_rate(settings, people, rate, seconds, commits, pages)
+            progress(f"{rate}/s", f"accepted {found[str(rate)]['accepted_per_s']}/s, seen after {found[str(rate)]['seen_ms']} ms")
             for watcher in watchers:
                 if watcher.done():
                     watcher.result()
