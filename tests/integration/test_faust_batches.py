@@ -105,9 +105,11 @@ class Bench:
 
     def committed(self, topic: Topic, number: int) -> int:
         """Where the group would go on."""
-        request = ConsumerGroupTopicPartitions(self.plan.group, [self.place(topic, number)])
-        answer = self.admin.list_consumer_group_offsets([request])[self.plan.group].result(10)
-        return int(answer.topic_partitions[0].offset)
+        consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": self.plan.group})
+        try:
+            return int(consumer.committed([self.place(topic, number)], timeout=10)[0].offset)
+        finally:
+            consumer.close()
 
     @contextmanager
     def worker(self, name: str = "worker", **changes: Any) -> Iterator[Worker]:

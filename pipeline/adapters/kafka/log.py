@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -46,13 +47,12 @@ class KafkaEventLog:
         """See `ports.EventLog.append`."""
         if not records:
             return
-        delivery = _Delivery(len(records), asyncio.get_running_loop())
+        delivery, producer = _Delivery(len(records), asyncio.get_running_loop()), self._producer
         try:
             for record in records:
-                await self._produce(record, delivery)
+                await self._produce(producer, record, delivery)
             await asyncio.wait_for(delivery.done, self._timeout + 5)
         except (TimeoutError, BufferError, KafkaException) as error:
-            self._renew_after(error)
             raise Unavailable(f"Kafka did not take {len(records)} records: {error}") from error
 
     async def close(self) -> None:
@@ -61,10 +61,10 @@ class KafkaEventLog:
         self._closing.set()
         await asyncio.to_thread(self._poller.join, 2)
 
-    async def _produce(self, record: Record, delivery: _Delivery) -> None:
+    async def _produce(self, producer: Producer, record: Record, delivery: _Delivery) -> None:
         for _ in range(100):
             try:
-                self._producer.produce(
+                producer.produce(
                     self._prefix + record.topic.name,
                     key=record.key,
                     value=record.value,
@@ -78,14 +78,18 @@ class KafkaEventLog:
 
     def _poll(self) -> None:
         while not self._closing.is_set():
-            self._producer.poll(0.1)
+            try:
+                self._producer.poll(0.1)
+            except KafkaException as error:  # poll raises nothing but fatal errors
+                self._renew(error.args[0])
 
-    def _renew_after(self, error: BaseException) -> None:
-        """An idempotent producer that met a fatal error never recovers: a new one takes its place."""
-        cause = error.args[0] if error.args else None
-        if isinstance(cause, KafkaError) and cause.fatal():
-            log.warning("kafka_producer_renewed", code=cause.name())
-            self._producer = Producer(self._config)
+    def _renew(self, cause: KafkaError) -> None:
+        """An idempotent producer that met a fatal error never sends again: a new one takes its place, the old one's callers are told."""
+        log.warning("kafka_producer_renewed", code=cause.name())
+        old, self._producer = self._producer, Producer(self._config)
+        old.purge()
+        with suppress(KafkaException):
+            old.flush(1)
 
 
 class _Delivery:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from time import monotonic, sleep
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -79,26 +79,34 @@ class Lag:
 
 
 def lag(kafka: Kafka, readers: Iterable[tuple[str, Topic]], timeout_s: float = 10.0) -> list[Lag]:
-    """The lag of each (consumer group, topic). Raises Unavailable."""
-    admin = AdminClient({**client_config(kafka), "log_level": 2})
-    consumer = Consumer({**client_config(kafka), "group.id": "readfirst-lag", "log_level": 2})
+    """The lag of each (consumer group, topic). Raises Unavailable.
+
+    Asked as a consumer that joins nothing: librdkafka's admin requests about groups can end the process while a coordinator is being
+    found (librdkafka issues 3663, 4605; seen with 2.16 after a broker's restart).
+    """
+    consumers: dict[str, Consumer] = {}
     try:
-        return [_lag(admin, consumer, kafka, group, topic, timeout_s) for group, topic in readers]
+        return [_lag(_consumer_of(consumers, kafka, group), kafka, group, topic, timeout_s) for group, topic in readers]
     except KafkaException as error:
         raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
     finally:
-        consumer.close()
+        for consumer in consumers.values():
+            consumer.close()
 
 
-def _lag(admin: AdminClient, consumer: Consumer, kafka: Kafka, group: str, topic: Topic, timeout_s: float) -> Lag:
+def _consumer_of(consumers: dict[str, Consumer], kafka: Kafka, group: str) -> Consumer:
+    if group not in consumers:
+        consumers[group] = Consumer({**client_config(kafka), "group.id": group, "enable.auto.commit": False, "log_level": 2})
+    return consumers[group]
+
+
+def _lag(consumer: Consumer, kafka: Kafka, group: str, topic: Topic, timeout_s: float) -> Lag:
     places = [TopicPartition(kafka.topic_prefix + topic.name, number) for number in range(kafka.partitions)]
-    answer = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)], request_timeout=timeout_s)
-    committed = {place.partition: place.offset for place in answer[group].result().topic_partitions}
     end = start = 0
-    for place in places:
+    for place in consumer.committed(places, timeout=timeout_s):
         low, high = consumer.get_watermark_offsets(place, timeout=timeout_s)
         end += high
-        start += max(committed.get(place.partition, -1), low)
+        start += max(place.offset, low)
     return Lag(group, topic.name, start, end)
 
 
