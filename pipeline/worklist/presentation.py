@@ -33,6 +33,9 @@ QUIET_AFTER = {
 }
 """How long each feed of a working department may say nothing before the page mentions it."""
 
+NOT_WORTH_A_MARK = frozenset({"image assessment"})
+"""Missing from every study until there is an image model: the detail says so, a mark on every row would say nothing."""
+
 FEED_NAMES = {"imaging": "images", "adt": "admissions"}
 
 
@@ -65,6 +68,7 @@ def row(listed: ListedItem, person: Identity | None) -> dict[str, Any]:
         "marks": marks(item),
         "risk": None if item.risk is None else item.risk.probability,
         "context_version": item.context_version,
+        "as_of": item.as_of,
     }
 
 
@@ -88,7 +92,6 @@ def detail(listed: ListedItem, person: Identity | None, accession: str | None) -
         "assessment": msgspec.to_builtins(item.risk, builtin_types=(datetime,)) if item.risk else None,
         "degraded": item.degraded,
         "missing": item.missing,
-        "as_of": item.as_of,
         "ranked_at": item.ranked_at,
     }
 
@@ -134,13 +137,14 @@ def feed(name: str, last_at: datetime | None, now: datetime) -> dict[str, Any]:
 def marks(item: WorklistItem) -> list[dict[str, str]]:
     """How sure and how fresh: a word for the row, a sentence for the detail. Never a colour alone."""
     study = item.study
+    missing = [name for name in item.missing if name not in NOT_WORTH_A_MARK]
     found: list[tuple[bool, str, str, str]] = [
         (item.degraded, "degraded", "no model", "Ranked without the risk model: order target, physiology rules and age only."),
         (study.conflict, "conflict", "conflict", "An image came twice under one identifier with different content; both are kept."),
         (study.unmatched, "unmatched", "unmatched", "No order, or no known patient, could be matched to this study yet."),
         (item.provisional, "provisional", "provisional", f"Images are still arriving ({study.instances} so far)."),
         (bool(_stale(item)), "stale", "stale data", f"Older than it should be: {', '.join(_stale(item))}."),
-        (bool(item.missing), "missing", f"{len(item.missing)} missing", f"Not known: {', '.join(item.missing)}."),
+        (bool(missing), "missing", f"{len(missing)} missing", f"Not known: {', '.join(missing)}."),
         (study.preliminary_report, "prelim", "prelim report", "A preliminary report exists."),
     ]
     return [{"kind": kind, "word": word, "sentence": sentence} for shown, kind, word, sentence in found if shown]

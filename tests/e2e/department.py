@@ -16,7 +16,7 @@ from pipeline.adapters.memory.worklist import MemoryWorklist
 from pipeline.ports import Clock, Fact, Identity, ItemChange
 from schemas.assessments import Contribution, Evidence, Risk, StudyState
 from schemas.codec import encode
-from schemas.codes import Coding
+from schemas.codes import Coding, Sex
 from schemas.events import AdtEvent, AnyEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent
 from schemas.time import Timestamp
 from schemas.worklist import Reason, WorklistItem
@@ -46,11 +46,41 @@ PLACES: Sequence[tuple[str, str]] = (
     ("I", "WARD 3A"),
     ("O", "BREAST CENTRE"),
 )
-NAMES: Sequence[tuple[str, str]] = (
-    ("Hoffmann^Karl", "M"), ("Yilmaz^Ayşe", "F"), ("Nowak^Piotr", "M"), ("Berger^Anna Maria", "F"), ("Müller^Jörg", "M"), ("O'Brien^Siobhán", "F"),
-    ("Schneider^Ute", "F"), ("Rossi^Giulia", "F"), ("Petrov^Ivan", "M"), ("Weiß^Gertrud", "F"), ("Johansson^Lars", "M"), ("Dubois^Claire", "F"),
-    ("Fischer^Hans", "M"), ("Kowalska^Zofia", "F"), ("Haddad^Omar", "M"), ("Lindqvist^Freja", "F"), ("Okafor^Chinedu", "M"), ("Santos^Beatriz", "F"),
-)  # fmt: skip
+FAMILIES = (
+    "Hoffmann",
+    "Yilmaz",
+    "Nowak",
+    "Berger",
+    "Müller",
+    "O'Brien",
+    "Schneider",
+    "Rossi",
+    "Petrov",
+    "Weiß",
+    "Johansson",
+    "Dubois",
+    "Fischer",
+    "Kowalska",
+    "Haddad",
+    "Lindqvist",
+    "Okafor",
+    "Santos",
+    "Novák",
+    "Papadopoulos",
+    "Nguyen",
+    "Kaya",
+    "Jensen",
+    "van der Berg",
+    "Ionescu",
+    "Horvat",
+)
+GIVEN: Sequence[tuple[str, Sex]] = [
+    *((name, "M") for name in ("Karl", "Piotr", "Jörg", "Ivan", "Lars", "Hans", "Omar", "Chinedu", "Tomáš", "Minh", "Emre")),
+    *(
+        (name, "F")
+        for name in ("Ayşe", "Anna Maria", "Siobhán", "Ute", "Giulia", "Gertrud", "Claire", "Zofia", "Freja", "Beatriz", "Eleni", "Mette")
+    ),
+]
 EVIDENCE: Sequence[tuple[str, str, str, float, float, str, str]] = (
     ("critical-lab", "2823-3", "K 6.8 mmol/L, critical above 6.0", 0.95, 6.8, "mmol/L", "a corrected or later K at or below 6.0 mmol/L"),
     ("news2", "news2", "NEWS2 9 (RR 26, SpO2 88 %, HR 124)", 0.9, 9, "", "NEWS2 below 7"),
@@ -127,9 +157,9 @@ class Department:
     def arrive(self, number: int, *, facts: bool = True, name: str | None = None, **changes: Any) -> WorklistItem:
         """A new study of a new patient. `changes` replace fields of the item."""
         item = msgspec.structs.replace(invented_item(number, self.clock.now()), **changes)
-        family, sex = NAMES[number % len(NAMES)]
+        invented, sex = invented_name(number)
         born = self.clock.now() - timedelta(days=365.25 * (item.age or 0) + 40)
-        self.know(item.patient, name or family, sex, f"{born:%Y%m%d}", f"{4711000 + number}")
+        self.know(item.patient, name or invented, sex, f"{born:%Y%m%d}", f"{4711000 + number}")
         self.vault.known_numbers[item.study.accession or ""] = f"A26{number:06d}"
         self.put(item, "study-arrived")
         if facts:
@@ -151,7 +181,7 @@ class Department:
         self.put(item, cause)
         return item
 
-    def due_in(self, number: int, minutes: float, why: str = "K 7.1 at 09:12", cause: str = "critical-lab") -> WorklistItem:
+    def due_in(self, number: int, minutes: float, why: str = "K 7.1 at 09:12Z", cause: str = "critical-lab") -> WorklistItem:
         """Something moves a study's deadline."""
         due = self.clock.now() + timedelta(minutes=minutes)
         found = Evidence(
@@ -173,6 +203,12 @@ class Department:
             self.context.add([Fact(event.patient, event.event_id, topic, event.recorded_at, topic, 0, offset, encode(event))], [])
 
 
+def invented_name(number: int) -> tuple[str, Sex]:
+    """A name as DICOM writes it, and the sex that goes with it; 598 different ones."""
+    given, sex = GIVEN[number * 7 % len(GIVEN)]
+    return f"{FAMILIES[number % len(FAMILIES)]}^{given}", sex
+
+
 def invented_item(number: int, now: datetime) -> WorklistItem:
     """Study `number`: the first dozen are pressing, every further one later."""
     dice = random.Random(number)
@@ -188,17 +224,41 @@ def invented_item(number: int, now: datetime) -> WorklistItem:
     seen = now - timedelta(minutes=dice.randint(8, 50))
     return WorklistItem(
         study=StudyState(
-            study_uid=study_uid(number), ready_at=ready, acquired_at=ready - timedelta(minutes=3), modality=modality, body_part=part,
-            description=description, instances=dice.randint(2, 400), complete=number % 5 != 2, accession=f"acc{number:029x}", order=f"ord{number:029x}",
-            matched_by="accession", priority="stat" if pressing else "routine", priority_code="S" if pressing else "R", unmatched=number % 23 == 7,
-            requested_at=ready - timedelta(minutes=40), patient_class=patient_class, location=place, preliminary_report=number % 19 == 11,
+            study_uid=study_uid(number),
+            ready_at=ready,
+            acquired_at=ready - timedelta(minutes=3),
+            modality=modality,
+            body_part=part,
+            description=description,
+            instances=dice.randint(2, 400),
+            complete=number % 5 != 2,
+            accession=f"acc{number:029x}",
+            order=f"ord{number:029x}",
+            matched_by="accession",
+            priority="stat" if pressing else "routine",
+            priority_code="S" if pressing else "R",
+            unmatched=number % 23 == 7,
+            requested_at=ready - timedelta(minutes=40),
+            patient_class=patient_class,
+            location=place,
+            preliminary_report=number % 19 == 11,
             indication="58 y, sudden weakness left arm, rule out haemorrhage" if number % 6 == 2 else "persisting cough, fever",
         ),
-        patient=pseudonym(number), due_at=due, target_at=target, why=_why(evidence, risk, seen, number), context_version=1, as_of=now, ranked_at=now,
-        reasons=_reasons(evidence, seen, (target - due) / timedelta(minutes=1), patient_class, number), risk=risk, degraded=degraded,
-        provisional=number % 5 == 2, missing=["lactate", "GCS"] if number % 7 == 3 else [], sex=NAMES[number % len(NAMES)][1],  # type: ignore[arg-type]
+        patient=pseudonym(number),
+        due_at=due,
+        target_at=target,
+        why=_why(evidence, risk, seen, number),
+        context_version=1,
+        as_of=now,
+        ranked_at=now,
+        reasons=_reasons(evidence, seen, (target - due) / timedelta(minutes=1), patient_class, number),
+        risk=risk,
+        degraded=degraded,
+        provisional=number % 5 == 2,
+        missing=["lactate", "GCS"] if number % 7 == 3 else [],
+        sex=invented_name(number)[1],
         age=round(dice.uniform(19, 92), 1),
-    )  # fmt: skip
+    )
 
 
 def _risk(dice: random.Random, pressing: bool) -> Risk:
@@ -229,20 +289,30 @@ def _reasons(evidence: Sequence[Any], seen: datetime, won: float, patient_class:
     reasons = [
         Reason(
             evidence=Evidence(
-                kind=kind, code=code, label=label, severity=severity, value=value, unit=unit or None, at=seen - timedelta(minutes=9 * place),
-                event_id=f"6f6f1d0e-{number:04x}", source="LIS" if "lab" in kind else "EHR", stale=number % 11 == 4 and place == 0, reverts_when=reverts,
+                kind=kind,
+                code=code,
+                label=label,
+                severity=severity,
+                value=value,
+                unit=unit or None,
+                at=seen - timedelta(minutes=9 * place),
+                event_id=f"6f6f1d0e-{number:04x}",
+                source="LIS" if "lab" in kind else "EHR",
+                stale=number % 11 == 4 and place == 0,
+                reverts_when=reverts,
             ),
-            minutes=round(max(won - 11 * place, 4), 1), binding=place == 0,
+            minutes=round(max(won - 11 * place, 4), 1),
+            binding=place == 0,
         )
         for place, (kind, code, label, severity, value, unit, reverts) in enumerate(evidence)
-    ]  # fmt: skip
+    ]
     return [*reasons, order]
 
 
 def _why(evidence: Sequence[Any], risk: Risk | None, seen: datetime, number: int) -> str:
-    words = [f"{SHORT[row[1]]} at {seen - timedelta(minutes=9 * place):%H:%M}" for place, row in enumerate(evidence)]
+    words = [f"{SHORT[row[1]]} at {seen - timedelta(minutes=9 * place):%H:%MZ}" for place, row in enumerate(evidence)]
     if risk and risk.probability and risk.probability > 0.3:
-        words.append(f"risk {risk.probability:.2f} (clinical)")
+        words.append(f"risk {risk.probability:.2f} (labs + vitals)")
     return " · ".join(words or [("routine order", "order target 4 h", "outpatient, by age of the study")[number % 3]])
 
 
@@ -270,16 +340,35 @@ def invented_facts(number: int, item: WorklistItem, now: datetime) -> list[AnyEv
             for code, mean, spread, unit in table
         ]
         return ObservationEvent(
-            event_id=event_id(), patient=patient, source=source, recorded_at=now - timedelta(hours=hours), observations=values
+            event_id=event_id(), patient=patient, source=source, recorded_at=now - timedelta(hours=hours) * 0.95, observations=values
         )
 
     study, known = item.study, now - timedelta(minutes=4)
     return [
-        AdtEvent(event_id=event_id(), patient=patient, source="ADT", recorded_at=known, trigger="A01", occurred=moment(11.5), location="ED"),
-        OrderEvent(event_id=event_id(), patient=patient, source="RIS", recorded_at=known, control="new", order=study.order or "", requested=moment(1.4),
-                   procedure=Coding("CT", None, study.description), modality=study.modality),
-        ImagingEvent(event_id=event_id(), patient=patient, source="CT1", recorded_at=known, study_uid=study.study_uid, acquired=Timestamp(study.ready_at),
-                     modality=study.modality, study_description=study.description),
-        *(measured(hours, VITALS, "EHR") for hours in (11, 9, 7, 5, 4, 3, 2, 1, 0.4)),
-        *(measured(hours, LABS, "LIS") for hours in (10, 4, 0.6)),
-    ]  # fmt: skip
+        AdtEvent(
+            event_id=event_id(), patient=patient, source="ADT", recorded_at=known, trigger="A01", occurred=moment(11.5), location="ED"
+        ),
+        OrderEvent(
+            event_id=event_id(),
+            patient=patient,
+            source="RIS",
+            recorded_at=known,
+            control="new",
+            order=study.order or "",
+            requested=moment(1.4),
+            procedure=Coding("CT", None, study.description),
+            modality=study.modality,
+        ),
+        ImagingEvent(
+            event_id=event_id(),
+            patient=patient,
+            source="CT1",
+            recorded_at=known,
+            study_uid=study.study_uid,
+            acquired=Timestamp(study.ready_at),
+            modality=study.modality,
+            study_description=study.description,
+        ),
+        *(measured(hours, VITALS, "EHR") for hours in (11, 9, 7, 5, 4, 3, 2, 1, 0.1)),
+        *(measured(hours, LABS, "LIS") for hours in (10, 4, 0.15)),
+    ]

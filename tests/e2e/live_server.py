@@ -35,12 +35,16 @@ class SteeredClock:
 
 
 class Faults:
-    """ASGI middleware: `stream` "blocked" answers the stream with 403, "silent" never answers it; `down` answers everything with 503."""
+    """ASGI middleware that answers in the application's place: 503 to everything (`down`) or to all but the page (`data_down`).
+
+    stream: "blocked" answers the stream with 403, "silent" never answers it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.stream: str | None = None
         self.down = False
+        self.data_down = False
         self.slow: dict[str, float] = {}
         self.seen: list[tuple[str, dict[str, str]]] = []
 
@@ -53,7 +57,7 @@ class Faults:
         query = scope["query_string"].decode()
         self.seen.append((f"{path}?{query}" if query else path, {k.decode(): v.decode("latin-1") for k, v in scope["headers"]}))
         await asyncio.sleep(next((wait for part, wait in self.slow.items() if part in path), 0))
-        if self.down and not path.startswith("/static"):
+        if (self.down and not path.startswith("/static")) or (self.data_down and path.startswith(("/api/worklist", "/api/summary"))):
             await _refuse(send, 503)
         elif path == "/api/events" and self.stream == "blocked":
             await _refuse(send, 403)
@@ -109,14 +113,18 @@ class LiveServer:
         try:
             yield self
         finally:
-            self._server.should_exit = True
-            self._thread.join(15)
+            self.stop()
+
+    def stop(self) -> None:
+        """Ends it, streams and all."""
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(15)
 
     def _run(self) -> None:
         async def serve() -> None:
             self.loop = asyncio.get_running_loop()
             serving = asyncio.create_task(self._server.serve())
-            while not self._server.started and not serving.done():
+            while not self._server.started and not serving.done():  # noqa: ASYNC110 (uvicorn offers a flag only)
                 await asyncio.sleep(0.01)
             self._started.set()
             await serving

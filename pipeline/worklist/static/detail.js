@@ -5,7 +5,7 @@ import { byId, el } from "./dom.js";
 import { legend } from "./help.js";
 import { contributions, history, reasons } from "./evidence.js";
 import { drawTimeline } from "./timeline.js";
-import { moment, plural, span, timeLeft, urgency } from "./words.js";
+import { moment, plural, sooner, span, timeLeft, urgency } from "./words.js";
 
 export class Detail extends EventTarget {
   uid = null;
@@ -148,15 +148,15 @@ export class Detail extends EventTarget {
 
   #sections(study) {
     const now = this.clock.now();
-    const won = study.minutes_won >= 1
-      ? `${Math.round(study.minutes_won)} min before the order’s own target, ${moment(study.target_at, now)}.`
+    const won = sooner(study.minutes_won)
+      ? `${sooner(study.minutes_won)} before the order’s own target, ${moment(study.target_at, now)}.`
       : `At the order’s own target, ${moment(study.target_at, now)}.`;
     return [
-      section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}: ${won}`), reasons(study.reasons, now)),
+      section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}: ${won}`), reasons(study.reasons, { asOf: study.as_of, now })),
       section("Risk", ...contributions(study, now)),
       section("Patient, on one axis", ...drawTimeline(this.#more.timeline, { now, readyAt: study.ready_at })),
       section("Study", this.#facts(study, now)),
-      section("Earlier ranks", history(this.#more.changes, now)),
+      section("History of this rank", history(this.#more.changes, now)),
     ];
   }
 

@@ -1,28 +1,29 @@
 // Reasons, risk and history of one study, as tables and bars.
 
 import { el, svg } from "./dom.js";
-import { minutes, moment } from "./words.js";
+import { localTimes, moment, sooner, sourceWords } from "./words.js";
 
 const KINDS = { order: "order", deadline: "order", news2: "vitals", "critical-lab": "lab", "lab-flag": "lab", indication: "order", risk: "model", report: "report" };
 
 /** Every reason with its time, source, the minutes it moves the deadline, and what would change it. */
-export function reasons(rows, now) {
+export function reasons(rows, { asOf, now }) {
+  const local = (text) => localTimes(text, asOf, now);
   const body = rows.map((row) =>
     el(
       row.binding ? "tr.binding" : "tr", {},
       el(
-        "td", {}, row.label, " ",
+        "td", {}, local(row.label), " ",
         row.binding ? el("span.tag", {}, "sets the deadline") : "",
         row.stale ? [" ", el("span.tag.stale", {}, "◷ stale")] : "",
-        row.reverts_when ? el("small", {}, `Changes with ${row.reverts_when}`) : "",
+        row.reverts_when ? el("small", {}, `Changes with ${local(row.reverts_when)}`) : "",
       ),
-      el("td", {}, row.at ? moment(row.at, now) : "–", el("small", {}, [KINDS[row.kind] ?? row.kind, row.source].filter(Boolean).join(", "))),
-      el("td.num", {}, el("b", {}, minutes(row.minutes))),
+      el("td", {}, row.at ? moment(row.at, now) : "–", el("small", {}, [KINDS[row.kind] ?? row.kind, sourceWords(row.source)].filter(Boolean).join(", "))),
+      el("td.num", {}, sooner(row.minutes) ? [el("b", {}, sooner(row.minutes)), el("small", {}, "sooner")] : "–"),
     ),
   );
   return el(
     "table.reasons", {},
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "What"), el("th", { scope: "col" }, "When, source"), el("th.num", { scope: "col" }, "Moves"))),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "What"), el("th", { scope: "col" }, "When"), el("th.num", { scope: "col" }, "Due"))),
     el("tbody", {}, body),
   );
 }
@@ -38,7 +39,7 @@ export function contributions(study, now) {
   const words = el("p.risk-words", {}, el("strong", {}, `${Math.round(risk.probability * 100)} %`), ` ${risk.outcome ?? "risk"}, estimated`);
   const source = el("p.small", {}, `${risk.model ?? "model"} ${risk.model_version ?? ""} (${scorer})${risk.scored_at ? ` at ${moment(risk.scored_at, now)}` : ""}; ${Math.round((risk.coverage ?? 0) * 100)} % of its inputs were known.`);
   const parts = risk.contributions ?? [];
-  return [words, parts.length ? bars(parts) : null, missing(study), source].filter(Boolean);
+  return [words, ...(parts.length ? bars(parts) : []), missing(study), source].filter(Boolean);
 }
 
 const missing = (study) => (study.missing.length ? el("p.small", {}, `Not known: ${study.missing.join(", ")}.`) : null);
@@ -48,7 +49,8 @@ function bars(parts) {
   const rows = parts.map((part) => {
     const width = (Math.abs(part.change) / widest) * 62;
     const up = part.change >= 0;
-    const words = `${up ? "+" : "−"}${(Math.abs(part.change) * 100).toFixed(0)} %`;
+    const points = Math.abs(part.change) * 100;
+    const words = `${up ? "+" : "−"}${points < 1 ? points.toFixed(1) : Math.round(points)}`;
     return [
       el("span", {}, part.label),
       svg("svg", { width: 130, height: 12, viewBox: "0 0 130 12", "aria-hidden": "true", class: "bars" },
@@ -57,12 +59,15 @@ function bars(parts) {
       el("span.n", {}, words),
     ];
   });
-  return el("div.contrib", {}, rows);
+  return [
+    el("p.small", {}, "What raises (▸ right) and lowers (◂ left) the estimate, in percentage points against not knowing the value:"),
+    el("div.contrib", {}, rows),
+  ];
 }
 
 /** Every recorded change of rank, newest first. */
 export function history(changes, now) {
   if (!changes.length) return el("p.small", {}, "The rank has not changed.");
-  const body = changes.slice(0, 20).map((change) => el("tr", {}, el("td", {}, moment(change.at, now)), el("td", {}, `due ${moment(change.due_at, now)}`), el("td", {}, change.cause.replaceAll("-", " "), el("small", {}, change.why))));
+  const body = changes.slice(0, 20).map((change) => el("tr", {}, el("td", {}, moment(change.at, now)), el("td", {}, `due ${moment(change.due_at, now)}`), el("td", {}, localTimes(change.cause, change.at, now), el("small", {}, localTimes(change.why, change.at, now)))));
   return el("table", {}, el("thead", {}, el("tr", {}, ["At", "Deadline", "Because"].map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, body));
 }

@@ -15,6 +15,7 @@ export class Feed {
   #heard = null;
   #opened = 0;
   #retry = 0;
+  #reopening = null;
   #wanted = false;
   #busy = false;
   #lastTick = performance.now();
@@ -46,7 +47,7 @@ export class Feed {
       try {
         await this.refresh();
         this.state.lastGood = this.clock.now();
-        this.#mode(this.#streaming() ? "live" : this.#opened && performance.now() - this.#opened < FIRST_WORD ? "connecting" : "polling");
+        this.#mode(this.#streaming() ? "live" : this.#hopeful() ? "connecting" : "polling");
       } catch (problem) {
         this.#mode("lost");
         if (problem.name !== "Problem" && problem.status === undefined) console.error(problem);
@@ -59,33 +60,32 @@ export class Feed {
     return this.#heard !== null && performance.now() - this.#heard < SILENCE;
   }
 
+  // A stream that was just opened may still answer; one that has once been found blocked is called so until it does.
+  #hopeful() {
+    return this.state.mode !== "polling" && performance.now() - this.#opened < FIRST_WORD;
+  }
+
   #open() {
+    clearTimeout(this.#reopening);
     this.#source?.close();
     this.#heard = null;
     this.#opened = performance.now();
     const source = new EventSource(this.#lastId ? `/api/events?last_event_id=${this.#lastId}` : "/api/events");
     this.#source = source;
     for (const name of ["hello", "changed", "trouble", "beat"]) {
-      source.addEventListener(name, (event) => this.#source === source && this.#hear(name, event));
+      source.addEventListener(name, (event) => this.#source === source && this.#hear(event));
     }
     source.onerror = () => this.#source === source && this.#failed();
   }
 
-  #hear(name, event) {
+  #hear(event) {
     const data = JSON.parse(event.data);
-    const behind = event.lastEventId !== this.#lastId;
     this.clock.sync(data.now);
     this.#heard = performance.now();
     this.#retry = 0;
     this.#lastId = event.lastEventId || this.#lastId;
     this.state.troubleSince = data.trouble_since;
-    if (name !== "beat" || behind || this.state.mode !== "live") this.poke();
-    else this.#quietBeat();
-  }
-
-  // The beat says that nothing has changed: the list is as good as now. Figures that grow with time are read once a beat.
-  #quietBeat() {
-    this.poke();
+    this.poke(); // On a beat too: the figures that grow with time are read again.
   }
 
   #failed() {
@@ -93,7 +93,8 @@ export class Feed {
     this.poke();
     if (this.#source.readyState === EventSource.CLOSED) {
       const wait = Math.min(30_000, 2_000 * 2 ** this.#retry++);
-      setTimeout(() => this.#open(), wait);
+      clearTimeout(this.#reopening);
+      this.#reopening = setTimeout(() => this.#open(), wait);
     }
   }
 
@@ -104,9 +105,9 @@ export class Feed {
     this.#lastTick = now;
     this.#lastWall = wall;
     if (gap > ASLEEP) return this.#wake(gap);
-    if (this.#heard !== null && !this.#streaming()) this.#open();
-    const due = now - this.#lastPoll > POLL && !this.#streaming() && now - this.#opened > FIRST_WORD;
-    if (due) {
+    if (!this.#streaming() && now - Math.max(this.#heard ?? 0, this.#opened) > SILENCE) this.#open();
+    const unheard = !this.#streaming() && !this.#hopeful();
+    if (now - this.#lastPoll > POLL && (unheard || this.state.mode === "lost")) {
       this.#lastPoll = now;
       this.poke();
     }

@@ -3,7 +3,7 @@
 import { byId, el, setText } from "./dom.js";
 import { difference, movedBetween } from "./order.js";
 import { Row } from "./rows.js";
-import { plural, timeLeft } from "./words.js";
+import { localTimes, plural, timeLeft } from "./words.js";
 
 const PAGE = 100;
 const MAX = 500;
@@ -216,7 +216,7 @@ export class List extends EventTarget {
       return due - now < CRITICAL && item.state === "open" && (!was || Date.parse(was.due_at) - due >= 60_000);
     });
     if (!pressing.length) return;
-    const words = pressing.slice(0, 3).map((s) => `${s.what}, ${s.where}, ${timeLeft(Date.parse(s.due_at) - now)}: ${s.why}`);
+    const words = pressing.slice(0, 3).map((s) => `${s.what}, ${s.where}, ${timeLeft(Date.parse(s.due_at) - now)}: ${localTimes(s.why, s.as_of, now)}`);
     setText(byId("announce"), `Urgent: ${words.join(". ")}${pressing.length > 3 ? ` and ${pressing.length - 3} more` : ""}`);
   }
 

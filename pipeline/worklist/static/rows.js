@@ -1,9 +1,12 @@
 // One study as a row. A row belongs to a study for life: it is updated and moved, never given to another.
 
 import { el, setText } from "./dom.js";
-import { shortSpan, timeLeft, urgency } from "./words.js";
+import { localTimes, shortSpan, shortTimeLeft, urgency } from "./words.js";
+
+const NEW = 10 * 60_000;
 
 export class Row {
+  #untouched = false;
   #seen = "";
   #marksSeen = "";
 
@@ -43,7 +46,7 @@ export class Row {
     const key = JSON.stringify([study.seq, study.context_version, study.person, study.state, twin, reader]);
     if (key !== this.#seen) {
       this.#seen = key;
-      this.#content(study, twin, reader);
+      this.#content(study, { twin, reader, now });
     }
     this.tick(now);
   }
@@ -53,8 +56,9 @@ export class Row {
     const { due_at, ready_at } = this.study;
     const left = Date.parse(due_at) - now;
     const whole = Math.max(Date.parse(due_at) - Date.parse(ready_at), 60_000);
-    setText(this.parts.due, timeLeft(left));
+    setText(this.parts.due, shortTimeLeft(left));
     setText(this.parts.waited, shortSpan(now - Date.parse(ready_at)));
+    if (this.#untouched) this.#state("", now - Date.parse(ready_at) < NEW ? "new" : "");
     const level = urgency(left);
     if (this.element.dataset.urgency !== level) this.element.dataset.urgency = level;
     const share = left < 0 ? 1 : Math.min(1, left / whole);
@@ -65,7 +69,7 @@ export class Row {
   markMoved(from, to) {
     const up = from === null ? null : from - to;
     setText(this.parts.move, from === null ? "new" : up > 0 ? `▲${up}` : `▼${-up}`);
-    this.parts.rankCell.title = from === null ? "New on the list" : `Was ${from}, is ${to}: ${this.study.why}`;
+    this.parts.rankCell.title = from === null ? "New on the list" : `Was ${from}, is ${to}: ${this.why}`;
     this.element.classList.add("moved");
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.unmark(), 8000);
@@ -77,30 +81,41 @@ export class Row {
     this.parts.rankCell.removeAttribute("title");
   }
 
-  #content(study, twin, reader) {
+  #content(study, { twin, reader, now }) {
     const p = this.parts;
     const name = study.person?.name;
     p.link.replaceChildren(el(name ? "bdi.name.private" : "span.name.unnamed", { dir: name ? "auto" : null }, name || (study.person ? "no name" : "name not shown")));
     p.link.title = [name, study.person?.other_name].filter(Boolean).join("  ");
-    const born = twin && study.person?.birth_date ? ` *${study.person.birth_date}` : "";
-    p.who.replaceChildren(`${study.age_text} ${study.sex}`, ...(born ? [el("span.private", {}, born)] : []));
+    setText(p.who, `${study.age_text} ${study.sex}`);
     setText(p.what, study.what);
     p.what.title = study.what;
     setText(p.where, study.where);
     p.where.title = study.where;
-    setText(p.reason, study.why);
-    p.reason.title = study.why;
-    this.#marks(twin ? [{ kind: "twin", word: "same name", sentence: "Another patient on this list has the same name." }, ...study.marks] : study.marks);
+    this.why = localTimes(study.why, study.as_of, now);
+    setText(p.reason, this.why);
+    p.reason.title = this.why;
+    const born = study.person?.birth_date;
+    const same = { kind: "twin", word: "same name", born: born ? ` *${born}` : "", sentence: "Another patient on this list has the same name." };
+    this.#marks(twin ? [same, ...study.marks] : study.marks);
     const mine = study.claimed_by !== null && study.claimed_by === reader;
-    const state = study.claimed_by ? (mine ? "yours" : study.claimed_by) : study.acknowledged_by ? "acknowledged" : "unclaimed";
-    p.state.replaceChildren(el(mine ? "span.mine" : "span", {}, study.claimed_by ? "⚿ " : study.acknowledged_by ? "✓ " : "", state));
+    this.#untouched = !study.claimed_by && !study.acknowledged_by;
     p.state.title = study.claimed_by ? `Claimed by ${study.claimed_by}` : study.acknowledged_by ? `Acknowledged by ${study.acknowledged_by}` : "";
+    if (study.claimed_by) this.#state("⚿ ", mine ? "yours" : study.claimed_by, mine);
+    else if (study.acknowledged_by) this.#state("✓ ", "acknowledged");
+  }
+
+  /** Says nothing of a study that waits like all the others. */
+  #state(shape, word, mine = false) {
+    const cell = this.parts.state;
+    if (cell.textContent === shape + word && this.element.dataset.state !== undefined) return;
+    cell.replaceChildren(...(word ? [el(mine ? "span.mine" : "span", {}, shape, word)] : []));
+    this.element.dataset.state = word && (shape ? "held" : "new");
   }
 
   #marks(marks) {
     const key = JSON.stringify(marks);
     if (key === this.#marksSeen) return;
     this.#marksSeen = key;
-    this.parts.marks.replaceChildren(...marks.map((mark) => el("span.mark", { "data-kind": mark.kind, title: mark.sentence }, mark.word)));
+    this.parts.marks.replaceChildren(...marks.map((mark) => el("span.mark", { "data-kind": mark.kind, title: mark.sentence }, mark.word, mark.born ? el("span.private", {}, mark.born) : "")));
   }
 }

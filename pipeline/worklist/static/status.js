@@ -34,9 +34,11 @@ export class Status {
     }[feed.mode];
     const notices = lost ? [] : this.#notices(feed);
     setText(byId("connection"), words);
-    const told = notices.map(([, text]) => text);
     const place = byId("notices");
-    if ([...place.children].map((child) => child.textContent).join("|") !== told.join("|")) place.replaceChildren(...told.map((text) => el("span", { title: text }, text)));
+    const told = (list) => list.map(([level, text]) => level + text).join("|");
+    if (told([...place.children].map((child) => [child.dataset.level, child.textContent])) !== told(notices)) {
+      place.replaceChildren(...notices.map(([level, text]) => el("span", { title: text, "data-level": level }, text)));
+    }
     byId("strip").dataset.level = lost ? "bad" : notices.some(([level]) => level === "bad") ? "bad" : notices.some(([level]) => level === "warn") ? "warn" : "quiet";
     byId("strip").dataset.feed = document.body.dataset.feed = feed.mode;
     if (this.#summary) this.#oldest(now);
@@ -50,10 +52,10 @@ export class Status {
     if (feed.troubleSince) found.push(["bad", `The server gets no news of changes since ${clockTime(Date.parse(feed.troubleSince))}.`]);
     if (!s) return found;
     if (s.degraded) found.push(["warn", `Degraded: ${s.degraded === s.open ? "all" : `${s.degraded} of ${s.open}`} ranked without the model (order target, rules and age only).`]);
-    if (s.unmatched) found.push(["quiet", `${plural(s.unmatched, "study", "studies")} unmatched.`]);
     const quiet = s.feeds.filter((one) => one.state === "quiet");
     const never = s.feeds.filter((one) => one.state === "never");
-    for (const one of quiet) found.push(["warn", one.words]);
+    if (quiet.length) found.push(["warn", `${quiet.map((one) => one.words).join(", ")}.`]);
+    if (s.unmatched) found.push(["quiet", `${plural(s.unmatched, "study", "studies")} unmatched.`]);
     if (never.length === s.feeds.length) found.push(["quiet", "Nothing has arrived yet."]);
     else if (never.length) found.push(["quiet", `Nothing yet: ${never.map((one) => one.name).join(", ")}.`]);
     else if (!quiet.length) found.push(["quiet", "All feeds arriving."]);

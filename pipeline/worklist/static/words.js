@@ -25,10 +25,13 @@ export function shortSpan(ms) {
 }
 
 /** "due in 12 min", "over by 4 min", "due now" */
-export function timeLeft(ms) {
-  if (ms < 0) return ms > -MINUTE ? "due now" : `over by ${span(ms)}`;
-  return `due in ${span(ms)}`;
+export function timeLeft(ms, words = span) {
+  if (Math.abs(ms) < MINUTE) return "due now";
+  return ms < 0 ? `over by ${words(-ms)}` : `due in ${words(ms)}`;
 }
+
+/** "due in 1:59 h", for a narrow column */
+export const shortTimeLeft = (ms) => timeLeft(ms, shortSpan);
 
 export const urgency = (ms) => (ms < 0 ? "late" : ms < 15 * MINUTE ? "soon" : "calm");
 
@@ -43,5 +46,30 @@ export function moment(text, now) {
 
 export const plural = (n, one, many = `${one}s`) => `${n.toLocaleString("en-GB")} ${n === 1 ? one : many}`;
 
-/** Minutes won on the order's own target, as a reason shows them. */
-export const minutes = (n) => (n >= 0.5 ? `−${Math.round(n)} min` : "–");
+/** How much sooner, in words; null for nothing worth a word. */
+export const sooner = (minutes) => (minutes >= 0.5 ? span(Math.max(Math.round(minutes), 1) * MINUTE) : null);
+
+const UTC_TIME = /(\d{4}-\d\d-\d\d )?(\d\d:\d\d)Z/g;
+const HOUR = 60 * MINUTE;
+
+/**
+ * The UTC times that the ranking stage writes into its sentences ("K 6.8 at 09:12Z"), in the department's zone.
+ * A time without a date is at most half a day older than `asOf`.
+ */
+export function localTimes(text, asOf, now) {
+  const around = Date.parse(asOf) - 6 * HOUR;
+  if (Number.isNaN(around)) return text;
+  return text.replace(UTC_TIME, (_, date, time) => moment(date ? Date.parse(`${date.trim()}T${time}Z`) : nearest(time, around), now));
+}
+
+function nearest(time, around) {
+  const sameDay = Date.parse(`${new Date(around).toISOString().slice(0, 10)}T${time}Z`);
+  return [-24 * HOUR, 0, 24 * HOUR].map((days) => sameDay + days).reduce((best, at) => (Math.abs(at - around) < Math.abs(best - around) ? at : best));
+}
+
+/** "MON529622|SIMHOSP" (application and facility of HL7's MSH-3, MSH-4) as "MON529622 (SIMHOSP)" */
+export function sourceWords(source) {
+  const [application, facility] = (source ?? "").split("|").map((part) => part.trim());
+  if (!facility) return application;
+  return application ? `${application} (${facility})` : facility;
+}
