@@ -286,6 +286,21 @@ async def test_memory_is_not_trusted_after_another_worker_moved_on(bench: Bench)
     assert (values["heart_rate.min"], values["heart_rate.max"], values["heart_rate.mean"]) == (80.0, 141.0, 120.33)
 
 
+async def test_what_the_former_owner_still_applied_is_seen(bench: Bench) -> None:
+    """A worker that lost a partition may finish a batch after the new owner has derived a window without it: that window goes."""
+    former, owner = bench.stage, bench.new_stage()
+    bench.stage = owner
+    await bench.send(image("i1", 0))
+    await bench.log.append([Record(REPORTS, ANN.encode(), codec.encode(report("r1", 5, study_uid="1.2")), {"event_id": "r1"})])
+    batch = bench.log.received(REPORTS, 0, 0)
+    assert Done(1) == await former.handle(REPORTS, 0, batch)
+    asked = len(bench.requests())
+    assert Done(0) == await owner.handle(REPORTS, 0, batch)
+    await bench.send(vital("v1", 180, 10))
+
+    assert len(bench.requests()) == asked, "the study is read"
+
+
 async def test_a_merge_moves_studies_and_values_to_the_survivor(bench: Bench) -> None:
     """After a merge the survivor's assessment has both patients' studies and readings; the retired one is silent."""
     await bench.send(image("i1", 0, study="1.1"), image("i2", 0, patient=BOB, study="2.2"), vital("v1", 120, 1, patient=BOB))
