@@ -81,6 +81,7 @@ class Resources:
     async def scoring_stage(self, group: str) -> AsyncIterator[ScoringStage]:
         """Triton first where the settings name one, the same model in this process second."""
         from pipeline.adapters.onnx.scorer import OnnxScorer
+        from pipeline.adapters.postgres.degraded_scores import PostgresDegradedScores
         from pipeline.adapters.triton.scorer import TritonScorer
         from pipeline.services.scoring import ScoringStage
 
@@ -88,7 +89,8 @@ class Resources:
         local = OnnxScorer(self.clock)
         served = TritonScorer(triton.url, triton.model, triton.deadline_s, self.clock) if triton.url else None
         try:
-            yield ScoringStage(self.offsets, self.log, served or local, local if served else None, self.clock, group)
+            degraded = PostgresDegradedScores(self.database)
+            yield ScoringStage(self.offsets, degraded, self.log, served or local, local if served else None, self.clock, group)
         finally:
             if served is not None:
                 await served.close()

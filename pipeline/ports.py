@@ -161,6 +161,31 @@ class Scorer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DegradedScore:
+    """A request that a lesser scorer answered. choice: its place among the scorers, the first choice being 0."""
+
+    request: AssessRequest
+    trace_id: str
+    choice: int
+
+
+class DegradedScores(Protocol):
+    """What is to be scored again when the model is back; it outlives the worker."""
+
+    async def all(self) -> list[DegradedScore]:
+        """At most one of each patient."""
+        ...
+
+    async def note(self, scores: Sequence[DegradedScore]) -> None:
+        """Adds them; of each patient the one with the newest context version stays."""
+        ...
+
+    async def clear(self, versions: Mapping[str, int]) -> None:
+        """Patient -> context version that was answered well: removes what is not newer."""
+        ...
+
+
 # --- the worklist ----------------------------------------------------------------------------------------------------------------
 
 

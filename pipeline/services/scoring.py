@@ -9,7 +9,7 @@ import structlog
 
 from pipeline.domain import features
 from pipeline.errors import Unavailable
-from pipeline.ports import Clock, EventLog, OffsetStore, Received, Record, Scorer
+from pipeline.ports import Clock, DegradedScore, DegradedScores, EventLog, OffsetStore, Received, Record, Scorer
 from pipeline.services.batch import Done, Outcome, SeekTo, unapplied
 from pipeline.services.breaker import CircuitBreaker
 from pipeline.services.dead_letters import dead_letter
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 CHUNK = 64
 """Requests asked at once: small enough that the urgent ones don't wait for the rest, as large as Triton's largest batch."""
 MOST_REMEMBERED = 2_000
-"""Patients with a degraded score that are kept for scoring again; beyond it the oldest goes, and is scored again with its next change."""
+"""Patients with a degraded score that a worker keeps for scoring again; beyond it the oldest goes, and waits for the next worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,14 @@ class _Asked:
     request: AssessRequest
     trace_id: str
 
+    def answered_by(self, choice: int) -> DegradedScore:
+        """`choice`: the place of the one that answered among the scorers, the rules being last."""
+        return DegradedScore(self.request, self.trace_id, choice)
+
 
 @dataclass(frozen=True, slots=True)
 class _Degraded:
-    """A request that a lesser choice answered. `choice`: its place among the scorers, the rules being last."""
+    """As DegradedScore, by the request that this worker knows it by."""
 
     asked: _Asked
     choice: int
@@ -46,14 +50,23 @@ class ScoringStage:
     """Handles batches of `assess`. The counters are for metrics: `degraded` counts answers that were not the first choice's."""
 
     def __init__(
-        self, offsets: OffsetStore, log: EventLog, primary: Scorer | None, fallback: Scorer | None, clock: Clock, group: str
+        self,
+        offsets: OffsetStore,
+        degraded: DegradedScores,
+        log: EventLog,
+        primary: Scorer | None,
+        fallback: Scorer | None,
+        clock: Clock,
+        group: str,
     ) -> None:
         self._offsets = offsets
+        self._store = degraded
         self._log = log
         self._clock = clock
         self._group = group
         self._choices = [(scorer, CircuitBreaker(clock)) for scorer in (primary, fallback) if scorer is not None]
         self._remembered: dict[str, _Degraded] = {}
+        self._recalled = False
         self.scored = 0
         self.degraded = 0
         self.superseded = 0
@@ -70,6 +83,7 @@ class ScoringStage:
 
     async def handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
         """Scores the newest request of each patient and produces the assessments, then notes the applied offset. Raises Unavailable."""
+        await self._recall()
         async with self._offsets.begin(self._group, topic, partition) as transaction:
             pending = unapplied(transaction.applied, batch)
             if isinstance(pending, SeekTo):
@@ -92,6 +106,14 @@ class ScoringStage:
 
     async def rescore(self) -> int:
         """Scores the remembered patients again where a better choice is back; returns how many. To be called every few seconds."""
+        try:
+            await self._recall()
+            return await self._rescore()
+        except Unavailable:
+            log.warning("rescore_put_off", reason="a store does not answer", waiting=self.waiting)
+            return 0
+
+    async def _rescore(self) -> int:
         done = 0
         for chunk in _chunks([degraded.asked for degraded in self._remembered.values()]):
             done += await self._improve(chunk)
@@ -117,7 +139,7 @@ class ScoringStage:
     async def _answer(self, chunk: Sequence[_Asked]) -> None:
         choice, risks = await self._ask(chunk, before=len(self._choices))
         await self._log.append([self._record(asked, risk, choice) for asked, risk in zip(chunk, risks, strict=True)])
-        self._remember(chunk, choice)
+        await self._remember(chunk, choice)
         self.scored += len(chunk)
         self.degraded += len(chunk) if choice else 0
 
@@ -129,12 +151,8 @@ class ScoringStage:
         choice, risks = await self._ask(chunk, before=worst)
         answers = zip(chunk, risks, strict=True)
         better = [(asked, risk) for asked, risk in answers if (known := self._known(asked)) and choice < known.choice]
-        try:
-            await self._log.append([self._record(asked, risk, choice) for asked, risk in better])
-        except Unavailable:
-            log.warning("rescore_put_off", reason="the event log does not answer", waiting=self.waiting)
-            return 0
-        self._remember([asked for asked, _ in better if self._known(asked)], choice)
+        await self._log.append([self._record(asked, risk, choice) for asked, risk in better])
+        await self._remember([asked for asked, _ in better if self._known(asked)], choice)
         return len(better)
 
     def _known(self, asked: _Asked) -> _Degraded | None:
@@ -182,10 +200,23 @@ class ScoringStage:
         headers = {"event_id": identity, "trace_id": asked.trace_id, "source": "scoring"}
         return Record(ASSESSMENTS, request.patient.encode(), codec.encode(assessment), headers)
 
-    def _remember(self, chunk: Sequence[_Asked], choice: int) -> None:
+    async def _recall(self) -> None:
+        """What an earlier worker left to be scored again, once."""
+        if self._recalled:
+            return
+        for left in await self._store.all():
+            self._remembered.setdefault(left.request.patient, _Degraded(_Asked(left.request, left.trace_id), left.choice))
+        self._recalled = True
+
+    async def _remember(self, chunk: Sequence[_Asked], choice: int) -> None:
+        """In the store first: a worker that dies in between scores once more than it had to."""
+        if choice > 0:
+            await self._store.note([asked.answered_by(choice) for asked in chunk])
+        elif known := [asked.request for asked in chunk if asked.request.patient in self._remembered]:
+            await self._store.clear({request.patient: request.context_version for request in known})
         for asked in chunk:
-            known = self._remembered.get(asked.request.patient)
-            if known is not None and known.asked.request.context_version > asked.request.context_version:
+            earlier = self._remembered.get(asked.request.patient)
+            if earlier is not None and earlier.asked.request.context_version > asked.request.context_version:
                 continue
             self._remembered.pop(asked.request.patient, None)
             if choice > 0:

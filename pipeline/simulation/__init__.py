@@ -1,1 +1,1 @@
-"""A believable hospital that sends what hospitals send, and the department simulator (`department`). May import everything below bootstrap."""
+"""A believable hospital that sends what hospitals send, and the reading-room simulator (`department`). May import what is below bootstrap."""

@@ -18,6 +18,7 @@ from pipeline.adapters.local.network import free_port
 from pipeline.adapters.local.process import Child, wait_until_ready
 from pipeline.adapters.local.triton import TritonPorts, TritonServer
 from pipeline.adapters.local.triton_environment import TritonUnavailable
+from pipeline.adapters.memory.degraded_scores import MemoryDegradedScores
 from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.adapters.onnx.scorer import OnnxScorer
@@ -97,7 +98,7 @@ async def test_a_killed_triton_leaves_the_list_and_comes_back(tmp_path: Path) ->
     server.prepare(lambda part, what: None)
     log, clock = MemoryEventLog(), SystemClock()
     served = TritonScorer(server.url, "clinical_risk", 2.0, clock)
-    stage = ScoringStage(MemoryOffsets(), log, served, OnnxScorer(clock), clock, "g")
+    stage = ScoringStage(MemoryOffsets(), MemoryDegradedScores(), log, served, OnnxScorer(clock), clock, "g")
     child = _start(server)
     try:
         assert await stage.handle(ASSESS, 0, [received(0, request(0))]) == Done(1)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.memory.degraded_scores import MemoryDegradedScores
 from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.errors import Unavailable
@@ -47,9 +48,13 @@ class World:
         self.offsets = MemoryOffsets()
         self.triton = FakeScorer("triton")
         self.local = FakeScorer("onnxruntime")
-        self.stage = ScoringStage(
-            self.offsets, self.log, self.triton if primary else None, self.local if fallback else None, self.clock, GROUP
-        )
+        self.degraded = MemoryDegradedScores()
+        self._scorers = (self.triton if primary else None, self.local if fallback else None)
+        self.stage = self.new_stage()
+
+    def new_stage(self) -> ScoringStage:
+        """As a worker has it that has just started."""
+        return ScoringStage(self.offsets, self.degraded, self.log, *self._scorers, self.clock, GROUP)
 
     async def handle(self, *records: Received) -> Done | SeekTo:
         return await self.stage.handle(ASSESS, 0, list(records))
@@ -296,3 +301,17 @@ async def test_forgetting_keeps_what_waits_for_the_model() -> None:
     world.triton.down = False
 
     assert await world.stage.rescore() == 1
+
+
+async def test_a_worker_that_dies_leaves_its_degraded_scores_to_the_next() -> None:
+    """Scored again when the model is back, whoever is there then."""
+    world = World()
+    world.triton.down = True
+    await world.handle(received(0, request()))
+    world.triton.down = False
+    successor = world.new_stage()
+    world.clock.advance(timedelta(minutes=1))
+
+    assert await successor.rescore() == 1
+    assert [assessment.degraded for assessment in world.assessments] == [True, False]
+    assert await world.degraded.all() == []
