@@ -1,1 +1,1 @@
-"""A believable hospital that sends what hospitals send, and the reading-room simulator (`department`). May import what is below bootstrap."""
+"""A believable hospital that sends what hospitals send, and the reading-room simulator (`department`). May import all below bootstrap."""
