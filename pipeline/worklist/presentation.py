@@ -152,10 +152,14 @@ def marks(item: WorklistItem) -> list[dict[str, str]]:
 
 def what(study: StudyState) -> str:
     """Modality and examination, each word once: "CT Head without contrast"."""
-    modality, named = study.modality or "", study.description or (study.body_part or "").capitalize()
-    if not named:
-        return modality or "unknown study"
-    return named if re.match(rf"{re.escape(modality)}\b", named, re.IGNORECASE) else f"{modality} {named}".strip()
+    return examination(study.modality, study.description or (study.body_part or "").capitalize()) or "unknown study"
+
+
+def examination(modality: str | None, named: str | None) -> str:
+    """The modality before the name, unless the name begins with it."""
+    if modality and named and re.match(rf"{re.escape(modality)}\b", named, re.IGNORECASE):
+        return named
+    return " ".join(part for part in (modality, named) if part)
 
 
 def where(study: StudyState) -> str:

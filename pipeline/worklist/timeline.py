@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.domain.catalogue import OBSERVABLES, Observable
+from pipeline.worklist.presentation import examination
 from schemas.events import AdtEvent, AnyEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
 
 ADT_WORDS = {
@@ -72,7 +73,7 @@ def _marks(events: Sequence[AnyEvent]) -> list[dict[str, Any]]:
 
 
 def _image(event: ImagingEvent) -> dict[str, Any]:
-    words = " ".join(part for part in (event.modality, event.study_description or event.body_part) if part)
+    words = examination(event.modality, event.study_description or event.body_part)
     return _at(event.acquired.utc, "image", words or "images", event.study_uid)
 
 

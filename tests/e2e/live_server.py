@@ -80,7 +80,7 @@ class LiveServer:
         self.loop: asyncio.AbstractEventLoop | None = None
         app = create_app(department.worklist, department.worklist, department.vault, department.clock, time_zone="Europe/Berlin")
         self.faults = Faults(app)
-        config = uvicorn.Config(self.faults, host="127.0.0.1", port=0, log_level="warning", timeout_graceful_shutdown=1, lifespan="on")
+        config = uvicorn.Config(self.faults, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1, lifespan="on")
         self._server = uvicorn.Server(config)
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -117,7 +117,7 @@ class LiveServer:
 
     def stop(self) -> None:
         """Ends it, streams and all."""
-        self._server.should_exit = self._server.force_exit = True
+        self._server.should_exit = True
         self._thread.join(15)
 
     def _run(self) -> None:

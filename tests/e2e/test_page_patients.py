@@ -57,7 +57,7 @@ def test_a_name_of_sixty_letters_is_there_in_full(read: Read, hospital: LiveServ
     """Cut in the row, whole in its title; age and sex stay visible beside it."""
     row = read(hospital).row(0)
 
-    assert row.locator("a").get_attribute("title") == "Wolfeschlegelsteinhausenbergerdorff, Maximiliane Friederike-X"
+    assert row.locator("bdi").get_attribute("title") == "Wolfeschlegelsteinhausenbergerdorff, Maximiliane Friederike-X"
     cell, who = row.locator("td.patient").bounding_box(), row.locator(".who").bounding_box()
     assert cell and who
     assert who["x"] + who["width"] <= cell["x"] + cell["width"] + 1

@@ -170,11 +170,16 @@ export class List extends EventTarget {
     if (!count) setText(empty, this.filters().toString() ? "No open study matches the filter." : "No open studies. New ones appear here by themselves.");
   }
 
-  #waitingWords({ above, below, added }) {
+  #waitingWords({ above, below, added, moved }) {
     const parts = [above ? `${plural(above, "change")} above` : "", below ? `${plural(below, "change")} below` : ""].filter(Boolean);
-    const urgent = added.map((uid) => this.studies.get(uid)).find((s) => s && Date.parse(s.due_at) - this.clock.now() < CRITICAL);
-    if (urgent) parts.unshift(`New: ${urgent.what}, ${urgent.where}, ${timeLeft(Date.parse(urgent.due_at) - this.clock.now())}`);
-    return parts.join(", ");
+    const told = new Set([...added, ...moved]);
+    const pressing = this.#latest.find((uid) => told.has(uid) && Date.parse(this.studies.get(uid).due_at) - this.clock.now() < CRITICAL);
+    if (pressing) parts.unshift(`${added.includes(pressing) ? "New" : "Now urgent"}: ${this.#inBrief(this.studies.get(pressing))}`);
+    return parts.join(" · ");
+  }
+
+  #inBrief(study) {
+    return `${study.what}, ${study.where}, ${timeLeft(Date.parse(study.due_at) - this.clock.now())}`;
   }
 
   /** Once a second: time left, and whether the list may move again. */
@@ -216,7 +221,7 @@ export class List extends EventTarget {
       return due - now < CRITICAL && item.state === "open" && (!was || Date.parse(was.due_at) - due >= 60_000);
     });
     if (!pressing.length) return;
-    const words = pressing.slice(0, 3).map((s) => `${s.what}, ${s.where}, ${timeLeft(Date.parse(s.due_at) - now)}: ${localTimes(s.why, s.as_of, now)}`);
+    const words = pressing.slice(0, 3).map((s) => `${this.#inBrief(s)}: ${localTimes(s.why, s.as_of, now)}`);
     setText(byId("announce"), `Urgent: ${words.join(". ")}${pressing.length > 3 ? ` and ${pressing.length - 3} more` : ""}`);
   }
 

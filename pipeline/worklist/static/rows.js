@@ -84,8 +84,10 @@ export class Row {
   #content(study, { twin, reader, now }) {
     const p = this.parts;
     const name = study.person?.name;
-    p.link.replaceChildren(el(name ? "bdi.name.private" : "span.name.unnamed", { dir: name ? "auto" : null }, name || (study.person ? "no name" : "name not shown")));
-    p.link.title = [name, study.person?.other_name].filter(Boolean).join("  ");
+    const whole = [name, study.person?.other_name].filter(Boolean).join("  ");
+    p.link.replaceChildren(
+      name ? el("bdi.name.private", { dir: "auto", title: whole }, name) : el("span.name.unnamed", {}, study.person ? "no name" : "name not shown"),
+    );
     setText(p.who, `${study.age_text} ${study.sex}`);
     setText(p.what, study.what);
     p.what.title = study.what;
@@ -100,7 +102,7 @@ export class Row {
     const mine = study.claimed_by !== null && study.claimed_by === reader;
     this.#untouched = !study.claimed_by && !study.acknowledged_by;
     p.state.title = study.claimed_by ? `Claimed by ${study.claimed_by}` : study.acknowledged_by ? `Acknowledged by ${study.acknowledged_by}` : "";
-    if (study.claimed_by) this.#state("⚿ ", mine ? "yours" : study.claimed_by, mine);
+    if (study.claimed_by) this.#state("◆ ", mine ? "yours" : study.claimed_by, mine);
     else if (study.acknowledged_by) this.#state("✓ ", "acknowledged");
   }
 

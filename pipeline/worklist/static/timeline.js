@@ -5,7 +5,7 @@ import { moment } from "./words.js";
 
 const WIDTH = 400;
 const LEFT = 62;
-const RIGHT = 76;
+const RIGHT = 90;
 const HEIGHT = 26;
 const HOUR = 3_600_000;
 const FLAGS = { HH: "critically high", LL: "critically low", AA: "critically abnormal", H: "high", L: "low", A: "abnormal" };
