@@ -22,6 +22,8 @@ from confluent_kafka.admin import AdminClient
 from pipeline.adapters.kafka import topics
 from pipeline.adapters.kafka.log import KafkaEventLog
 from pipeline.adapters.local.process import Child, Launch
+from pipeline.adapters.postgres.batches import PostgresOffsets
+from pipeline.adapters.postgres.database import Database
 from pipeline.ports import Record
 from pipeline.settings import Kafka
 from schemas.topics import INPUTS, LABS, VITALS, Topic
@@ -175,6 +177,18 @@ async def test_what_retention_removed_is_an_alarm_and_not_the_end(bench: Bench) 
         await worker.until(lambda: bench.committed(LABS, number) == 20)
         assert worker.fresh() == list(range(8, 20))
         assert "records_lost_to_retention" in worker.text
+
+
+async def test_a_log_that_lost_its_tail_stops_the_worker(bench: Bench) -> None:
+    """Kafka was made anew while Postgres kept its offsets: new records must not pass for old ones."""
+    number = await bench.send(10)
+    async with Database(bench.plan.dsn) as database, PostgresOffsets(database).begin(bench.plan.group, LABS, number) as transaction:
+        await transaction.advance(50)
+    with bench.worker() as worker:
+        await worker.until(lambda: worker.child.exit_code() is not None)
+        assert worker.child.exit_code() == 70
+        assert "ends at 10, but 50 was applied" in worker.text
+    assert bench.committed(LABS, number) < 0
 
 
 async def test_an_error_ends_the_process_and_the_batch_comes_again(bench: Bench) -> None:

@@ -15,6 +15,7 @@ import faust
 import structlog
 from faust.types import TP
 
+from pipeline.errors import StackError
 from pipeline.ports import OffsetStore, Received
 from pipeline.services.batch import Outcome, SeekTo
 from schemas.topics import BY_NAME, Topic
@@ -54,6 +55,8 @@ async def run(
             if isinstance(outcome, SeekTo):
                 await _read_again(app, tp, outcome.offset, offsets, topic_prefix)
             else:
+                if outcome.count == 0:
+                    await _assert_log_is_whole(app, tp, offsets, topic_prefix)
                 event.ack()
 
 
@@ -76,6 +79,21 @@ async def _read_again(app: faust.App, tp: TP, offset: int, offsets: OffsetStore,
             await transaction.advance(beginning - 1)
     log.warning("batch_gap_read_again", topic=tp.topic, partition=tp.partition, offset=max(beginning, offset))
     await app.consumer.seek(tp, max(beginning, offset))
+
+
+async def _assert_log_is_whole(app: faust.App, tp: TP, offsets: OffsetStore, topic_prefix: str) -> None:
+    """A batch without news is a resend, unless the log ends before what was applied: then Kafka has lost its tail, or was made anew.
+
+    New records would go for old ones until the log is as long again. Raises StackError: that must not happen in silence.
+    """
+    async with offsets.begin(app.conf.id, BY_NAME[tp.topic.removeprefix(topic_prefix)], tp.partition) as transaction:
+        applied = transaction.applied
+    end = app.consumer.highwater(tp)
+    if applied >= end:
+        raise StackError(
+            f"{tp.topic}-{tp.partition} ends at {end}, but {applied} was applied: Kafka has lost records, or its folder was made anew",
+            "restore Kafka's data; or, to go on with what is there, delete this partition's row from the table `applied`",
+        )
 
 
 def received(records: list[Any], topic_prefix: str) -> list[Received]:
