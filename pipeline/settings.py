@@ -85,6 +85,10 @@ class Web(BaseModel):
 
     host: str = "127.0.0.1"
     port: int = 8080
+    allowed_hosts: list[str] = Field(
+        ["127.0.0.1", "localhost", "[::1]", "::1"],
+        description="names under which browsers reach the page, without port; any other is refused, which stops DNS rebinding",
+    )
 
 
 class Settings(BaseSettings):

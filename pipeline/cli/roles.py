@@ -97,7 +97,12 @@ async def _web(settings: Settings, stop: asyncio.Event) -> None:
 
     async with bootstrap.resources(settings) as resources:
         app = create_app(
-            resources.worklist, resources.actions, resources.vault, resources.clock, time_zone=settings.gateways.default_time_zone
+            resources.worklist,
+            resources.actions,
+            resources.vault,
+            resources.clock,
+            time_zone=settings.gateways.default_time_zone,
+            allowed_hosts=settings.web.allowed_hosts,
         )
         keep = timedelta(days=settings.postgres.keep_days)
         upkeep = asyncio.create_task(keep_maintained(resources.database, resources.clock, keep), name="upkeep")

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 from pipeline.ports import Clock, IdentityVault, WorklistActions, WorklistReader
@@ -18,7 +17,7 @@ from pipeline.worklist.api import WorklistApi
 from pipeline.worklist.pages import Pages
 from pipeline.worklist.people import People
 from pipeline.worklist.problems import HANDLERS
-from pipeline.worklist.security import SecurityHeaders
+from pipeline.worklist.security import KnownHosts, SecurityHeaders
 from pipeline.worklist.stream import ChangeHub, EventStream
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -55,7 +54,7 @@ def create_app(
         routes=[*api.routes(), Route("/api/events", stream.endpoint), *Pages(reader, clock, time_zone).routes()],
         middleware=[
             Middleware(SecurityHeaders),
-            Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts), www_redirect=False),
+            Middleware(KnownHosts, allowed_hosts=list(allowed_hosts), www_redirect=False),
             Middleware(GZipMiddleware, minimum_size=2000, compresslevel=3),
         ],
         exception_handlers=HANDLERS,

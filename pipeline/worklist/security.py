@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.worklist.problems import problem
@@ -33,6 +34,20 @@ HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     "x-frame-options": "DENY",
 }
+
+
+HEALTH = ("/livez", "/readyz")
+
+
+class KnownHosts(TrustedHostMiddleware):
+    """Refuses names that are not ours, but answers probes, which ask by address, with no more than a word."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As TrustedHostMiddleware."""
+        if scope["type"] == "http" and scope["path"] in HEALTH:
+            await self.app(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class SecurityHeaders:

@@ -221,9 +221,10 @@ async def test_every_answer_carries_the_security_headers(web: Web) -> None:
 
 
 async def test_another_host_name_is_refused(web: Web) -> None:
-    """What a name rebound to this address would send (DNS rebinding)."""
+    """What a name rebound to this address would send (DNS rebinding). Probes ask by address and are answered."""
     async with web.client(Host="evil.example") as client:
         assert (await client.get("/api/worklist")).status_code == 400
+        assert (await client.get("/readyz")).status_code == 200
 
 
 async def test_health(web: Web) -> None:
