@@ -24,6 +24,9 @@ READERS = (*(("readfirst-context", topic) for topic in INPUTS), ("readfirst-scor
 MESSAGE_KINDS = {"hl7", "instance", "fhir"}
 """Kinds of receipts that stand for a message that somebody sent; the others are the gateways' own conclusions."""
 
+RESCORE_S = 30.0
+"""How long a degraded list is given to be scored again, once all else is settled."""
+
 
 class Sent(Protocol):
     """What a sender counted."""
@@ -98,13 +101,20 @@ class Accounts:
 
 
 async def reconciled(accounts: Accounts, sent: Sent, timeout_s: float) -> dict[str, Any]:
-    """Waits until every stage has read all and all is accounted for; after `timeout_s` the summary as it stands."""
+    """Waits until every stage has read all and all is accounted for; after `timeout_s` the summary as it stands.
+
+    Scores that the second choice gave because the model was slow are made again within seconds: that is waited for too, a while.
+    """
     deadline = monotonic() + timeout_s
+    settled_at = deadline
     while True:
         try:
             quiet = await accounts.lag() == 0
             summary = await accounts.summary(sent, await accounts.dead_letters())
-            if (quiet and summary["unaccounted"] == 0) or monotonic() > deadline:
+            settled = quiet and summary["unaccounted"] == 0
+            settled_at = min(settled_at, monotonic()) if settled else deadline
+            rescoring = summary["degraded"] and monotonic() < settled_at + RESCORE_S
+            if (settled and not rescoring) or monotonic() > deadline:
                 return summary
         except Unavailable:
             if monotonic() > deadline:
