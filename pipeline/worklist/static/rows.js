@@ -45,8 +45,8 @@ export class Row {
     setText(this.parts.rank, String(rank));
     const key = JSON.stringify([study.seq, study.context_version, study.person, study.state, twin, reader]);
     if (key !== this.#seen) {
-      this.#seen = key;
       this.#content(study, { twin, reader, now });
+      this.#seen = key;
     }
     this.tick(now);
   }

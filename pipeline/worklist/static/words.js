@@ -49,7 +49,7 @@ export const plural = (n, one, many = `${one}s`) => `${n.toLocaleString("en-GB")
 /** How much sooner, in words; null for nothing worth a word. */
 export const sooner = (minutes) => (minutes >= 0.5 ? span(Math.max(Math.round(minutes), 1) * MINUTE) : null);
 
-const UTC_TIME = /(\d{4}-\d\d-\d\d )?(\d\d:\d\d)Z/g;
+const UTC_TIME = /(\d{4}-[01]\d-[0-3]\d )?([01]\d:[0-5]\d|2[0-3]:[0-5]\d)Z/g;
 const HOUR = 60 * MINUTE;
 
 /**
@@ -59,7 +59,10 @@ const HOUR = 60 * MINUTE;
 export function localTimes(text, asOf, now) {
   const around = Date.parse(asOf) - 6 * HOUR;
   if (Number.isNaN(around)) return text;
-  return text.replace(UTC_TIME, (_, date, time) => moment(date ? Date.parse(`${date.trim()}T${time}Z`) : nearest(time, around), now));
+  return text.replace(UTC_TIME, (told, date, time) => {
+    const at = date ? Date.parse(`${date.trim()}T${time}Z`) : nearest(time, around);
+    return Number.isNaN(at) ? told : moment(at, now);
+  });
 }
 
 function nearest(time, around) {
