@@ -30,7 +30,7 @@ def picture(
         row = page.locator(f'#rows tr[data-uid="{study}"]' if study else "#rows tr").first
         row.click()
         page.locator("#detail .reasons").wait_for()
-        page.mouse.move(size[0] // 2, 10)
+        page.mouse.move(size[0] // 2, 10)  # off the list, so that nothing holds it
         page.wait_for_timeout(700)
         page.screenshot(path=output)
         browser.close()

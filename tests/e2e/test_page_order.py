@@ -48,9 +48,10 @@ def test_the_row_under_the_pointer_does_not_move(read: Read, server: LiveServer)
     reading.page.mouse.up()
     expect(reading.page.locator("#detail .reasons")).to_be_visible()
     assert reading.opened() == study_uid(4)
-    reading.rest()
+    reading.page.mouse.move(1300, 500)
     expect(reading.page.locator("#rows tr").first).to_have_attribute("data-uid", study_uid(12))
     expect(reading.page.locator("#waiting")).to_be_hidden()
+    assert reading.focused() == study_uid(4)
 
 
 def test_the_focused_row_does_not_move_and_keeps_the_focus(read: Read, server: LiveServer) -> None:
@@ -106,6 +107,21 @@ def test_a_click_just_after_a_move_opens_nothing(read: Read, server: LiveServer)
 
     expect(reading.page.locator("#notices")).to_contain_text("The list moved just now: click again.")
     assert reading.opened() is None
+
+
+def test_a_click_on_a_row_that_stayed_where_it_was_opens_it(read: Read, server: LiveServer) -> None:
+    """A list that moves all the time elsewhere does not make a reader click twice."""
+    reading = read(server)
+    reading.page.evaluate("""() => {
+        const rows = document.getElementById("rows");
+        const click = new MouseEvent("click", { bubbles: true, cancelable: true, detail: 1 });
+        const land = (_, observer) => { observer.disconnect(); rows.querySelector("tr:nth-child(5) a").dispatchEvent(click); };
+        new MutationObserver(land).observe(rows, { childList: true });
+    }""")
+    urgent(server, 17, 40)
+
+    expect(reading.page.locator("#detail .reasons")).to_be_visible()
+    assert reading.opened() == study_uid(4)
 
 
 def test_a_late_answer_does_not_replace_the_study_that_was_opened_after(read: Read, server: LiveServer) -> None:

@@ -149,10 +149,10 @@ export class Detail extends EventTarget {
   #sections(study) {
     const now = this.clock.now();
     const won = sooner(study.minutes_won)
-      ? `${sooner(study.minutes_won)} before the order’s own target, ${moment(study.target_at, now)}.`
-      : `At the order’s own target, ${moment(study.target_at, now)}.`;
+      ? `${sooner(study.minutes_won)} before the order’s own target (${moment(study.target_at, now)}).`
+      : "the order’s own target.";
     return [
-      section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}: ${won}`), reasons(study.reasons, { asOf: study.as_of, now })),
+      section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}, ${won}`), reasons(study.reasons, { asOf: study.as_of, now })),
       section("Risk", ...contributions(study, now)),
       section("Patient, on one axis", ...drawTimeline(this.#more.timeline, { now, readyAt: study.ready_at })),
       section("Study", this.#facts(study, now)),

@@ -20,8 +20,9 @@ export class List extends EventTarget {
   #loaded = false;
   #pointer = { inside: false, down: false, uid: null };
   #input = performance.now();
-  #reordered = -Infinity;
+  #reordered = { at: -Infinity, place: new Map() };
   #current = null;
+  #byKeyboard = false;
 
   constructor({ api, clock, reader, filters }) {
     super();
@@ -78,21 +79,23 @@ export class List extends EventTarget {
 
   // --- showing
 
-  /** While the pointer or the focus is on a row, rows stay where they are; after a minute without any input they no longer wait. */
+  /**
+   * The row that holds the list still: the one under the pointer, or the one that the keyboard has put the focus on (a click leaves the focus
+   * behind, and does not hold). After a minute without any input, none.
+   */
   held() {
     if (this.#pointer.down) return this.#pointer.uid;
     if (performance.now() - this.#input > IDLE) return null;
     if (this.#pointer.inside && this.#pointer.uid) return this.#pointer.uid;
-    const focused = document.hasFocus() ? this.focusedUid() : null;
-    return focused;
+    return this.#byKeyboard && document.hasFocus() ? this.focusedUid() : null;
   }
 
   /** Shows the order that the server gave last. */
   apply({ fresh = false } = {}) {
     const before = this.#shown;
     const after = this.#latest;
-    if (before.join() !== after.join() && !fresh) this.#reordered = performance.now();
     const place = new Map(before.map((uid, index) => [uid, index]));
+    if (before.join() !== after.join() && !fresh) this.#reordered = { at: performance.now(), place };
     for (const uid of before) if (!this.studies.has(uid)) this.#rows.get(uid)?.element.classList.remove("gone");
     this.#reconcile(after);
     this.#shown = [...after];
@@ -265,7 +268,11 @@ export class List extends EventTarget {
 
   #listen() {
     const uidOf = (event) => event.target.closest?.("#rows tr")?.dataset.uid ?? null;
-    const note = () => { this.#input = performance.now(); };
+    const note = ({ type }) => {
+      this.#input = performance.now();
+      if (type === "keydown") this.#byKeyboard = true;
+      if (type === "pointerdown") this.#byKeyboard = false;
+    };
     for (const kind of ["pointermove", "pointerdown", "keydown", "wheel"]) addEventListener(kind, note, { passive: true, capture: true });
     this.body.addEventListener("pointerover", (event) => Object.assign(this.#pointer, { inside: event.pointerType !== "touch", uid: uidOf(event) }));
     this.body.addEventListener("pointerleave", () => this.#leave());
@@ -283,12 +290,13 @@ export class List extends EventTarget {
     setTimeout(() => this.tick(), 0);
   }
 
-  // A click that lands just as the list has moved may mean the row that was there before: it opens nothing.
+  // A click on a row that has come there just now may mean the one that was there before: it opens nothing.
   #click(event, uid) {
     if (!uid || event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
     const byKeyboard = event.detail === 0;
-    if (!byKeyboard && performance.now() - this.#reordered < SETTLE) {
+    const settled = performance.now() - this.#reordered.at > SETTLE || this.#reordered.place.get(uid) === this.#shown.indexOf(uid);
+    if (!byKeyboard && !settled) {
       this.dispatchEvent(new CustomEvent("unsettled"));
       return;
     }

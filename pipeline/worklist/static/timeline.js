@@ -24,8 +24,10 @@ export function drawTimeline({ series, marks, retracted }, { now, readyAt }) {
 }
 
 function startOf(series, now) {
-  const first = Math.min(...series.flatMap(({ points }) => points.map((point) => Date.parse(point.at))).filter((at) => now - at <= 72 * HOUR), now - HOUR);
-  return now - Math.ceil((now - first) / HOUR) * HOUR;
+  const times = series.flatMap(({ points }) => points.map((point) => Date.parse(point.at)));
+  const first = Math.min(...times.filter((at) => now - at <= 72 * HOUR), now - HOUR / 4);
+  const grain = now - first > HOUR ? HOUR : HOUR / 4;
+  return now - Math.ceil((now - first) / grain) * grain;
 }
 
 function charts(series, { x, start, now, readyAt }) {
@@ -80,7 +82,7 @@ function spoken(series, now) {
 
 function ticks(start, now) {
   const hours = (now - start) / HOUR;
-  const step = [0.25, 0.5, 1, 2, 3, 6, 12, 24].find((h) => hours / h <= 4) ?? 24;
+  const step = [1 / 12, 0.25, 0.5, 1, 2, 3, 6, 12, 24].find((h) => hours / h <= 4) ?? 24;
   const found = [];
   for (let at = Math.ceil(start / (step * HOUR)) * step * HOUR; at < now - step * HOUR * 0.2; at += step * HOUR) found.push(at);
   return found;
