@@ -218,10 +218,20 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", _COMMAND, *arguments], capture_output=True, text=True, timeout=60)
 
 
+def _as_on_a_terminal() -> None:
+    """A shell starts what runs in its background, these tests perhaps, with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
 def test_up_in_the_foreground_ends_cleanly(tmp_path: Path, signal_: signal.Signals) -> None:
     """`up` says where the page is; `status --json` tells of each part; Ctrl-C or SIGTERM stops all in order."""
-    up = subprocess.Popen([sys.executable, "-c", _COMMAND, "up", "--data", str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    up = subprocess.Popen(
+        [sys.executable, "-c", _COMMAND, "up", "--data", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_as_on_a_terminal,
+    )
     assert up.stderr is not None
     try:
         assert any("The worklist: http://127.0.0.1:" in line for line in up.stderr)
