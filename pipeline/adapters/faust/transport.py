@@ -16,8 +16,25 @@ from faust.types import TP, ConsumerMessage
 BATCH_RECORDS_MAX = 2000
 
 
+FETCH_MAX_WAIT_MS = 50
+"""How long the broker holds a fetch that has nothing to answer. A partition whose batch is still at the agent is not part of the fetch that
+is under way, so this is also how long its next records can lie there unseen; Faust's 1.5 s would be a second on the way to the list."""
+
+
+class PromptThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The consumer's thread, with a shorter wait at the broker: a setting that Faust does not have."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_MAX_WAIT_MS
+        return consumer
+
+
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Yields batches; knows that the offsets between two acknowledged messages belong to the batches themselves."""
+
+    def _new_consumer_thread(self) -> PromptThread:
+        return PromptThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 (the base's signature)
         """As the base class, a batch a message."""
