@@ -72,11 +72,14 @@ def test_the_focused_row_does_not_move_and_keeps_the_focus(read: Read, server: L
 
 
 def test_the_button_applies_what_waits(read: Read, server: LiveServer) -> None:
-    """A new urgent study is named before it is applied."""
+    """A new urgent study is named before it is applied; the button stays while the pointer is on its way to it and on it."""
     reading = read(server)
-    reading.row(5).hover()
+    reading.row(0).hover()
     server.happen(lambda: server.department.arrive(40, due_at=server.department.clock.now() + timedelta(minutes=2)))
 
+    waiting(reading, "New: ")
+    reading.page.locator("#order").hover()
+    reading.page.wait_for_timeout(500)
     waiting(reading, "New: ")
     reading.page.locator("#apply").click()
 
@@ -184,9 +187,9 @@ def test_only_new_criticals_are_announced(read: Read, server: LiveServer) -> Non
     expect(reading.row(17).locator("td.why")).to_contain_text("K 7.1")
     assert spoken.text_content() == ""
 
-    urgent(server, 12, 3)
+    urgent(server, 12, 3.5)
 
-    expect(spoken).to_have_text("Urgent: CT Head without contrast, CLINIC 4, due in 2 min: K 7.1 at 10:12")
+    expect(spoken).to_have_text("Urgent: CT Head without contrast, CLINIC 4, due in 3 min: K 7.1 at 10:12")
 
 
 FAKE_LATER = """

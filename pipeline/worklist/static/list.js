@@ -10,6 +10,7 @@ const MAX = 500;
 const IDLE = 60_000;
 const CRITICAL = 15 * 60_000;
 const SETTLE = 600;
+const CROSSING = 300;
 
 export class List extends EventTarget {
   #rows = new Map();
@@ -18,7 +19,7 @@ export class List extends EventTarget {
   #next = null;
   #extent = PAGE;
   #loaded = false;
-  #pointer = { inside: false, down: false, uid: null };
+  #pointer = { inside: false, down: false, uid: null, left: null, leftAt: -Infinity };
   #input = performance.now();
   #reordered = { at: -Infinity, place: new Map() };
   #current = null;
@@ -87,6 +88,7 @@ export class List extends EventTarget {
     if (this.#pointer.down) return this.#pointer.uid;
     if (performance.now() - this.#input > IDLE) return null;
     if (this.#pointer.inside && this.#pointer.uid) return this.#pointer.uid;
+    if (this.#crossing()) return this.#pointer.left;
     return this.#byKeyboard && document.hasFocus() ? this.focusedUid() : null;
   }
 
@@ -276,6 +278,9 @@ export class List extends EventTarget {
     for (const kind of ["pointermove", "pointerdown", "keydown", "wheel"]) addEventListener(kind, note, { passive: true, capture: true });
     this.body.addEventListener("pointerover", (event) => Object.assign(this.#pointer, { inside: event.pointerType !== "touch", uid: uidOf(event) }));
     this.body.addEventListener("pointerleave", () => this.#leave());
+    // On the way from the rows to "apply" nothing moves, or the button would vanish under the pointer.
+    byId("order").addEventListener("pointerenter", () => this.#crossing() && Object.assign(this.#pointer, { inside: true, uid: this.#pointer.left }));
+    byId("order").addEventListener("pointerleave", () => this.#leave());
     document.documentElement.addEventListener("pointerleave", () => this.#leave());
     this.body.addEventListener("pointerdown", (event) => Object.assign(this.#pointer, { down: true, uid: uidOf(event) }));
     for (const kind of ["pointerup", "pointercancel"]) addEventListener(kind, () => setTimeout(() => { this.#pointer.down = false; }, 0));
@@ -285,9 +290,13 @@ export class List extends EventTarget {
     this.body.addEventListener("click", (event) => this.#click(event, uidOf(event)));
   }
 
+  #crossing() {
+    return performance.now() - this.#pointer.leftAt < CROSSING;
+  }
+
   #leave() {
-    Object.assign(this.#pointer, { inside: false, uid: null, down: false });
-    setTimeout(() => this.tick(), 0);
+    Object.assign(this.#pointer, { inside: false, left: this.#pointer.uid, uid: null, down: false, leftAt: performance.now() });
+    setTimeout(() => this.tick(), CROSSING + 20);
   }
 
   // A click on a row that has come there just now may mean the one that was there before: it opens nothing.
