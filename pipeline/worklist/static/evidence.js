@@ -50,7 +50,7 @@ function bars(parts) {
     const width = (Math.abs(part.change) / widest) * 62;
     const up = part.change >= 0;
     const points = Math.abs(part.change) * 100;
-    const words = `${up ? "+" : "−"}${points < 1 ? points.toFixed(1) : Math.round(points)}`;
+    const words = `${up ? "+" : "−"}${points < 0.95 ? points.toFixed(1) : Math.round(points)}`;
     return [
       el("span", {}, part.label),
       svg("svg", { width: 130, height: 12, viewBox: "0 0 130 12", "aria-hidden": "true", class: "bars" },

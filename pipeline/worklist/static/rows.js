@@ -3,7 +3,7 @@
 import { el, setText } from "./dom.js";
 import { localTimes, shortSpan, shortTimeLeft, urgency } from "./words.js";
 
-const NEW = 10 * 60_000;
+const NEW = 2 * 60_000;
 
 export class Row {
   #untouched = false;
