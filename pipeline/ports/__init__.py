@@ -1,0 +1,52 @@
+"""The few Protocols that the services need from the world; `adapters/memory` has a twin of each. Imports schemas only."""
+
+from pipeline.ports.batches import BatchTransaction, OffsetStore, Received
+from pipeline.ports.context import ContextStore, ContextTransaction, Fact, Ignored
+from pipeline.ports.edge import DeadLetters, Identity, IdentityVault, ObjectStore, Receipt, Receipts, StoredObject
+from pipeline.ports.log import Clock, EventLog, Record
+from pipeline.ports.scoring import DegradedScore, DegradedScores, Scorer
+from pipeline.ports.worklist import (
+    ItemChange,
+    ListedItem,
+    ListQuery,
+    Page,
+    RankChange,
+    RankingStore,
+    RankingTransaction,
+    Summary,
+    WorklistActions,
+    WorklistReader,
+)
+
+__all__ = [
+    "BatchTransaction",
+    "Clock",
+    "ContextStore",
+    "ContextTransaction",
+    "DeadLetters",
+    "DegradedScore",
+    "DegradedScores",
+    "EventLog",
+    "Fact",
+    "Identity",
+    "IdentityVault",
+    "Ignored",
+    "ItemChange",
+    "ListQuery",
+    "ListedItem",
+    "ObjectStore",
+    "OffsetStore",
+    "Page",
+    "RankChange",
+    "RankingStore",
+    "RankingTransaction",
+    "Receipt",
+    "Receipts",
+    "Received",
+    "Record",
+    "Scorer",
+    "StoredObject",
+    "Summary",
+    "WorklistActions",
+    "WorklistReader",
+]
