@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pydicom
 import pytest
 from pydicom.uid import MediaStorageDirectoryStorage
 from starlette.applications import Starlette
@@ -198,6 +200,22 @@ async def test_preamble_is_cleaned(site: Site) -> None:
     stored = sorted(body[:4] for body in site.objects._objects.values())
 
     assert stored == [bytes(4), b"II*\0"]
+
+
+async def test_file_meta_information_makes_no_other_object(site: Site) -> None:
+    """The same data set, written to a file by another application, is the same object again: PS3.10 section 7.1 is about the file."""
+    dataset = ct()
+    dataset_bytes = as_file(dataset)
+    other = pydicom.dcmread(io.BytesIO(dataset_bytes))
+    other.file_meta.ImplementationVersionName = "ANOTHER_1"
+    other.file_meta.SourceApplicationEntityTitle = "MODALITY1"
+    written = io.BytesIO()
+    pydicom.dcmwrite(written, other)
+    answers = [await site.post(body) for body in (dataset_bytes, written.getvalue())]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [event.conflict for event in site.events()] == [False]
+    assert pydicom.dcmread(io.BytesIO(next(iter(site.objects._objects.values())))) == pydicom.dcmread(io.BytesIO(dataset_bytes))
 
 
 async def test_every_development_file(site: Site, shared_data: Path) -> None:

@@ -91,7 +91,8 @@ _parsing = threading.BoundedSemaphore(4)
 class Header:
     """A data set up to (0054,0220), by keyword; every accessor takes the worst and never raises.
 
-    size: of the whole file, bytes. rest: bytes after the header, pixels included. damaged: some text is not in its declared character set.
+    size: of the whole file, bytes. starts_at: where in it the data set begins, behind the file meta information.
+    rest: bytes after the header, pixels included. damaged: some text is not in its declared character set.
     """
 
     dataset: Dataset
@@ -101,6 +102,7 @@ class Header:
     size: int = 0
     rest: int | None = None
     limits: Limits = field(default_factory=Limits)
+    starts_at: int = 0
     inherited: str = ""
     """the character set of the data set around an item"""
 
@@ -202,7 +204,8 @@ def _read(file: BinaryIO, limits: Limits) -> Header:
         bounded.seek(0)
         dataset = read_partial(stream, stop_when=_beyond_header, specific_tags=list(_TAGS.values()))
         rest = bounded.size - bounded.tell()
-    return Header(dataset, syntax, meta.uid("MediaStorageSOPClassUID"), meta.uid("MediaStorageSOPInstanceUID"), bounded.size, rest, limits)
+    media = meta.uid("MediaStorageSOPClassUID"), meta.uid("MediaStorageSOPInstanceUID")
+    return Header(dataset, syntax, *media, bounded.size, rest, limits, start)
 
 
 def _beyond_meta(tag: BaseTag, _vr: str | None, _length: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from pipeline.adapters.dicom.bounded import Limits
+from pipeline.adapters.dicom.file_format import file_chunks
 from pipeline.adapters.dicom.header import MEDIA_STORAGE_DIRECTORY, Header, read_header
 from pipeline.adapters.dicom.instance import Instance, understand
 from pipeline.errors import Refused
@@ -28,11 +28,7 @@ from schemas.topics import IMAGING
 
 log = structlog.get_logger()
 
-_CHUNK = 1 << 20
 _STATEMENTS_MAX = 10_000
-_PREAMBLE = 128
-_TIFF = (b"II*\0", b"MM\0*")
-"""The only preambles that mean something (PS3.10 section 7.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +85,8 @@ class Reception:
             await self._intake.refuse(await self._origin_of_bytes(path), refusal.reason)
             log.info("dicom_object_refused", reason=refusal.reason, source=source)
             raise
-        stored = await self._objects.put(instance.study_uid, instance.series_uid, instance.sop_uid, _chunks(path))
+        chunks = file_chunks(path, header, instance.sop_class, instance.sop_uid)
+        stored = await self._objects.put(instance.study_uid, instance.series_uid, instance.sop_uid, chunks)
         patient = await self._patient(instance)
         duplicate = await self._announce(instance, stored, patient, source)
         await self._completion.image_arrived(
@@ -176,15 +173,6 @@ def _event(origin: Origin, instance: Instance, stored: StoredObject, patient: st
         conflict=stored.outcome == "conflict" or "~" in stored.uri,
         unmatched=patient.startswith(UNMATCHED) or instance.derived_study,
     )
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    """The file's bytes. A preamble that is not TIFF's is zeroed: it may hold a program, and means nothing to anyone else."""
-    with path.open("rb") as file:
-        preamble = file.read(_PREAMBLE)
-        yield preamble if preamble.startswith(_TIFF) else bytes(len(preamble))
-        while chunk := file.read(_CHUNK):
-            yield chunk
 
 
 def _digest(path: Path) -> str:
