@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     site_key: SecretStr | None = Field(
         default=None, description="HMAC and vault key, 32 bytes hex; the local stack makes one in `data/site.key`"
     )
+    site_file: Path | None = Field(None, description="the site's rules (YAML, `readfirst site show`); read again when it changes")
     kafka: Kafka = Kafka()
     postgres: Postgres = Postgres()
     triton: Triton = Triton()

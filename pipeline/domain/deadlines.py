@@ -59,8 +59,9 @@ def _usual(study: StudyState, policy: Policy) -> tuple[float, str]:
         minutes = policy.modalities.get(study.modality or "", policy.other_modality)
         return minutes, f"no priority, no patient class: {study.modality or 'unknown modality'} within {words(minutes)}"
     level = study.priority or policy.unordered
-    minutes = policy.targets[(level, setting or "inpatient")]
-    who = _WORDS[setting] if setting else "patient class unknown"
+    here = policy.place_minutes(level, study.location)
+    minutes = policy.targets[(level, setting or "inpatient")] if here is None else here
+    who = f"at {study.location}" if here is not None else _WORDS[setting] if setting else "patient class unknown"
     return minutes, f"{study.priority or 'no priority'}, {who}: within {words(minutes)}"
 
 

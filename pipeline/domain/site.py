@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal
 
@@ -56,16 +57,84 @@ _MODALITIES: Mapping[str, float] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceTargets:
+    """Minutes of single priorities for the patients of one place; `pattern` as a shell's (`ICU*`), case does not matter."""
+
+    pattern: str
+    minutes: Mapping[RequestPriority, float]
+
+    def covers(self, location: str | None) -> bool:
+        """Whether the place (HL7 PL, or a word) is meant."""
+        return location is not None and fnmatchcase(location.upper(), self.pattern.upper())
+
+
+@dataclass(frozen=True, slots=True)
+class SubList:
+    """A named part of the one list, by what a study is and where its patient is: an empty filter lets everything through.
+
+    locations: patterns as a shell's. skill: what a reader of it must be able to read, in words.
+    """
+
+    name: str
+    title: str
+    skill: str = ""
+    modalities: tuple[str, ...] = ()
+    body_parts: tuple[str, ...] = ()
+    patient_classes: tuple[PatientClass, ...] = ()
+    locations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HoldReason:
+    """Why a study cannot be read as it is. minutes: after which it returns by itself, unless the reader gave fewer."""
+
+    code: str
+    words: str
+    minutes: float
+
+
+_HOLDS = (
+    HoldReason("images-missing", "images are missing", _HOUR),
+    HoldReason("priors-missing", "prior images are needed and not here yet", _HOUR),
+    HoldReason("quality", "the images cannot be read; to be repeated", 2 * _HOUR),
+    HoldReason("wrong-patient", "patient or examination does not match the order", _HOUR),
+    HoldReason("question", "a question to the referrer is open", 2 * _HOUR),
+    HoldReason("other-expertise", "somebody with another expertise is needed", 4 * _HOUR),
+)
+
+_LISTS = (
+    SubList("neuro", "Neuro", "neuroradiology", ("CT", "MR"), ("HEAD", "BRAIN", "NECK", "SPINE", "CSPINE", "LSPINE", "TSPINE")),
+    SubList("chest", "Chest", "chest imaging", ("CR", "DX", "CT"), ("CHEST", "THORAX", "LUNG")),
+    SubList("breast", "Breast", "breast imaging", ("MG", "US", "MR"), ("BREAST",)),
+    SubList("emergency", "Emergency department", patient_classes=("E",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Churn:
+    """How restless the list may be before operators are told: changes of place a study, and changes in the first `top` an hour."""
+
+    changes_per_study: float = 6.0
+    top: int = 20
+    top_changes_per_hour: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The rules of one site. All minutes count from the first image.
 
+    places: the first that covers a study's location, and names its priority, goes before `targets`.
     unordered: the priority that a study without one is held to (unknown is not normal, so not routine).
     risk_from, risk_to: calibrated probabilities between which the model's pull grows from none to full; risk_floor: minutes at full pull.
-    dead_band: a smaller move of a deadline is noise. news2_scale: 2 only where the site prescribes it for all its patients.
+    dead_band: a smaller move of a deadline is noise. dwell: after a move, noise moves an item no further for so long.
+    news2_scale: 2 only where the site prescribes it for all its patients.
+    override_longest: how long a reader's own word on a deadline may stand. inflated: stat and asap orders of a source, as a multiple of
+    the department's share, from which it is named.
     """
 
     version: str = "default/1"
     targets: Mapping[tuple[RequestPriority, Setting], float] = field(default_factory=lambda: _TARGETS)
+    places: tuple[PlaceTargets, ...] = ()
     modalities: Mapping[str, float] = field(default_factory=lambda: _MODALITIES)
     other_modality: float = 12 * _HOUR
     unordered: RequestPriority = "urgent"
@@ -73,14 +142,32 @@ class Policy:
     risk_to: float = 0.90
     risk_floor: float = 15.0
     dead_band: timedelta = timedelta(seconds=60)
+    dwell: timedelta = timedelta(seconds=120)
+    churn: Churn = Churn()
     vitals_valid: timedelta = timedelta(hours=6)
     vitals_valid_emergency: timedelta = timedelta(minutes=60)
     news2_scale: Literal[1, 2] = 1
     settings: Mapping[PatientClass | None, Setting | None] = field(default_factory=lambda: _SETTINGS)
+    lists: tuple[SubList, ...] = _LISTS
+    holds: tuple[HoldReason, ...] = _HOLDS
+    override_longest: timedelta = timedelta(hours=12)
+    inflated: float = 2.0
 
     def setting(self, patient_class: PatientClass | None) -> Setting | None:
         """Where the patient is; None when nothing says so."""
         return self.settings.get(patient_class)
+
+    def place_minutes(self, priority: RequestPriority, location: str | None) -> float | None:
+        """What the site asks for at this place; None: as everywhere."""
+        return next((place.minutes[priority] for place in self.places if priority in place.minutes and place.covers(location)), None)
+
+    def hold_reason(self, code: str) -> HoldReason | None:
+        """By its code."""
+        return next((reason for reason in self.holds if reason.code == code), None)
+
+    def sub_list(self, name: str) -> SubList | None:
+        """By its name."""
+        return next((one for one in self.lists if one.name == name), None)
 
 
 DEFAULT = Policy()

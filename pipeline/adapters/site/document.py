@@ -1,0 +1,265 @@
+"""The site file as a document: what may stand in it, section by section, and the policy that it comes to.
+
+A section that is left out is the default's; one that is given is given whole, so that nothing in it is decided by silence.
+A section whose rules live elsewhere (escalation) is one more field of SiteDocument, its model imported from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.domain.site import DEFAULT, Churn, HoldReason, PlaceTargets, Policy, Setting, SubList
+from pipeline.domain.urgency import FLOOR_MINUTES, LONGEST_MINUTES
+from schemas.codes import PatientClass, RequestPriority
+
+Minutes = Annotated[float, Field(ge=FLOOR_MINUTES, le=LONGEST_MINUTES, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+Words = Annotated[str, Field(min_length=1, max_length=120)]
+Pattern = Annotated[str, Field(min_length=1, max_length=80, description="as a shell's: * any letters, ? one; case does not matter")]
+
+PRIORITIES: tuple[RequestPriority, ...] = get_args(RequestPriority)
+SETTINGS: tuple[Setting, ...] = get_args(Setting)
+
+
+class Section(BaseModel):
+    """What all sections share: no unknown key, no value of another type, no change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class BySetting(Section):
+    """Minutes for one priority, by where the patient is."""
+
+    emergency: Minutes
+    inpatient: Minutes
+    outpatient: Minutes
+
+
+class Targets(Section):
+    """Minutes from the first image to the report, by priority and by where the patient is."""
+
+    stat: BySetting
+    asap: BySetting
+    urgent: BySetting
+    routine: BySetting
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for setting in SETTINGS:
+            row = [getattr(getattr(self, priority), setting) for priority in PRIORITIES]
+            if row != sorted(row):
+                raise ValueError(f"{setting}: a higher priority has more time than a lower one ({' > '.join(PRIORITIES)})")
+        return self
+
+
+class Place(Section):
+    """Minutes of single priorities for the patients of one place, before the table of targets. The first that fits counts."""
+
+    match: Pattern
+    targets: dict[RequestPriority, Minutes] = Field(min_length=1)
+
+
+class Modalities(Section):
+    """Minutes for a study of which neither priority nor patient class is known."""
+
+    by_modality: dict[Annotated[str, Field(pattern=r"^[A-Z0-9_]{2,16}$")], Minutes]
+    other: Minutes
+
+
+class Risk(Section):
+    """The model's pull: none up to `none_below`, full from `full_from` on, which leaves `floor_minutes`."""
+
+    none_below: Probability
+    full_from: Probability
+    floor_minutes: Minutes
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.none_below >= self.full_from:
+            raise ValueError("none_below must be less than full_from")
+        return self
+
+
+class ChurnBudget(Section):
+    """More than this is told to operators."""
+
+    changes_per_study: float = Field(gt=0, allow_inf_nan=False)
+    top: int = Field(ge=1, le=500)
+    top_changes_per_hour: float = Field(gt=0, allow_inf_nan=False)
+
+
+class Stability(Section):
+    """What keeps the list from jumping."""
+
+    dead_band_seconds: Seconds
+    minimum_dwell_seconds: Seconds
+    churn: ChurnBudget
+
+
+class Vitals(Section):
+    """How long vital signs speak for the present, and the SpO2 scale of NEWS2 (2 only where prescribed for all patients)."""
+
+    valid_minutes: float = Field(gt=0, le=10080, allow_inf_nan=False)
+    valid_minutes_emergency: float = Field(gt=0, le=10080, allow_inf_nan=False)
+    news2_scale: Literal[1, 2]
+
+
+class List(Section):
+    """A named part of the list; a filter that is left out lets everything through. body_parts: as DICOM names them."""
+
+    name: Code
+    title: Words
+    skill: Annotated[str, Field(max_length=120)] = ""
+    modalities: list[str] = []
+    body_parts: list[str] = []
+    patient_classes: list[PatientClass] = []
+    locations: list[Pattern] = []
+
+
+class Hold(Section):
+    """A reason for which a study cannot be read as it is, and the minutes after which it comes back by itself."""
+
+    code: Code
+    words: Words
+    minutes: Annotated[float, Field(gt=0, le=10080, allow_inf_nan=False)]
+
+
+class Overrides(Section):
+    """How long a reader's own word on a deadline may stand."""
+
+    longest_minutes: Annotated[float, Field(gt=0, le=10080, allow_inf_nan=False)]
+
+
+class Inflation(Section):
+    """From which multiple of the department's share of stat and asap orders a source is named."""
+
+    high: Annotated[float, Field(gt=1, allow_inf_nan=False)]
+
+
+def _default(part: str) -> Callable[[], Any]:
+    return lambda: getattr(of(DEFAULT), part)
+
+
+class SiteDocument(Section):
+    """The whole file."""
+
+    # `schema` is a word of pydantic's own, hence the alias
+    format: Literal["site/1"] = Field(alias="schema", description="this document's format")
+    version: Words = Field(description="the site's own name for this state of its rules; a digest of the content is added to it")
+    targets: Targets = Field(default_factory=_default("targets"))
+    places: list[Place] = Field(
+        [], description='minutes at single places, "- {match: ICU*, targets: {stat: 30}}"; the first that fits counts'
+    )
+    unordered: RequestPriority = Field(DEFAULT.unordered, description="the priority that a study without one is held to")
+    modalities: Modalities = Field(default_factory=_default("modalities"))
+    patient_classes: dict[PatientClass, Setting] = Field(
+        default_factory=_default("patient_classes"),
+        description="HL7 table 0004: where a patient of this class is; a class that is not here is unknown",
+    )
+    risk: Risk = Field(default_factory=_default("risk"))
+    stability: Stability = Field(default_factory=_default("stability"))
+    vitals: Vitals = Field(default_factory=_default("vitals"))
+    lists: list[List] = Field(
+        default_factory=_default("lists"),
+        description="named parts of the one list, by skill, modality, body part, patient class or place",
+    )
+    holds: list[Hold] = Field(
+        default_factory=_default("holds"),
+        min_length=1,
+        description="why a study may be set aside as it cannot be read, and the minutes after which it comes back by itself",
+    )
+    overrides: Overrides = Field(default_factory=_default("overrides"))
+    inflation: Inflation = Field(default_factory=_default("inflation"))
+
+    @model_validator(mode="after")
+    def _each_name_once(self) -> Self:
+        for what, names in (("lists", [one.name for one in self.lists]), ("holds", [one.code for one in self.holds])):
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise ValueError(f"{what}: {', '.join(sorted(twice))} is there twice")
+        return self
+
+    def _settings(self) -> dict[PatientClass | None, Setting | None]:
+        return {code: setting for code, setting in self.patient_classes.items()}
+
+    def policy(self, digest: str | None = None) -> Policy:
+        """What the ranking is told; its version is the site's word, and the first letters of the content's digest."""
+        return Policy(
+            version=f"{self.version}+{digest[:8]}" if digest else self.version,
+            targets={
+                (priority, setting): getattr(getattr(self.targets, priority), setting) for priority in PRIORITIES for setting in SETTINGS
+            },
+            places=tuple(PlaceTargets(place.match, place.targets) for place in self.places),
+            modalities=self.modalities.by_modality,
+            other_modality=self.modalities.other,
+            unordered=self.unordered,
+            risk_from=self.risk.none_below,
+            risk_to=self.risk.full_from,
+            risk_floor=self.risk.floor_minutes,
+            dead_band=timedelta(seconds=self.stability.dead_band_seconds),
+            dwell=timedelta(seconds=self.stability.minimum_dwell_seconds),
+            churn=Churn(**self.stability.churn.model_dump()),
+            vitals_valid=timedelta(minutes=self.vitals.valid_minutes),
+            vitals_valid_emergency=timedelta(minutes=self.vitals.valid_minutes_emergency),
+            news2_scale=self.vitals.news2_scale,
+            settings=self._settings(),
+            lists=tuple(map(_sub_list, self.lists)),
+            holds=tuple(HoldReason(one.code, one.words, one.minutes) for one in self.holds),
+            override_longest=timedelta(minutes=self.overrides.longest_minutes),
+            inflated=self.inflation.high,
+        )
+
+
+def of(policy: Policy) -> SiteDocument:
+    """The document that comes to this policy."""
+    return SiteDocument(
+        schema="site/1",
+        version=policy.version,
+        targets=Targets(**{p: BySetting(**{s: policy.targets[p, s] for s in SETTINGS}) for p in PRIORITIES}),
+        places=[Place(match=place.pattern, targets=dict(place.minutes)) for place in policy.places],
+        unordered=policy.unordered,
+        modalities=Modalities(by_modality=dict(policy.modalities), other=policy.other_modality),
+        patient_classes={code: setting for code, setting in policy.settings.items() if code and setting},
+        risk=Risk(none_below=policy.risk_from, full_from=policy.risk_to, floor_minutes=policy.risk_floor),
+        stability=Stability(
+            dead_band_seconds=policy.dead_band.total_seconds(),
+            minimum_dwell_seconds=policy.dwell.total_seconds(),
+            churn=ChurnBudget(
+                changes_per_study=policy.churn.changes_per_study,
+                top=policy.churn.top,
+                top_changes_per_hour=policy.churn.top_changes_per_hour,
+            ),
+        ),
+        vitals=Vitals(
+            valid_minutes=policy.vitals_valid / timedelta(minutes=1),
+            valid_minutes_emergency=policy.vitals_valid_emergency / timedelta(minutes=1),
+            news2_scale=policy.news2_scale,
+        ),
+        lists=[_list(one) for one in policy.lists],
+        holds=[Hold(code=one.code, words=one.words, minutes=one.minutes) for one in policy.holds],
+        overrides=Overrides(longest_minutes=policy.override_longest / timedelta(minutes=1)),
+        inflation=Inflation(high=policy.inflated),
+    )
+
+
+def _list(one: SubList) -> List:
+    return List(
+        name=one.name,
+        title=one.title,
+        skill=one.skill,
+        modalities=list(one.modalities),
+        body_parts=list(one.body_parts),
+        patient_classes=list(one.patient_classes),
+        locations=list(one.locations),
+    )
+
+
+def _sub_list(one: List) -> SubList:
+    return SubList(
+        one.name, one.title, one.skill, tuple(one.modalities), tuple(one.body_parts), tuple(one.patient_classes), tuple(one.locations)
+    )
