@@ -1,8 +1,8 @@
 """The event log as one file (`.rfl`): chunks of one topic partition each, zstd-compressed and checksummed, an index at the end.
 
-Layout: 8 magic bytes, the version (u16, big-endian), then frames. A frame is its kind (1 byte), the payload's length (u32), CRC-32 of kind and
-payload (u32), and the payload. Kinds: "H" the header (JSON, once, first), "C" a chunk (msgpack: place, then the zstd body), "I" the index
-(msgpack), which the file's last 16 bytes point to. Without an index (the recorder died) the chunks are found by reading along.
+Layout: 8 magic bytes, the version (u16, big-endian), then frames. A frame is its kind (1 byte), the length of its payload (u32), CRC-32 of
+kind and payload (u32), and the payload. Kinds: "H" the header (JSON, once, first), "C" a chunk (msgpack: place, then the zstd body), "I" the
+index (msgpack), which the last 16 bytes of the file point to. Without an index (the recorder died) the chunks are found by reading along.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from types import MappingProxyType
+from typing import IO, NamedTuple
 
 import cramjam
 import msgspec
@@ -46,11 +47,14 @@ class LoggedRecord(NamedTuple):
     timestamp: int
     key: bytes
     value: bytes | None
-    headers: dict[str, str] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class LogHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a reader must know before the first record. schemas: topic -> `name/major`. models: name -> version, as it was asked live."""
+    """What a reader must know before the first record. schemas: topic -> `name/major`. models: name -> version, as it was asked live.
+
+    names, zone: of a log written by hand only: study UID -> what its author calls the study, and the time zone (IANA) of the author's clock.
+    """
 
     created_at: Instant
     schemas: dict[str, str]
@@ -60,6 +64,8 @@ class LogHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     partitions: int = 0
     scrubbed: bool = False
     note: str = ""
+    names: dict[str, str] = {}
+    zone: str = "UTC"
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True):
@@ -304,8 +310,8 @@ class LogReader:
         if magic != MAGIC:
             raise UnreadableLog(f"{self.path} is no event log of Readfirst")
         told = self._file.read(_VERSION.size)
-        if len(told) == _VERSION.size and (version := _VERSION.unpack(told)[0]) != VERSION:
-            raise UnreadableLog(f"{self.path} is of log version {version}; this program reads version {VERSION}")
+        if len(told) == _VERSION.size and told != _VERSION.pack(VERSION):
+            raise UnreadableLog(f"{self.path} is of log version {_VERSION.unpack(told)[0]}; this program reads version {VERSION}")
         try:
             kind, payload = self._read_frame()
             if kind != b"H":
