@@ -18,6 +18,7 @@ from pipeline.adapters.postgres.actions import PostgresActions
 from pipeline.adapters.postgres.batches import PostgresOffsets
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.receipts import PostgresReceipts
+from pipeline.adapters.postgres.study_ledger import PostgresStudyLedger
 from pipeline.adapters.postgres.worklist import PostgresWorklist
 from pipeline.errors import StackError
 from pipeline.services.intake import Intake
@@ -58,6 +59,11 @@ class Resources:
     def objects(self) -> LocalObjectStore:
         """The object store."""
         return LocalObjectStore(self.settings.objects_dir)
+
+    @property
+    def studies(self) -> PostgresStudyLedger:
+        """Studies in progress, as the DICOM gateways share them."""
+        return PostgresStudyLedger(self.database)
 
     def intake(self) -> Intake:
         """The way of a message through a gateway."""

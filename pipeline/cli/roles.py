@@ -76,7 +76,15 @@ async def _dicom(settings: Settings, stop: asyncio.Event) -> None:
     from pipeline.gateways.dicom.scp import serve
 
     async with bootstrap.resources(settings) as resources:
-        server = serve(settings, resources.intake(), resources.objects, resources.vault, bootstrap.site_key(settings), resources.clock)
+        server = serve(
+            settings,
+            resources.intake(),
+            resources.objects,
+            resources.vault,
+            resources.studies,
+            bootstrap.site_key(settings),
+            resources.clock,
+        )
         await _beat_until(stop, "gateway-dicom", f"{settings.gateways.host}:{settings.gateways.dicom_port}")
         await server.aclose()
 
@@ -86,7 +94,15 @@ async def _http(settings: Settings, stop: asyncio.Event) -> None:
     from pipeline.gateways.http.app import create_app
 
     async with bootstrap.resources(settings) as resources:
-        app = create_app(settings, resources.intake(), resources.objects, resources.vault, bootstrap.site_key(settings), resources.clock)
+        app = create_app(
+            settings,
+            resources.intake(),
+            resources.objects,
+            resources.vault,
+            resources.studies,
+            bootstrap.site_key(settings),
+            resources.clock,
+        )
         await _uvicorn("gateway-http", app, settings.gateways.host, settings.gateways.http_port, stop)
 
 

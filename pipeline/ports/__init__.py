@@ -5,6 +5,7 @@ from pipeline.ports.context import ContextStore, ContextTransaction, Fact, Ignor
 from pipeline.ports.edge import DeadLetters, Identity, IdentityVault, ObjectStore, Receipt, Receipts, StoredObject
 from pipeline.ports.log import Clock, EventLog, Record
 from pipeline.ports.scoring import DegradedScore, DegradedScores, Scorer
+from pipeline.ports.studies import Step, StepState, Study, StudyLedger
 from pipeline.ports.worklist import (
     ItemChange,
     ListedItem,
@@ -45,7 +46,11 @@ __all__ = [
     "Received",
     "Record",
     "Scorer",
+    "Step",
+    "StepState",
     "StoredObject",
+    "Study",
+    "StudyLedger",
     "Summary",
     "WorklistActions",
     "WorklistReader",

@@ -17,6 +17,7 @@ import structlog
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.memory.receipts import MemoryReceipts
+from pipeline.adapters.memory.study_ledger import MemoryStudyLedger
 from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.adapters.objects.local import LocalObjectStore
 from pipeline.gateways.dicom.scp import serve
@@ -83,7 +84,7 @@ async def main(folder: Path) -> None:
     clock = SystemClock()
     vault = MemoryVault(clock)
     intake = Intake(FileLog(folder / "log.jsonl"), FileReceipts(folder / "receipts.jsonl"), vault, clock)
-    gateway = serve(settings, intake, LocalObjectStore(settings.objects_dir), vault, b"k" * 32, clock)
+    gateway = serve(settings, intake, LocalObjectStore(settings.objects_dir), vault, MemoryStudyLedger(), b"k" * 32, clock)
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     print(gateway.port, flush=True)

@@ -38,6 +38,7 @@ from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.objects import MemoryObjectStore
 from pipeline.adapters.memory.receipts import MemoryReceipts
+from pipeline.adapters.memory.study_ledger import MemoryStudyLedger
 from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.errors import Refused, Unavailable
 from pipeline.gateways.dicom.scp import DicomGateway, serve
@@ -60,7 +61,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.clock, self.log, self.receipts, self.objects = ManualClock(), MemoryEventLog(), MemoryReceipts(), MemoryObjectStore()
-        self.vault = MemoryVault(self.clock)
+        self.vault, self.ledger = MemoryVault(self.clock), MemoryStudyLedger()
         self.intake = Intake(self.log, self.receipts, self.vault, self.clock)
         self.gateway = self.start()
         self._written = 0
@@ -69,7 +70,7 @@ class Site:
         """Serves with what the stores hold."""
         gateways = Gateways(dicom_port=0, **{"quiet_study_s": 0.5, **self.options})
         settings = Settings(data=self.folder, gateways=gateways)
-        return serve(settings, self.intake, self.objects, self.vault, SITE_KEY, self.clock)
+        return serve(settings, self.intake, self.objects, self.vault, self.ledger, SITE_KEY, self.clock)
 
     def events(self, kind: str = "instance") -> list[ImagingEvent]:
         """What is in the topic imaging."""

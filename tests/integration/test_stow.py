@@ -17,6 +17,7 @@ from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.objects import MemoryObjectStore
 from pipeline.adapters.memory.receipts import MemoryReceipts
+from pipeline.adapters.memory.study_ledger import MemoryStudyLedger
 from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.gateways.http.stow import StowGateway
 from pipeline.services.intake import Intake
@@ -37,7 +38,7 @@ class Site:
         self.vault, self.folder = MemoryVault(self.clock), folder
         self.intake = Intake(self.log, MemoryReceipts(), self.vault, self.clock)
         settings = Settings(data=folder, gateways=Gateways(**options))
-        gateway = StowGateway(settings, self.intake, self.objects, self.vault, b"k" * 32, self.clock)
+        gateway = StowGateway(settings, self.intake, self.objects, self.vault, MemoryStudyLedger(), b"k" * 32, self.clock)
         transport = httpx.ASGITransport(Starlette(routes=gateway.routes()))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://readfirst")
 

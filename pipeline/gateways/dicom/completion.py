@@ -10,8 +10,7 @@ import structlog
 
 from pipeline.domain import timestamps
 from pipeline.errors import Unavailable
-from pipeline.gateways.dicom.studies import Step, StepState, Study, StudyLedger
-from pipeline.ports import Clock
+from pipeline.ports import Clock, Step, StepState, Study, StudyLedger
 from pipeline.services.intake import Arrival, Intake, Origin
 from schemas.events import ImagingEvent
 from schemas.topics import IMAGING
@@ -33,13 +32,13 @@ class Completion:
 
     async def image_arrived(self, study: Study, expected: int | None) -> None:
         """Notes the image; the study is complete when (0020,1208) of its objects is reached. Raises Unavailable."""
-        known = self._ledger.note_image(study)
+        known = await self._ledger.note_image(study)
         if expected is not None and known.instances >= expected and known.told < known.instances:
             await self._tell(known, "count", str(known.instances))
 
     async def step_ended(self, step: Step, state: StepState) -> None:
         """MPPS N-SET to COMPLETED or DISCONTINUED. Raises Unavailable: then the step is still in progress."""
-        known = self._ledger.study(step.study_uid)
+        known = await self._ledger.study(step.study_uid)
         patient = step.patient or (known.patient if known else None)
         if patient is None:
             await self._intake.ignore(Origin(SYSTEM, "complete", f"{step.study_uid}|mpps|{step.step_uid}"), "unknown-study")
@@ -47,11 +46,11 @@ class Completion:
             now = self._clock.now()
             study = Study(step.study_uid, patient, step.source, now, known.instances if known else 0)
             await self._tell(study, "mpps", step.step_uid)
-        self._ledger.note_step(Step(step.step_uid, step.study_uid, patient, step.source, state), self._clock.now())
+        await self._ledger.note_step(Step(step.step_uid, step.study_uid, patient, step.source, state), self._clock.now())
 
     async def available(self, study_uid: str, notice_uid: str, online: bool) -> str:
         """Instance availability notification: "accepted" or the reason it is ignored for. Raises Unavailable."""
-        known = self._ledger.study(study_uid)
+        known = await self._ledger.study(study_uid)
         reason = "unknown-study" if known is None else ("not-available" if not online else None)
         if known is None or reason is not None:
             await self._intake.ignore(Origin(SYSTEM, "complete", f"{study_uid}|ian|{notice_uid}"), reason or "unknown-study")
@@ -74,10 +73,9 @@ class Completion:
     async def look(self) -> int:
         """Says of each study that fell quiet that it is complete, and returns how many those were. Raises Unavailable."""
         now = self._clock.now()
-        quiet = self._ledger.quiet(since=now - self._quiet)
+        quiet = await self._ledger.quiet(since=now - self._quiet)
         for study in quiet:
             await self._tell(study, "quiet", str(study.instances))
-        self._ledger.forget_old(now)
         return len(quiet)
 
     async def _tell(self, study: Study, by: Literal["mpps", "ian", "count", "quiet"], token: str) -> None:
@@ -94,5 +92,5 @@ class Completion:
             completed_by=by,
         )
         await self._intake.accept(Arrival(origin, [(IMAGING, event)]))
-        self._ledger.note_told(study.study_uid, study.instances)
+        await self._ledger.note_told(study.study_uid, study.instances)
         log.info("dicom_study_complete", by=by)

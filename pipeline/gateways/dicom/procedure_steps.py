@@ -10,8 +10,7 @@ from pydicom.dataset import Dataset
 
 from pipeline.adapters.dicom.instance import sound_uid
 from pipeline.gateways.dicom.completion import Completion
-from pipeline.gateways.dicom.studies import Step, StudyLedger
-from pipeline.ports import Clock
+from pipeline.ports import Clock, Step, StudyLedger
 from schemas.identifiers import patient_key
 
 SUCCESS = 0x0000
@@ -50,7 +49,7 @@ class ProcedureSteps:
         """A step began (PS3.4 section F.7.2.1)."""
         if not step_uid:
             return Answer(INVALID_VALUE, "no Affected SOP Instance UID")
-        if self._ledger.step(step_uid) is not None:
+        if await self._ledger.step(step_uid) is not None:
             return Answer(DUPLICATE_INSTANCE)
         if attributes.get("PerformedProcedureStepStatus") != "IN PROGRESS":
             return Answer(INVALID_VALUE, "a step is created IN PROGRESS")
@@ -62,12 +61,12 @@ class ProcedureSteps:
         patient_id = _text(attributes, "PatientID")
         issuer = _text(attributes, "IssuerOfPatientID") or self._authority
         patient = patient_key(self._site_key, issuer, patient_id) if patient_id else None
-        self._ledger.note_step(Step(step_uid, sound_uid(study_uid), patient, source, "IN PROGRESS"), self._clock.now())
+        await self._ledger.note_step(Step(step_uid, sound_uid(study_uid), patient, source, "IN PROGRESS"), self._clock.now())
         return Answer()
 
     async def set(self, step_uid: str, changes: Dataset) -> Answer:
         """A step changed; when it ended, the study is complete (PS3.4 section F.7.2.2)."""
-        step = self._ledger.step(step_uid)
+        step = await self._ledger.step(step_uid)
         if step is None:
             return Answer(NO_SUCH_INSTANCE)
         if step.state != "IN PROGRESS":

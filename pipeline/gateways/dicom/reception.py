@@ -18,10 +18,9 @@ from pipeline.adapters.dicom.header import MEDIA_STORAGE_DIRECTORY, Header, read
 from pipeline.adapters.dicom.instance import Instance, understand
 from pipeline.errors import Refused
 from pipeline.gateways.dicom.completion import SYSTEM, Completion
-from pipeline.gateways.dicom.studies import Study, StudyLedger
-from pipeline.ports import Clock, IdentityVault, ObjectStore, StoredObject
+from pipeline.ports import Clock, IdentityVault, ObjectStore, StoredObject, Study
 from pipeline.services.intake import Arrival, Intake, Origin
-from pipeline.settings import Gateways, Settings
+from pipeline.settings import Gateways
 from schemas.events import ImagingEvent
 from schemas.identifiers import UNMATCHED, pseudonym, unmatched_patient_key
 from schemas.topics import IMAGING
@@ -51,7 +50,6 @@ class Reception:
         intake: Intake,
         objects: ObjectStore,
         vault: IdentityVault,
-        ledger: StudyLedger,
         completion: Completion,
         site_key: bytes,
         clock: Clock,
@@ -60,7 +58,6 @@ class Reception:
         self._intake = intake
         self._objects = objects
         self._vault = vault
-        self._ledger = ledger
         self._completion = completion
         self._site_key = site_key
         self._clock = clock
@@ -178,12 +175,3 @@ def _event(origin: Origin, instance: Instance, stored: StoredObject, patient: st
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return "bytes|" + hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def open_reception(
-    settings: Settings, intake: Intake, objects: ObjectStore, vault: IdentityVault, site_key: bytes, clock: Clock
-) -> tuple[Reception, Completion, StudyLedger]:
-    """For the SCP and for STOW-RS: gateways in several processes share the ledger's file, and one of them runs `Completion.watch`."""
-    ledger = StudyLedger(settings.data / "dicom-studies.sqlite")
-    completion = Completion(intake, ledger, clock, settings.gateways.quiet_study_s)
-    return Reception(settings.gateways, intake, objects, vault, ledger, completion, site_key, clock), completion, ledger

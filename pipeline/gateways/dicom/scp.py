@@ -23,9 +23,8 @@ from pipeline.errors import InvalidMessage, Unavailable
 from pipeline.gateways.dicom import procedure_steps
 from pipeline.gateways.dicom.completion import Completion
 from pipeline.gateways.dicom.guard import Bounds, GuardedEntity, GuardedServer, prepare_pynetdicom
-from pipeline.gateways.dicom.reception import Reception, open_reception
-from pipeline.gateways.dicom.studies import StudyLedger
-from pipeline.ports import Clock, IdentityVault, ObjectStore
+from pipeline.gateways.dicom.reception import Reception
+from pipeline.ports import Clock, IdentityVault, ObjectStore, StudyLedger
 from pipeline.services.intake import Intake
 from pipeline.settings import Settings
 
@@ -53,7 +52,6 @@ class DicomGateway:
         gateways = settings.gateways
         self._reception = reception
         self._completion = completion
-        self._ledger = ledger
         self._steps = procedure_steps.ProcedureSteps(completion, ledger, site_key, gateways.assigning_authority, clock)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._own_loop: threading.Thread | None = None
@@ -104,7 +102,6 @@ class DicomGateway:
         if self._loop is not None and self._own_loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._own_loop.join(timeout=grace_s)
-        self._ledger.close()
         log.info("dicom_gateway_stopped")
 
     async def aclose(self, grace_s: float = 5.0) -> None:
@@ -175,7 +172,15 @@ def _status(status: int, comment: str = "") -> Dataset:
     return answer
 
 
-def serve(settings: Settings, intake: Intake, objects: ObjectStore, vault: IdentityVault, site_key: bytes, clock: Clock) -> DicomGateway:
+def serve(
+    settings: Settings,
+    intake: Intake,
+    objects: ObjectStore,
+    vault: IdentityVault,
+    ledger: StudyLedger,
+    site_key: bytes,
+    clock: Clock,
+) -> DicomGateway:
     """Starts the SCP. Called on a running loop, that loop serves the ports; else the gateway makes a loop in a thread of its own.
 
     Raises OSError when the port is taken.
@@ -186,7 +191,8 @@ def serve(settings: Settings, intake: Intake, objects: ObjectStore, vault: Ident
         loop = None
     if isinstance(objects, LocalObjectStore):
         objects.discard_abandoned(clock.now().timestamp())
-    reception, completion, ledger = open_reception(settings, intake, objects, vault, site_key, clock)
+    completion = Completion(intake, ledger, clock, settings.gateways.quiet_study_s)
+    reception = Reception(settings.gateways, intake, objects, vault, completion, site_key, clock)
     gateway = DicomGateway(settings, reception, completion, ledger, site_key, clock)
     gateway.start(loop)
     return gateway

@@ -41,3 +41,11 @@ delete from intake.receipt where coalesce(received_at, opened_at) < %(oldest)s
 -- name: expire_worklist_item
 -- Studies that left the list; their rank history goes with them.
 delete from worklist_item where closed and ranked_at < %(oldest)s
+
+-- name: expire_study
+-- Studies in progress that no image has reached for long, said to be complete or not.
+delete from intake.study where last_image < %(oldest)s
+
+-- name: expire_step
+-- Performed procedure steps, ended or given up.
+delete from intake.step where changed_at < %(oldest)s
