@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from pipeline.domain import adjustments
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.evidence import clock
 from schemas.assessments import Assessment, Evidence, Risk, StudyState
@@ -14,19 +16,19 @@ _MOST_REASONS = 4
 _MOST_CAUSES = 3
 
 
-def why(reasons: Sequence[Reason], assessment: Assessment, risk: Risk | None) -> str:
+def why(reasons: Sequence[Reason], as_of: datetime, risk: Risk | None) -> str:
     """One line, the strongest reason first: "K 6.8 at 09:12Z · NEWS2 9 · risk 0.81 (labs + vitals)". When nothing pulls: the order."""
     pulling = sorted((reason for reason in reasons if reason.minutes > 0), key=lambda reason: (not reason.binding, -reason.minutes))
     if pulling:
         more = [f"{len(pulling) - _MOST_REASONS} more"] if len(pulling) > _MOST_REASONS else []
-        return " · ".join([*(_short(reason.evidence, assessment, risk) for reason in pulling[:_MOST_REASONS]), *more])
+        return " · ".join([*(_short(reason.evidence, as_of, risk) for reason in pulling[:_MOST_REASONS]), *more])
     return next(reason.evidence.label for reason in reasons if reason.binding)
 
 
-def _short(evidence: Evidence, assessment: Assessment, risk: Risk | None) -> str:
+def _short(evidence: Evidence, as_of: datetime, risk: Risk | None) -> str:
     old = ", old" if evidence.stale else ""
     if evidence.kind == "critical-lab" and evidence.at is not None and evidence.value is not None:
-        return f"{BY_NAME[evidence.code].label} {evidence.value:g} at {clock(evidence.at, assessment.as_of)}{old}"
+        return f"{BY_NAME[evidence.code].label} {evidence.value:g} at {clock(evidence.at, as_of)}{old}"
     if evidence.kind == "news2" and evidence.value is not None:
         partial = "" if "(7 of 7" in evidence.label else " (partial)"
         return f"NEWS2 {evidence.value:g}{partial}{old}"
@@ -66,9 +68,11 @@ def cause(before: WorklistItem | None, after: WorklistItem) -> str:
         return "images arrived"
     if before.state == "closed":
         return "open again"
-    found = [*_study_causes(before, after), *_evidence_causes(before, after)]
+    found = [*_study_causes(before, after), *_ended(before, after), *_evidence_causes(before, after)]
     more = f"; {len(found) - _MOST_CAUSES} more" if len(found) > _MOST_CAUSES else ""
-    return "; ".join(found[:_MOST_CAUSES]) + more if found else "details of the study"
+    if not found:
+        return "what was held back as noise has settled" if before.due_at != after.due_at else "details of the study"
+    return "; ".join(found[:_MOST_CAUSES]) + more
 
 
 def _study_causes(before: WorklistItem, after: WorklistItem) -> list[str]:
@@ -80,16 +84,32 @@ def _study_causes(before: WorklistItem, after: WorklistItem) -> list[str]:
         (new.order != old.order and new.order is not None, "order matched"),
         (after.degraded and not before.degraded, "the model does not answer"),
         (before.degraded and not after.degraded, "the model is back"),
+        (before.policy not in (None, after.policy), f"policy changed to {after.policy}"),
     )
     return [words for holds, words in flags if holds]
+
+
+def _ended(before: WorklistItem, after: WorklistItem) -> list[str]:
+    """Which acts of readers are over, and why."""
+    was, now = before.adjustment, after.adjustment
+    causes = []
+    if was and was.hold and not (now and now.hold):
+        over = after.ranked_at >= was.hold.until
+        why = "its time is over" if over else adjustments.news(was.hold, after) or "it became more pressing"
+        causes.append(f"no longer set aside ({was.hold.words}): {why}")
+    if was and was.override and not (now and now.override):
+        why = "its time is over" if after.ranked_at >= was.override.until else "it became more pressing"
+        causes.append(f"override by {was.override.by} ended: {why}")
+    return causes
 
 
 def _evidence_causes(before: WorklistItem, after: WorklistItem) -> list[str]:
     old = {(reason.evidence.kind, reason.evidence.code): reason.evidence for reason in before.reasons}
     new = {(reason.evidence.kind, reason.evidence.code): reason.evidence for reason in after.reasons}
-    changed = [one.label for key, one in new.items() if key not in old or said(old[key]) != said(one)]
-    orders = {"order", "deadline"}
-    return changed + [f"no longer: {one.label}" for key, one in old.items() if key not in new and key[0] not in orders]
+    acts = adjustments.KINDS
+    changed = [one.label for key, one in new.items() if key[0] not in acts and (key not in old or said(old[key]) != said(one))]
+    own = {"order", "deadline", *acts}
+    return changed + [f"no longer: {one.label}" for key, one in old.items() if key not in new and key[0] not in own]
 
 
 def said(evidence: Evidence) -> tuple[str, str, str, bool]:

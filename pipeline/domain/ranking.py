@@ -1,17 +1,20 @@
 """From an assessment to the worklist item of one study.
 
-Starvation bound: the list is ordered by (due_at, study_uid), so a study is overtaken only by studies due earlier. Each study has at least
-five minutes from its first image, so none of those became ready later than five minutes before this study's due_at, and due_at is
-never later than the order's own target. Whatever arrives after that moment, however urgent, cannot delay it.
+Starvation bound (theorem): let the list be ordered by (due_at, study_uid), and let every study have at least F = 5 minutes from its first
+image (`urgency.FLOOR_MINUTES`). Then a study with deadline D is read after nothing that became ready after D - F: such a study is due
+after D, so it stands below. As D never passes the order's own target, what arrives later than F before that target, however urgent and
+however much of it, cannot delay the study; it waits at most for the studies that were ready by then and were due no later than itself.
+What readers do themselves is outside the theorem, and on record: a hold moves D by as long as it lasts, an override sets D.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec.structs import replace
 
-from pipeline.domain import deadlines, evidence, explanation
+from pipeline.domain import adjustments, deadlines, evidence, explanation, stability
 from pipeline.domain.site import DEFAULT, Policy
 from schemas.assessments import Assessment, Evidence, Risk, StudyState
 from schemas.worklist import WorklistItem
@@ -34,13 +37,9 @@ def is_outdated(stored: WorklistItem | None, assessment: Assessment) -> bool:
 def rank(
     previous: WorklistItem | None, assessment: Assessment, study: StudyState, ranked_at: datetime, policy: Policy = DEFAULT
 ) -> WorklistItem:
-    """The item of `study`, one of the assessment's studies. `previous` is what the list shows now.
-
-    Dead band: due_at stays where it was while it would move by less than `policy.dead_band` and the same reasons pull it, unless the
-    order's own target moved or the study was closed or opened again. So a risk of 0.612 after 0.610 moves nothing, a new reason does.
-    """
+    """The item of `study`, one of the assessment's studies. `previous` is what the list shows now; what readers did to it stays."""
     risk = known_risk(previous, assessment)
-    found = deadlines.decide(study, _evidence(study, assessment, risk, policy), policy)
+    found = deadlines.decide(study, _evidence(study, assessment.evidence, risk, policy), policy)
     reasons = list(found.reasons)
     item = WorklistItem(
         study=study,
@@ -48,7 +47,7 @@ def rank(
         due_at=found.due_at,
         target_at=found.target_at,
         reasons=reasons,
-        why=explanation.why(reasons, assessment, risk),
+        why=explanation.why(reasons, assessment.as_of, risk),
         context_version=assessment.context_version,
         as_of=assessment.as_of,
         ranked_at=ranked_at,
@@ -59,8 +58,36 @@ def rank(
         state="closed" if study.closed else "open",
         sex=assessment.sex,
         age=assessment.age,
+        policy=policy.version,
     )
-    return replace(item, due_at=previous.due_at) if previous and _in_dead_band(previous, item, policy) else item
+    return _placed(previous, item, ranked_at, policy)
+
+
+def review(previous: WorklistItem, ranked_at: datetime, policy: Policy = DEFAULT) -> WorklistItem:
+    """The same evidence once more: time has passed (a hold or an override is over, noise has settled), or the site's rules are others."""
+    study, kept = previous.study, [reason.evidence for reason in previous.reasons]
+    found = deadlines.decide(study, _evidence(study, kept, previous.risk, policy), policy)
+    reasons = list(found.reasons)
+    item = replace(
+        previous,
+        due_at=found.due_at,
+        target_at=found.target_at,
+        reasons=reasons,
+        why=explanation.why(reasons, previous.as_of, previous.risk),
+        ranked_at=ranked_at,
+        policy=policy.version,
+        adjustment=None,
+        review_at=None,
+    )
+    return _placed(previous, item, ranked_at, policy)
+
+
+def _placed(previous: WorklistItem | None, item: WorklistItem, now: datetime, policy: Policy) -> WorklistItem:
+    """Kept from jumping, then with what readers did to it."""
+    if previous is None:
+        return replace(item, moved_at=now)
+    steady = stability.steadied(adjustments.plain(previous), item, now, policy)
+    return adjustments.adjusted(steady, adjustments.standing(previous.adjustment, steady, now, policy))
 
 
 def known_risk(previous: WorklistItem | None, assessment: Assessment) -> Risk | None:
@@ -89,25 +116,10 @@ def _degraded(previous: WorklistItem | None, assessment: Assessment) -> bool:
     return assessment.degraded
 
 
-def _evidence(study: StudyState, assessment: Assessment, risk: Risk | None, policy: Policy) -> list[Evidence]:
+def _evidence(study: StudyState, known: Iterable[Evidence], risk: Risk | None, policy: Policy) -> list[Evidence]:
     said = deadlines.of_risk(risk, policy)
-    patient = [one for one in assessment.evidence if one.kind in _PATIENT_KINDS]
+    patient = [one for one in known if one.kind in _PATIENT_KINDS]
     return [*evidence.of_study(study), *patient, *([said] if said else [])]
-
-
-def _in_dead_band(previous: WorklistItem, item: WorklistItem, policy: Policy) -> bool:
-    return (
-        previous.state != "closed"
-        and item.state != "closed"
-        and previous.patient == item.patient
-        and previous.target_at == item.target_at
-        and abs(item.due_at - previous.due_at) < policy.dead_band
-        and _pulling(previous) == _pulling(item)
-    )
-
-
-def _pulling(item: WorklistItem) -> set[tuple[str, str, bool]]:
-    return {(reason.evidence.kind, reason.evidence.code, reason.binding) for reason in item.reasons if reason.minutes > 0 or reason.binding}
 
 
 # --- what a reader sees ------------------------------------------------------------------------------------------------------------
@@ -127,6 +139,8 @@ def _seen(item: WorklistItem) -> tuple[object, ...]:
         item.patient,
         item.due_at,
         item.target_at,
+        item.adjustment,
+        item.review_at,
         item.state == "closed",
         item.why,
         item.missing,
