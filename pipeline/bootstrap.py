@@ -5,10 +5,12 @@ What one role alone needs is imported where it is made: a gateway starts without
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.identity.vault import PostgresVault
@@ -25,7 +27,11 @@ from pipeline.services.intake import Intake
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from pipeline.adapters.kafka.ends import KafkaEnds
+    from pipeline.ports.operations import Ranked
     from pipeline.services.context import ContextStage
+    from pipeline.services.letters import IntakeGate, LetterDesk
+    from pipeline.services.monitor import Monitor
     from pipeline.services.ranking import RankingStage
     from pipeline.services.scoring import ScoringStage
 
@@ -65,9 +71,60 @@ class Resources:
         """Studies in progress, as the DICOM gateways share them."""
         return PostgresStudyLedger(self.database)
 
-    def intake(self) -> Intake:
+    def intake(self, gate: Callable[[], None] = lambda: None) -> Intake:
         """The way of a message through a gateway."""
-        return Intake(self.log, PostgresReceipts(self.database), self.vault, self.clock)
+        return Intake(self.log, PostgresReceipts(self.database), self.vault, self.clock, gate)
+
+    @asynccontextmanager
+    async def intake_gate(self) -> AsyncIterator[IntakeGate]:
+        """Watches the dead letters while the block runs."""
+        from pipeline.adapters.postgres.operations import PostgresSettledLetters
+        from pipeline.services.letters import IntakeGate
+
+        async with self._ends() as ends:
+            gate = IntakeGate(ends, PostgresSettledLetters(self.database), self.settings.gateways.dead_letters_max)
+            watching = asyncio.create_task(gate.watch(), name="intake-gate")
+            yield gate
+            watching.cancel()
+
+    def letters(self) -> LetterDesk:
+        """The dead letters, for people."""
+        from pipeline.adapters.kafka.dead_letters import KafkaLetterTopic
+        from pipeline.adapters.postgres.operations import PostgresSettledLetters
+        from pipeline.services.letters import LetterDesk
+
+        return LetterDesk(KafkaLetterTopic(self.settings.kafka), PostgresSettledLetters(self.database), self.log, self.clock)
+
+    @asynccontextmanager
+    async def monitor(self, on_ranked: Callable[[Sequence[Ranked]], None] = lambda ranked: None) -> AsyncIterator[Monitor]:
+        """Looks at everything from outside; whoever opened it calls `look` or `watch`."""
+        from pipeline.adapters.memory.event_log import partition_of
+        from pipeline.adapters.postgres.operations import PostgresSettledLetters, PostgresStanding
+        from pipeline.services.monitor import Monitor
+
+        partitions = self.settings.kafka.partitions
+        async with self._ends() as ends:
+            yield Monitor(
+                PostgresStanding(self.database),
+                ends,
+                PostgresSettledLetters(self.database),
+                self.clock,
+                lambda patient: partition_of(patient.encode(), partitions),
+                partitions=partitions,
+                zone=ZoneInfo(self.settings.gateways.default_time_zone),
+                letters_limit=self.settings.gateways.dead_letters_max,
+                on_ranked=on_ranked,
+            )
+
+    @asynccontextmanager
+    async def _ends(self) -> AsyncIterator[KafkaEnds]:
+        from pipeline.adapters.kafka.ends import KafkaEnds
+
+        ends = KafkaEnds(self.settings.kafka)
+        try:
+            yield ends
+        finally:
+            await ends.close()
 
     def context_stage(self, group: str) -> ContextStage:
         """Facts, windows, assessments."""

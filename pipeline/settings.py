@@ -77,6 +77,7 @@ class Gateways(BaseModel):
     )
     default_time_zone: str = Field("Europe/Berlin", description="IANA zone of sources that send local times without offset")
     time_zones: dict[str, str] = Field(default_factory=dict, description="sending facility or AE title -> IANA zone")
+    dead_letters_max: int = Field(1000, ge=1, description="so many dead letters that nobody has settled stop the intake")
     quiet_study_s: float = Field(30.0, description="a study without a new image for so long counts as complete")
 
 
@@ -89,6 +90,13 @@ class Web(BaseModel):
         ["127.0.0.1", "localhost", "[::1]", "::1"],
         description="names under which browsers reach the page, without port; any other is refused, which stops DNS rebinding",
     )
+
+
+class Telemetry(BaseModel):
+    """Where a role serves /metrics, /livez and /readyz. On one machine each role needs a port of its own: the local stack gives it one."""
+
+    host: str = "127.0.0.1"
+    port: int | None = Field(None, description="None: not served")
 
 
 class Settings(BaseSettings):
@@ -106,6 +114,7 @@ class Settings(BaseSettings):
     triton: Triton = Triton()
     gateways: Gateways = Gateways()
     web: Web = Web()
+    telemetry: Telemetry = Telemetry()
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -1,28 +1,32 @@
-"""`readfirst dlq`: what could not be understood; shown, and sent again after a fix."""
+"""`readfirst dlq`: what could not be understood; shown, sent again after a fix, or purged with a reason."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from pipeline.adapters.kafka.dead_letters import KafkaDeadLetters, redrive
-from pipeline.adapters.kafka.log import KafkaEventLog
+from pipeline import bootstrap
 from pipeline.cli.running import running_settings
-from schemas.dead_letter import DeadLetter
+from pipeline.ports.operations import HeldLetter, LetterPlace
+from pipeline.services.letters import LetterDesk
 
 Data = Annotated[Path | None, typer.Option(help="the data folder of the running stack")]
 Place = Annotated[str, typer.Argument(help="PARTITION:OFFSET as `dlq list` shows it")]
 dlq = typer.Typer(help="The dead letters: records that could not be understood, with bytes, place and reason.", no_args_is_help=True)
+Result = TypeVar("Result")
 
 
 def register(app: typer.Typer) -> None:
-    """Adds `dlq list`, `dlq show` and `dlq redrive`."""
+    """Adds `dlq list`, `dlq show`, `dlq redrive` and `dlq purge`."""
     app.add_typer(dlq, name="dlq")
 
 
@@ -30,58 +34,79 @@ def register(app: typer.Typer) -> None:
 def list_letters(
     data: Data = None,
     limit: Annotated[int, typer.Option(help="the newest so many")] = 50,
+    settled: Annotated[bool, typer.Option("--all", help="those sent again or purged as well")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
 ) -> None:
-    """Lists the dead letters, newest first."""
-    letters = sorted(KafkaDeadLetters(running_settings(data).kafka).read(), key=lambda row: row[2].recorded_at, reverse=True)[:limit]
+    """Lists the dead letters that wait, newest first."""
+    letters = _at_the_desk(data, lambda desk: desk.list(limit, with_settled=settled))
     if as_json:
-        for number, offset, letter in letters:
-            typer.echo(msgspec.json.encode({"place": f"{number}:{offset}", **_summary(letter)}).decode())
+        for held in letters:
+            typer.echo(msgspec.json.encode(_summary(held)).decode())
         return
-    table = Table("place", "reason", "from", "when", "explanation", box=None)
-    for number, offset, letter in letters:
-        summary = _summary(letter)
-        table.add_row(
-            f"{number}:{offset}", letter.reason, str(summary["from"]), f"{letter.recorded_at:%Y-%m-%d %H:%M:%S}Z", letter.explanation
-        )
+    table = Table("place", "reason", "from", "when", "came back", "explanation", "settled", box=None)
+    for held in letters:
+        letter, done = held.letter, held.settled
+        came_back = f"{held.returned} x" if held.returned else ""
+        words = f"{done.outcome} by {done.by}: {done.reason}" if done else ""
+        place = f"{letter.topic}/{letter.partition}/{letter.offset}"
+        when = f"{letter.recorded_at:%Y-%m-%d %H:%M:%S}Z"
+        table.add_row(str(held.place), letter.reason, place, when, came_back, escape(letter.explanation), escape(words))
     Console().print(table if letters else "No dead letters.")
 
 
 @dlq.command(epilog="Example: readfirst dlq show 3:17")
 def show(place: Place, data: Data = None) -> None:
     """Shows one dead letter with its bytes."""
-    letter = KafkaDeadLetters(running_settings(data).kafka).get(*_place(place))
-    typer.echo(msgspec.json.format(msgspec.json.encode({**_summary(letter), "headers": letter.headers, "key": letter.key})).decode())
-    typer.echo(letter.body.decode("utf-8", "backslashreplace"))
+    where = _place(place)
+    held = _at_the_desk(data, lambda desk: desk.get(where))
+    more = {**_summary(held), "headers": held.letter.headers, "key": held.letter.key}
+    typer.echo(msgspec.json.format(msgspec.json.encode(more)).decode())
+    typer.echo(held.letter.body.decode("utf-8", "backslashreplace"))
 
 
-@dlq.command("redrive", epilog="Example: readfirst dlq redrive 3:17")
-def redrive_letter(place: Place, data: Data = None) -> None:
-    """Sends one dead letter to its topic again, after a fix. An event that was applied meanwhile is ignored as a duplicate."""
+@dlq.command(epilog="Example: readfirst dlq redrive 3:17")
+def redrive(place: Place, data: Data = None) -> None:
+    """Sends one dead letter to its topic again, after a fix. An event that was applied meanwhile is ignored as a duplicate; one that is
+    still bad comes back, with a count of how often."""
+    where = _place(place)
+    topic = _at_the_desk(data, lambda desk: desk.redrive(where, getpass.getuser()))
+    typer.echo(f"sent to {topic} again")
+
+
+@dlq.command(epilog='Example: readfirst dlq purge 3:17 --reason "test message of the vendor"')
+def purge(place: Place, reason: Annotated[str, typer.Option(help="why; it is kept with your name")], data: Data = None) -> None:
+    """Takes a dead letter off the list for good. Its bytes stay on the topic until retention; who, when and why is kept."""
+    where = _place(place)
+    _at_the_desk(data, lambda desk: desk.purge(where, reason, getpass.getuser()))
+    typer.echo(f"purged {place}")
+
+
+def _at_the_desk(data: Path | None, act: Callable[[LetterDesk], Awaitable[Result]]) -> Result:
     settings = running_settings(data)
-    record = redrive(KafkaDeadLetters(settings.kafka).get(*_place(place)))
 
-    async def send() -> None:
-        log = KafkaEventLog(settings.kafka)
-        await log.append([record])
-        await log.close()
+    async def run() -> Result:
+        async with bootstrap.resources(settings) as resources:
+            return await act(resources.letters())
 
-    asyncio.run(send())
-    typer.echo(f"sent to {record.topic.name} again")
+    return asyncio.run(run())
 
 
-def _summary(letter: DeadLetter) -> dict[str, object]:
+def _summary(held: HeldLetter) -> dict[str, object]:
+    letter = held.letter
     return {
+        "place": str(held.place),
         "reason": letter.reason,
         "from": f"{letter.topic}/{letter.partition}/{letter.offset}",
         "recorded_at": letter.recorded_at,
         "explanation": letter.explanation,
         "bytes": len(letter.body),
+        "returned": held.returned,
+        "settled": held.settled and {"outcome": held.settled.outcome, "by": held.settled.by, "reason": held.settled.reason},
     }
 
 
-def _place(text: str) -> tuple[int, int]:
+def _place(text: str) -> LetterPlace:
     number, _, offset = text.partition(":")
     if not (number.isdigit() and offset.isdigit()):
         raise typer.BadParameter("a place is PARTITION:OFFSET, as `readfirst dlq list` shows it")
-    return int(number), int(offset)
+    return LetterPlace(int(number), int(offset))

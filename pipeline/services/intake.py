@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.errors import Refused
@@ -53,16 +53,21 @@ class Intake:
     `accept` raises Refused("too-large") for an event that no topic takes; the caller notes the refusal.
     """
 
-    def __init__(self, log: EventLog, receipts: Receipts, vault: IdentityVault, clock: Clock) -> None:
+    def __init__(
+        self, log: EventLog, receipts: Receipts, vault: IdentityVault, clock: Clock, gate: Callable[[], None] = lambda: None
+    ) -> None:
+        """gate: raises Unavailable while nothing may come in."""
         self._log = log
         self._receipts = receipts
         self._vault = vault
         self._clock = clock
+        self._gate = gate
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """(outcome, reason or event kind) -> messages, for the metrics."""
 
     async def accept(self, arrival: Arrival) -> Receipt:
         """Remembers the identities, appends the events, notes the receipt. A message answered before returns its old receipt, unapplied."""
+        self._gate()
         state, earlier = await self._receipts.open(arrival.origin.source, arrival.origin.kind, arrival.origin.identity)
         if earlier is not None and earlier.outcome == "accepted":
             self.outcomes["ignored", "duplicate"] += 1

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from pipeline.adapters.kafka import topics
-from pipeline.adapters.kafka.dead_letters import KafkaDeadLetters, redrive
+from pipeline.adapters.kafka.dead_letters import KafkaDeadLetters
 from pipeline.adapters.kafka.log import KafkaEventLog
 from pipeline.adapters.local.kafka import KafkaServer
 from pipeline.adapters.local.network import free_port
@@ -26,12 +26,13 @@ from pipeline.adapters.memory.context_store import MemoryContextStore
 from pipeline.errors import NotFound, StackError, Unavailable
 from pipeline.ports import Received, Record
 from pipeline.services.context import ContextStage
+from pipeline.services.letters import resend
 from pipeline.settings import Kafka
 from schemas import codec
 from schemas.dead_letter import DeadLetter
 from schemas.identifiers import event_id
 from schemas.topics import DLQ, LABS, TOPICS, Topic
-from tests.store_fixtures import fact
+from tests.store_fixtures import batch, fact
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -165,15 +166,15 @@ async def test_a_dead_letter_driven_again_has_its_effect_once(broker: Broker, lo
     stage = ContextStage(store, log, ManualClock(NOW), "group")
     good = _received()
     bad = Received(LABS, 0, 0, b"somebody else", good.body, good.headers)
-    await stage.handle(LABS, 0, [bad])
+    await stage.handle([batch([bad])])
     letters = await asyncio.to_thread(lambda: list(KafkaDeadLetters(broker.settings).read()))
     (letter,) = [found for _, _, found in letters if found.headers.get("event_id") == good.headers["event_id"]]
     assert (letter.reason, letter.topic, letter.body) == ("wrong-key", "labs", good.body)
-    again = redrive(letter)
+    again = resend(letter, 1)
     assert (again.topic, again.value) == (LABS, good.body)
 
-    await stage.handle(LABS, 0, [Received(LABS, 0, 1, good.key, good.body, good.headers)])
-    await stage.handle(LABS, 0, [Received(LABS, 0, 2, good.key, again.value or b"", again.headers)])
+    await stage.handle([batch([Received(LABS, 0, 1, good.key, good.body, good.headers)])])
+    await stage.handle([batch([Received(LABS, 0, 2, good.key, again.value or b"", again.headers)])])
     assert len(store.facts) == 1
     assert stage.ignored == {"duplicate": 1}
 
@@ -194,7 +195,7 @@ async def test_a_letter_from_nowhere_is_not_driven_again(broker: Broker, log: Ka
     found = await asyncio.to_thread(lambda: [each for _, _, each in KafkaDeadLetters(broker.settings).read()])
     assert letter in found
     with pytest.raises(NotFound):
-        redrive(letter)
+        resend(letter, 1)
 
 
 def _received() -> Received:

@@ -1,18 +1,19 @@
-"""The dead letters, read from their topic for people, and sent again to where they came from."""
+"""The dead letters, read from their topic for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline.adapters.kafka.connection import client_config
 from pipeline.errors import NotFound, Unavailable
-from pipeline.ports import Record
+from pipeline.ports.operations import LetterPlace
 from pipeline.settings import Kafka
 from schemas import codec
 from schemas.dead_letter import DeadLetter
-from schemas.topics import BY_NAME, DLQ
+from schemas.topics import DLQ
 
 
 class KafkaDeadLetters:
@@ -43,17 +44,21 @@ class KafkaDeadLetters:
         finally:
             consumer.close()
 
-    def get(self, partition: int, offset: int) -> DeadLetter:
-        """Raises NotFound."""
-        for number, position, letter in self.read():
-            if (number, position) == (partition, offset):
+
+class KafkaLetterTopic:
+    """LetterTopic. Reading goes on in a thread: it may take seconds."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._letters = KafkaDeadLetters(kafka)
+
+    async def read(self) -> Sequence[tuple[LetterPlace, DeadLetter]]:
+        """As LetterTopic.read."""
+        found = await asyncio.to_thread(lambda: list(self._letters.read()))
+        return [(LetterPlace(number, offset), letter) for number, offset, letter in found]
+
+    async def get(self, place: LetterPlace) -> DeadLetter:
+        """As LetterTopic.get. Reads all: letters are few, or the intake is stopped."""
+        for found, letter in await self.read():
+            if found == place:
                 return letter
-        raise NotFound(f"there is no dead letter {partition}:{offset}")
-
-
-def redrive(letter: DeadLetter) -> Record:
-    """The record as it first came, marked as a possible redelivery. Raises NotFound where it came from no topic of ours."""
-    topic = BY_NAME.get(letter.topic)
-    if topic is None:
-        raise NotFound(f"the dead letter came from {letter.topic!r}, which is no topic")
-    return Record(topic, (letter.key or "").encode(), letter.body, {**letter.headers, "redelivery": "1"})
+        raise NotFound(f"there is no dead letter {place}")

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Heartbeat:
-    """Beats while the event loop it runs in is alive; does nothing where READFIRST_HEARTBEAT names no file.
+    """Beats while the event loop it runs in is alive; writes nothing where READFIRST_HEARTBEAT names no file.
 
     `start()` it (or await `beat()`) only when the role is ready to work: its first beat is what others wait for.
     """
@@ -28,6 +28,8 @@ class Heartbeat:
         self._path = path or (Path(named) if named else None)
         self._content = {"pid": os.getpid(), "role": role} | ({"address": address} if address else {})
         self._task: asyncio.Task[None] | None = None
+        self.last: float | None = None
+        """When it last beat, on the monotonic clock; None before the first beat and after the last."""
 
     def start(self) -> None:
         """Begin to beat in the running event loop; a second call changes nothing."""
@@ -47,11 +49,13 @@ class Heartbeat:
                 self.once()
                 await asyncio.sleep(_INTERVAL_S)
         finally:
+            self.last = None
             if self._path is not None:
                 self._path.unlink(missing_ok=True)
 
     def once(self) -> None:
         """One beat. A full disk is logged and does not end the role."""
+        self.last = time.monotonic()
         if self._path is None:
             return
         fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
