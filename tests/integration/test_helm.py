@@ -1,0 +1,112 @@
+"""The Helm chart: linted and rendered by helm, each object checked against Kubernetes' own schemas, the roles those of the local stack."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from pipeline.adapters.local.table import ROLES, STEPS
+
+CHART = Path(__file__).resolve().parents[2] / "infra" / "helm" / "readfirst"
+KUBERNETES = "1.33"
+EVERYTHING: dict[str, Any] = {
+    "site": "version: 1\n",
+    "kafka": {"caSecret": "kafka-ca"},
+    "triton": {"flavour": "gpu"},
+    "web": {"ingress": {"enabled": True, "tlsSecret": "tls", "className": "nginx"}},
+    "keda": {"enabled": True, "maxReplicas": 20},
+    "networkPolicy": {"senders": ["10.1.0.0/16"], "readers": ["10.2.0.0/16"]},
+    "podMonitor": {"enabled": True},
+}
+LITTLE: dict[str, Any] = {
+    "triton": {"enabled": False},
+    "kafka": {"saslMechanism": "", "securityProtocol": "PLAINTEXT"},
+    "networkPolicy": {"enabled": False},
+    "objects": {"existingClaim": "images"},
+}
+
+
+@pytest.fixture(scope="module")
+def helm() -> str:
+    """The program; `.ci/helm FOLDER` fetches it."""
+    found = shutil.which("helm")
+    if found is None:
+        assert "CI" not in os.environ, "CI must have helm"
+        pytest.skip("helm is not installed")
+    return found
+
+
+def render(helm: str, folder: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every object of an installation with these values."""
+    (folder / "values.yaml").write_text(yaml.safe_dump(values))
+    command = [helm, "template", "rf", str(CHART), "--values", str(folder / "values.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def of_kind(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    """Those objects, by name without the release's."""
+    return {each["metadata"]["name"].removeprefix("rf-"): each for each in objects if each["kind"] == kind}
+
+
+def test_the_chart_is_clean(helm: str) -> None:
+    """helm's own linter has nothing to say."""
+    done = subprocess.run([helm, "lint", "--strict", str(CHART)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, LITTLE], ids=["default", "everything", "little"])
+def test_kubernetes_would_take_it(helm: str, tmp_path: Path, values: dict[str, Any]) -> None:
+    """Each object of Kubernetes' own kinds fits its schema, strictly: no unknown field either."""
+    for document in render(helm, tmp_path, values):
+        if document["apiVersion"].split("/")[0] not in ("keda.sh", "monitoring.coreos.com"):
+            kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
+def test_one_deployment_for_each_role(helm: str, tmp_path: Path) -> None:
+    """The roles are the supervisor's, each run by its name in the product's image, with probes, limits and a disruption budget."""
+    objects = render(helm, tmp_path, EVERYTHING)
+    deployments, budgets = of_kind(objects, "Deployment"), of_kind(objects, "PodDisruptionBudget")
+
+    assert set(deployments) == set(budgets) == {*ROLES, "triton"}
+    assert set(of_kind(objects, "Job")) == set(STEPS)
+    for role in ROLES:
+        (container,) = deployments[role]["spec"]["template"]["spec"]["containers"]
+        assert container["args"] == ["run", role]
+        assert {"livenessProbe", "readinessProbe", "startupProbe"} <= set(container)
+        assert container["resources"]["limits"]["memory"]
+
+
+def test_workers_never_outnumber_partitions(helm: str, tmp_path: Path) -> None:
+    """KEDA scales every agent and nothing else, to the number of partitions at most."""
+    scaled = of_kind(render(helm, tmp_path, EVERYTHING), "ScaledObject")
+
+    assert {name: each["spec"]["maxReplicaCount"] for name, each in scaled.items()} == dict.fromkeys(scaled, 8)
+    assert {"agent-context", "agent-scoring", "agent-ranking"} <= set(scaled)
+
+
+def test_secrets_come_from_the_secret_alone(helm: str, tmp_path: Path) -> None:
+    """No config map names a key, a password or a DSN."""
+    for settings in of_kind(render(helm, tmp_path, EVERYTHING), "ConfigMap").values():
+        assert not [name for name in settings["data"] if any(word in name for word in ("KEY", "PASSWORD", "DSN", "USERNAME"))]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kafka": {"partitions": 0}}, {"triton": {"flavour": "tpu"}}, {"roles": {"web": {"replica": 2}}}, {"web": {"hosts": []}}]
+)
+def test_wrong_values_are_refused(helm: str, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """A mistake in a value stops the installation, not a pod."""
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(wrong))
+    command = [helm, "template", "rf", str(CHART), "--values", str(tmp_path / "values.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode != 0
+    assert "schema" in done.stderr
