@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.schema import migrate
-from pipeline.ports import Fact, ItemChange
+from pipeline.ports import Batch, Fact, ItemChange, Place, Received
 from schemas import codec
 from schemas.assessments import StudyState
 from schemas.events import Observation, ObservationEvent
@@ -41,6 +41,16 @@ async def database(migrated: Callable[[], str]) -> AsyncIterator[Database]:
 def event_id(number: int) -> str:
     """A readable UUID."""
     return str(UUID(int=number))
+
+
+def place(topic: Topic, partition: int = 0) -> Place:
+    """A topic's partition, as stores name it."""
+    return Place(topic.name, partition)
+
+
+def batch(records: Sequence[Received]) -> Batch:
+    """Records of one partition, as stages get them."""
+    return Batch(records[0].topic, records[0].partition, records)
 
 
 def fact(number: int, patient: str = "p1", *, topic: Topic = LABS, partition: int = 0, at: datetime | None = None) -> Fact:

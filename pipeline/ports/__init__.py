@@ -1,6 +1,6 @@
 """The few Protocols that the services need from the world; `adapters/memory` has a twin of each. Imports schemas only."""
 
-from pipeline.ports.batches import BatchTransaction, OffsetStore, Received
+from pipeline.ports.batches import Batch, BatchTransaction, OffsetStore, Place, Received
 from pipeline.ports.context import ContextStore, ContextTransaction, Fact, Ignored
 from pipeline.ports.edge import DeadLetters, Identity, IdentityVault, ObjectStore, Receipt, Receipts, StoredObject
 from pipeline.ports.log import Clock, EventLog, Record
@@ -20,6 +20,7 @@ from pipeline.ports.worklist import (
 )
 
 __all__ = [
+    "Batch",
     "BatchTransaction",
     "Clock",
     "ContextStore",
@@ -38,6 +39,7 @@ __all__ = [
     "ObjectStore",
     "OffsetStore",
     "Page",
+    "Place",
     "RankChange",
     "RankingStore",
     "RankingTransaction",

@@ -1,13 +1,20 @@
-"""A batch of one topic partition, and the transaction it is applied in."""
+"""Batches of topic partitions, and the transaction that several of them are applied in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from schemas.topics import Topic
+
+
+class Place(NamedTuple):
+    """A partition of a topic (its name without the site's prefix). Applied offsets are kept by place, and locked in the order of places."""
+
+    topic: str
+    partition: int
 
 
 class Received(NamedTuple):
@@ -20,23 +27,41 @@ class Received(NamedTuple):
     body: bytes
     headers: Mapping[str, str] = MappingProxyType({})
 
+    @property
+    def place(self) -> Place:
+        """The partition it came from."""
+        return Place(self.topic.name, self.partition)
+
+
+class Batch(NamedTuple):
+    """Records of one partition, at least one, at ascending offsets without a hole."""
+
+    topic: Topic
+    partition: int
+    records: Sequence[Received]
+
+    @property
+    def place(self) -> Place:
+        """The partition they came from."""
+        return Place(self.topic.name, self.partition)
+
 
 class BatchTransaction(Protocol):
-    """One batch of one topic partition, all or nothing. The applied offset is locked from begin to commit."""
+    """The batches of some partitions, all or nothing. Their applied offsets are locked from begin to commit."""
 
-    applied: int
-    """Offset of the last record of this partition that has taken effect; -1 when there is none."""
+    applied: Mapping[Place, int]
+    """For each place the offset of the last record that has taken effect; -1 where there is none."""
 
-    async def advance(self, offset: int) -> None:
-        """Sets the applied offset, the last thing before commit."""
+    async def advance(self, offsets: Mapping[Place, int]) -> None:
+        """Sets the applied offsets of places that are locked, once, the last thing before commit. Raises Fenced where one would go back."""
         ...
 
 
 class OffsetStore(Protocol):
     """The applied offsets, for a stage whose only effect is what it produces."""
 
-    def begin(self, group: str, topic: Topic, partition: int) -> AbstractAsyncContextManager[BatchTransaction]:
-        """Opens a transaction and locks the partition's applied offset; commits on a clean exit, rolls back on an exception.
+    def begin(self, group: str, places: Collection[Place]) -> AbstractAsyncContextManager[BatchTransaction]:
+        """Opens a transaction and locks the places' applied offsets, in sorted order; commits on a clean exit, rolls back on an exception.
 
         Raises Unavailable when the store does not answer.
         """

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from pipeline.ports.batches import BatchTransaction
+from pipeline.ports.batches import BatchTransaction, Place
 from schemas.events import AnyEvent
-from schemas.topics import Topic
 
 
 class Fact(NamedTuple):
@@ -38,17 +37,17 @@ class Ignored:
 
 
 class ContextTransaction(BatchTransaction, Protocol):
-    """A batch of an input topic."""
+    """Batches of input topics."""
 
     version: int
-    """A number larger than that of any earlier transaction: the context version of whatever this batch derives."""
+    """A number larger than that of any earlier transaction: the context version of whatever these batches derive."""
 
     async def survivors(self, patients: Sequence[str]) -> Mapping[str, str]:
         """patient -> the id it lives on under, itself where it was never merged. Only those that were merged are in the mapping."""
         ...
 
     async def histories(self, patients: Sequence[str]) -> Mapping[str, list[AnyEvent]]:
-        """All facts of each patient and of those merged into it, decoded, in no promised order. None of this transaction's own."""
+        """All facts of each patient and of those merged into it, decoded, in no promised order."""
         ...
 
     async def known_events(self, event_ids: Sequence[str]) -> set[str]:
@@ -67,13 +66,13 @@ class ContextTransaction(BatchTransaction, Protocol):
         ...
 
     async def append(self, facts: Sequence[Fact], ignored: Sequence[Ignored]) -> None:
-        """Adds facts and counted ignored records."""
+        """Adds facts and counted ignored records; when everything has been read that is to be read, since that must not find them."""
         ...
 
 
 class ContextStore(Protocol):
     """Facts, merges and applied offsets."""
 
-    def begin(self, group: str, topic: Topic, partition: int) -> AbstractAsyncContextManager[ContextTransaction]:
+    def begin(self, group: str, places: Collection[Place]) -> AbstractAsyncContextManager[ContextTransaction]:
         """As OffsetStore.begin."""
         ...

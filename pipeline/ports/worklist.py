@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from pipeline.ports.batches import BatchTransaction
+from pipeline.ports.batches import BatchTransaction, Place
 from schemas.events import AnyEvent
-from schemas.topics import Topic
 from schemas.worklist import WorklistItem
 
 
@@ -26,7 +25,7 @@ class ItemChange:
 
 
 class RankingTransaction(BatchTransaction, Protocol):
-    """A batch of `assessments`."""
+    """Batches of `assessments`."""
 
     async def items(self, studies: Sequence[str]) -> Mapping[str, WorklistItem]:
         """The stored items of these studies, closed ones too, locked until commit."""
@@ -40,7 +39,7 @@ class RankingTransaction(BatchTransaction, Protocol):
 class RankingStore(Protocol):
     """The worklist as the ranking stage writes it."""
 
-    def begin(self, group: str, topic: Topic, partition: int) -> AbstractAsyncContextManager[RankingTransaction]:
+    def begin(self, group: str, places: Collection[Place]) -> AbstractAsyncContextManager[RankingTransaction]:
         """As OffsetStore.begin."""
         ...
 

@@ -1,19 +1,19 @@
-"""What becomes of each record of a batch: a fact, an ignored record, a dead letter; and which patients change."""
+"""What becomes of each record of some batches: a fact, an ignored record, a dead letter; and which patients change."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pipeline.domain import identity
 from pipeline.domain.identity import Statement
 from pipeline.errors import InvalidMessage
-from pipeline.ports import ContextTransaction, Fact, Ignored, Received, Record
+from pipeline.ports import ContextTransaction, Fact, Ignored, Place, Received, Record
 from schemas import codec
 from schemas.dead_letter import DeadLetter, Reason
-from schemas.events import AdtEvent, AnyEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
+from schemas.events import AdtEvent, AnyEvent, FindingEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
 from schemas.identifiers import event_id
 from schemas.topics import ADT, DLQ
 
@@ -29,6 +29,7 @@ KINDS: dict[type, str] = {
     OrderEvent: "order",
     ReportEvent: "report",
     AdtEvent: "adt",
+    FindingEvent: "finding",
 }
 
 
@@ -50,21 +51,18 @@ class Admitted:
 
 
 class Admission:
-    """One batch on its way in."""
+    """The records of one transaction on their way in."""
 
     def __init__(self, transaction: ContextTransaction, now: datetime) -> None:
         self._transaction = transaction
         self._now = now
         self.result = Admitted()
 
-    async def take(self, records: Sequence[Received], suspect: bool) -> Admitted:
-        """suspect: the records may have taken effect partly before (produced, not committed), so all are checked."""
-        decoded = await self._new(self._decoded(records), suspect)
-        plain = decoded
-        if records[0].topic is ADT:
-            told = [(record, event) for record, event in decoded if identity.is_statement(event)]
-            plain = [(record, event) for record, event in decoded if not identity.is_statement(event)]
-            await self._identify(told)
+    async def take(self, records: Sequence[Received], suspects: Collection[Place]) -> Admitted:
+        """suspects: where records may have taken effect partly before (produced, not committed), so all are checked."""
+        decoded = await self._new(self._decoded(records), suspects)
+        await self._identify([(record, event) for record, event in decoded if identity.is_statement(event)])
+        plain = [(record, event) for record, event in decoded if not identity.is_statement(event)]
         survivors = await self._transaction.survivors(list({event.subject or event.patient for _, event in plain}))
         for record, event in plain:
             self._place(record, event, survivors)
@@ -86,9 +84,9 @@ class Admission:
                 decoded.append((record, event))
         return decoded
 
-    async def _new(self, decoded: list[tuple[Received, AnyEvent]], suspect: bool) -> list[tuple[Received, AnyEvent]]:
+    async def _new(self, decoded: list[tuple[Received, AnyEvent]], suspects: Collection[Place]) -> list[tuple[Received, AnyEvent]]:
         """Without what has been applied before."""
-        ids = [event.event_id for record, event in decoded if suspect or "redelivery" in record.headers]
+        ids = [event.event_id for record, event in decoded if "redelivery" in record.headers or (suspects and record.place in suspects)]
         if not ids:
             return decoded
         asked, known, seen = set(ids), await self._transaction.known_events(ids), set[str]()

@@ -1,11 +1,11 @@
-"""Where a batch stands against the applied offset: the check that lets nothing be lost and nothing count twice."""
+"""Where batches stand against the applied offsets: the check that lets nothing be lost and nothing count twice."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.ports import Received
+from pipeline.ports import Batch, Place, Received
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,43 @@ class SeekTo:
 Outcome = Done | SeekTo
 
 
-def unapplied(applied: int, batch: Sequence[Received]) -> list[Received] | SeekTo:
-    """The records of `batch` (ascending offsets of one partition) that have not taken effect, or where to read from when some are missing.
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a transaction has to apply.
+
+    outcomes: one for each batch, in order, true once it commits; fresh: what is new, by place.
+    applied: the offsets applied before, where no record is missing.
+    """
+
+    outcomes: list[Outcome]
+    fresh: list[Batch]
+    applied: dict[Place, int]
+
+    @property
+    def records(self) -> list[Received]:
+        """All that is new, partition by partition."""
+        return [record for batch in self.fresh for record in batch.records]
+
+    @property
+    def offsets(self) -> dict[Place, int]:
+        """Where the applied offsets go."""
+        return {batch.place: batch.records[-1].offset for batch in self.fresh}
+
+
+def unapplied(applied: Mapping[Place, int], batches: Sequence[Batch]) -> Pending:
+    """What of the batches (of different places) has not taken effect. One before which records are missing is left out; the others go on.
 
     Compacted or transactional topics would have holes of their own; the input topics are neither.
     """
-    if batch[0].offset > applied + 1:
-        return SeekTo(applied + 1)
-    return [record for record in batch if record.offset > applied]
+    pending = Pending([], [], {})
+    for batch in batches:
+        known = applied[batch.place]
+        if batch.records[0].offset > known + 1:
+            pending.outcomes.append(SeekTo(known + 1))
+            continue
+        pending.applied[batch.place] = known
+        fresh = [record for record in batch.records if record.offset > known]
+        pending.outcomes.append(Done(len(fresh)))
+        if fresh:
+            pending.fresh.append(batch._replace(records=fresh))
+    return pending

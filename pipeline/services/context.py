@@ -1,22 +1,22 @@
 """The context stage: events become facts, facts become windows, and what a window says of studies to be read is sent on.
 
-One transaction a batch: the applied offset locked, facts appended, windows updated in memory, what follows produced and acknowledged, the
-offset advanced, commit. Whatever fails, the windows it touched are dropped and the batch comes again.
+One transaction for all batches that have come: their applied offsets locked, windows updated in memory, what follows produced and
+acknowledged, facts appended, the offsets advanced, commit. Whatever fails, the windows it touched are dropped and the batches come again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import structlog
 
 from pipeline.domain import evidence, features
-from pipeline.ports import Clock, ContextStore, ContextTransaction, EventLog, Received, Record
+from pipeline.ports import Batch, Clock, ContextStore, ContextTransaction, EventLog, Place, Record
 from pipeline.services.admission import SOURCE, Admission, Admitted
 from pipeline.services.assessing import Extract, Gather, View, assessment, request, view
-from pipeline.services.batch import Done, Outcome, SeekTo, unapplied
+from pipeline.services.batch import Outcome, unapplied
 from pipeline.services.windows import Held, Windows
 from schemas import codec
 from schemas.assessments import Assessment, AssessRequest
@@ -27,8 +27,6 @@ log = structlog.get_logger()
 
 _WAKING = (ImagingEvent, OrderEvent, ReportEvent)
 """Only these can give a patient something to read who had nothing."""
-
-Place = tuple[str, int]
 
 
 class ContextStage:
@@ -66,41 +64,49 @@ class ContextStage:
         self._applied.clear()
         self._suspect.clear()
 
-    async def handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
-        """Applies what is new of the batch (ascending offsets). On an exception nothing took effect, but what was produced may be out."""
+    async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """Applies what is new of the batches (of different places), together. On an exception nothing took effect, though what was
+        produced may be out."""
         async with self._turn:
-            return await self._handle(topic, partition, batch)
+            return await self._handle(batches)
 
-    async def _handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
-        place, admission = (topic.name, partition), None
+    async def _handle(self, batches: Sequence[Batch]) -> list[Outcome]:
+        admission = None
         try:
-            async with self._store.begin(self._group, topic, partition) as transaction:
-                fresh = unapplied(transaction.applied, batch)
-                if isinstance(fresh, SeekTo):
-                    return fresh
-                # Whatever was applied here by another worker, perhaps after a window was derived without it, is not in these windows.
-                if self._applied.get(place, batch[0].offset - 1) != transaction.applied:
-                    self._windows.clear()
-                if fresh:
+            async with self._store.begin(self._group, [batch.place for batch in batches]) as transaction:
+                pending = unapplied(transaction.applied, batches)
+                self._drop_overtaken(batches, pending.applied)
+                if pending.fresh:
                     admission = Admission(transaction, self._clock.now())
-                    admitted = await admission.take(fresh, self._is_suspect(place, fresh))
+                    admitted = await admission.take(pending.records, self._suspects(pending.fresh))
                     await self._apply(transaction, admitted)
-                    await transaction.advance(fresh[-1].offset)
+                    await transaction.advance(pending.offsets)
         except BaseException:
-            self._undo(place, batch, admission)
+            self._undo(batches, admission)
             raise
-        self._applied[place] = batch[-1].offset if fresh else transaction.applied
+        self._applied |= pending.applied | pending.offsets
         if admission is not None:
             self._count(admission.result)
         self._windows.trim()
-        return Done(len(fresh))
+        return pending.outcomes
 
-    def _is_suspect(self, place: Place, fresh: Sequence[Received]) -> bool:
-        """Whether these records may have been handled before by somebody who then died: the first batch here, and what failed before."""
-        return place not in self._applied or fresh[0].offset <= self._suspect.get(place, -1)
+    def _drop_overtaken(self, batches: Sequence[Batch], applied: Mapping[Place, int]) -> None:
+        """Whatever was applied by another worker, perhaps after a window was derived without it, is not in these windows."""
+        expected = {batch.place: self._applied.get(batch.place, batch.records[0].offset - 1) for batch in batches}
+        if any(expected[place] != offset for place, offset in applied.items()):
+            self._windows.clear()
 
-    def _undo(self, place: Place, batch: Sequence[Received], admission: Admission | None) -> None:
-        self._suspect[place] = batch[-1].offset
+    def _suspects(self, fresh: Sequence[Batch]) -> Collection[Place]:
+        """Whose records may have been handled before by somebody who then died: the first batch here, and what failed before."""
+        return {
+            batch.place
+            for batch in fresh
+            if batch.place not in self._applied or batch.records[0].offset <= self._suspect.get(batch.place, -1)
+        }
+
+    def _undo(self, batches: Sequence[Batch], admission: Admission | None) -> None:
+        for batch in batches:
+            self._suspect[batch.place] = max(batch.records[-1].offset, self._suspect.get(batch.place, -1))
         if admission is not None:
             self._windows.drop([*admission.result.touched, *admission.result.identified])
 

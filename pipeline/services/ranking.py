@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from pipeline.domain import explanation, ranking
 from pipeline.domain.site import DEFAULT, Policy
-from pipeline.ports import Clock, EventLog, ItemChange, RankingStore, Received, Record
-from pipeline.services.batch import Done, Outcome, SeekTo, unapplied
+from pipeline.ports import Batch, Clock, EventLog, ItemChange, RankingStore, Received, Record
+from pipeline.services.batch import Outcome, unapplied
 from pipeline.services.dead_letters import dead_letter
 from schemas import codec
 from schemas.assessments import Assessment
-from schemas.topics import WORKLIST, Topic
+from schemas.topics import WORKLIST
 from schemas.worklist import WorklistItem
 
 log = structlog.get_logger()
@@ -43,30 +43,28 @@ class RankingStage:
         self.outdated = 0
         self.dead_lettered = 0
 
-    async def handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
-        """Produces the changed items, then stores them with the applied offset. Raises Unavailable: the batch must come again."""
-        async with self._store.begin(self._group, topic, partition) as transaction:
-            pending = unapplied(transaction.applied, batch)
-            if isinstance(pending, SeekTo):
-                return pending
-            if not pending:
-                return Done(0)
-            understood, letters = self._decode(topic, pending)
+    async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """Produces the changed items, then stores them with the applied offsets. Raises Unavailable: the batches must come again."""
+        async with self._store.begin(self._group, [batch.place for batch in batches]) as transaction:
+            pending = unapplied(transaction.applied, batches)
+            if not pending.fresh:
+                return pending.outcomes
+            understood, letters = self._decode(pending.records)
             studies = list(dict.fromkeys(study.study_uid for one in understood for study in one.assessment.studies))
             changes, records, outdated = self._rank(await transaction.items(studies), understood)
             if letters or records:
                 await self._log.append([*letters, *records])
             if changes:
                 await transaction.store(changes)
-            await transaction.advance(pending[-1].offset)
+            await transaction.advance(pending.offsets)
         self._count(changes, outdated, len(letters))
-        return Done(len(pending))
+        return pending.outcomes
 
-    def _decode(self, topic: Topic, batch: Sequence[Received]) -> tuple[list[_Understood], list[Record]]:
+    def _decode(self, records: Sequence[Received]) -> tuple[list[_Understood], list[Record]]:
         understood, letters, now = [], [], self._clock.now()
-        for record in batch:
+        for record in records:
             try:
-                assessment = codec.decode(topic, record.body)
+                assessment = codec.decode(record.topic, record.body)
             except codec.UndecodableRecord as error:
                 letters.append(dead_letter(record, error.reason, error.explanation, now))
                 continue
@@ -77,7 +75,7 @@ class RankingStage:
         return understood, letters
 
     def _rank(self, stored: Mapping[str, WorklistItem], understood: Sequence[_Understood]) -> tuple[list[ItemChange], list[Record], int]:
-        """Follows every assessment of the batch, so that none of their scores is lost, and tells only where each study has come to."""
+        """Follows every assessment, so that none of their scores is lost, and tells only where each study has come to."""
         now, outdated = self._clock.now(), 0
         items: dict[str, WorklistItem] = dict(stored)
         last: dict[str, _Understood] = {}

@@ -9,14 +9,14 @@ import structlog
 
 from pipeline.domain import features
 from pipeline.errors import Unavailable
-from pipeline.ports import Clock, DegradedScore, DegradedScores, EventLog, OffsetStore, Received, Record, Scorer
-from pipeline.services.batch import Done, Outcome, SeekTo, unapplied
+from pipeline.ports import Batch, Clock, DegradedScore, DegradedScores, EventLog, OffsetStore, Received, Record, Scorer
+from pipeline.services.batch import Outcome, unapplied
 from pipeline.services.breaker import CircuitBreaker
 from pipeline.services.dead_letters import dead_letter
 from schemas import codec
 from schemas.assessments import Assessment, AssessRequest, Risk
 from schemas.identifiers import event_id
-from schemas.topics import ASSESSMENTS, Topic
+from schemas.topics import ASSESSMENTS
 
 log = structlog.get_logger()
 
@@ -81,28 +81,26 @@ class ScoringStage:
     def forget(self) -> None:
         """Nothing here depends on owning a partition: a patient who is another worker's now gets the same score under the same event id."""
 
-    async def handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
-        """Scores the newest request of each patient and produces the assessments, then notes the applied offset. Raises Unavailable."""
+    async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """Scores the newest request of each patient and produces the assessments, then notes the applied offsets. Raises Unavailable."""
         await self._recall()
-        async with self._offsets.begin(self._group, topic, partition) as transaction:
-            pending = unapplied(transaction.applied, batch)
-            if isinstance(pending, SeekTo):
-                return pending
-            if not pending:
-                return Done(0)
-            asked, letters = self._decode(topic, pending)
+        async with self._offsets.begin(self._group, [batch.place for batch in batches]) as transaction:
+            pending = unapplied(transaction.applied, batches)
+            if not pending.fresh:
+                return pending.outcomes
+            asked, letters = self._decode(pending.records)
             latest = _latest(asked)
             if letters:
                 await self._log.append(letters)
             for chunk in _chunks(latest):
                 await self._answer(chunk)
-            await transaction.advance(pending[-1].offset)
+            await transaction.advance(pending.offsets)
         self.superseded += len(asked) - len(latest)
         self.dead_lettered += len(letters)
         log.info(
             "batch_scored", requests=len(latest), superseded=len(asked) - len(latest), dead_lettered=len(letters), waiting=self.waiting
         )
-        return Done(len(pending))
+        return pending.outcomes
 
     async def rescore(self) -> int:
         """Scores the remembered patients again where a better choice is back; returns how many. To be called every few seconds."""
@@ -122,11 +120,11 @@ class ScoringStage:
             log.info("degraded_scores_replaced", count=done, waiting=self.waiting)
         return done
 
-    def _decode(self, topic: Topic, batch: Sequence[Received]) -> tuple[list[_Asked], list[Record]]:
+    def _decode(self, records: Sequence[Received]) -> tuple[list[_Asked], list[Record]]:
         asked, letters, now = [], [], self._clock.now()
-        for record in batch:
+        for record in records:
             try:
-                request = codec.decode(topic, record.body)
+                request = codec.decode(record.topic, record.body)
             except codec.UndecodableRecord as error:
                 letters.append(dead_letter(record, error.reason, error.explanation, now))
                 continue

@@ -12,9 +12,9 @@ from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.adapters.postgres.batches import PostgresOffsets
 from pipeline.adapters.postgres.context_store import PostgresContextStore
 from pipeline.errors import Fenced, InvalidMessage
-from pipeline.ports import ContextStore, Ignored, OffsetStore
+from pipeline.ports import ContextStore, Ignored, OffsetStore, Place
 from schemas.topics import LABS, VITALS
-from tests.store_fixtures import START, event_id, fact
+from tests.store_fixtures import START, event_id, fact, place
 
 BOTH = ["memory", "postgres"]
 GROUP = "context"
@@ -34,58 +34,58 @@ def offsets(request: pytest.FixtureRequest) -> OffsetStore:
 
 async def apply(store: ContextStore, *facts: object, ignored: tuple[Ignored, ...] = ()) -> None:
     """One batch of LABS-0."""
-    async with store.begin(GROUP, LABS, 0) as batch:
+    async with store.begin(GROUP, [place(LABS)]) as batch:
         await batch.append(list(facts), list(ignored))  # type: ignore[arg-type]
-        await batch.advance(max([f.offset for f in facts] + [i.offset for i in ignored]))  # type: ignore[attr-defined]
+        await batch.advance({place(LABS): max([f.offset for f in facts] + [i.offset for i in ignored])})  # type: ignore[attr-defined]
 
 
 async def merge(store: ContextStore, retired: str, survivor: str | None, minute: int) -> bool:
     """A statement on `retired`, learned at that minute."""
-    async with store.begin(GROUP, LABS, 1) as batch:
+    async with store.begin(GROUP, [place(LABS, 1)]) as batch:
         await batch.lock_patients([name for name in (retired, survivor) if name])
         return await batch.set_survivor(retired, survivor, START + timedelta(minutes=minute), event_id(1000 + minute))
 
 
 async def values(store: ContextStore, *patients: str) -> dict[str, list[float]]:
     """patient -> the values of all its facts, sorted."""
-    async with store.begin(GROUP, LABS, 7) as batch:
+    async with store.begin(GROUP, [place(LABS, 7)]) as batch:
         histories = await batch.histories(patients)
     return {patient: sorted(event.observations[0].value for event in events) for patient, events in histories.items()}  # type: ignore
 
 
 async def test_a_new_partition_has_nothing_applied(offsets: OffsetStore) -> None:
     """The applied offset begins at -1, moves with commit, and belongs to one group, topic and partition."""
-    async with offsets.begin("g", LABS, 0) as batch:
-        assert batch.applied == -1
-        await batch.advance(41)
+    async with offsets.begin("g", [place(LABS, 0)]) as batch:
+        assert batch.applied == {place(LABS, 0): -1}
+        await batch.advance({place(LABS, 0): 41})
 
     for group, topic, partition, expected in (("g", LABS, 0, 41), ("g", LABS, 1, -1), ("g", VITALS, 0, -1), ("h", LABS, 0, -1)):
-        async with offsets.begin(group, topic, partition) as batch:
-            assert batch.applied == expected
+        async with offsets.begin(group, [place(topic, partition)]) as batch:
+            assert batch.applied == {place(topic, partition): expected}
 
 
 async def test_an_exception_takes_everything_back(store: ContextStore) -> None:
     """Facts, merges and the applied offset of a transaction that raised are not there."""
     with pytest.raises(RuntimeError):
-        async with store.begin(GROUP, LABS, 0) as batch:
+        async with store.begin(GROUP, [place(LABS, 0)]) as batch:
             await batch.append([fact(0)], [])
             await batch.set_survivor("a", "b", START, event_id(1))
-            await batch.advance(0)
+            await batch.advance({place(LABS, 0): 0})
             raise RuntimeError("dies before commit")
 
-    async with store.begin(GROUP, LABS, 0) as batch:
-        assert batch.applied == -1
+    async with store.begin(GROUP, [place(LABS, 0)]) as batch:
+        assert batch.applied == {place(LABS, 0): -1}
         assert await batch.histories(["p1"]) == {"p1": []}
         assert await batch.survivors(["a"]) == {}
 
 
 async def test_offsets_never_go_back(offsets: OffsetStore) -> None:
     """Advancing below what is applied means that somebody else owns the partition."""
-    async with offsets.begin("g", LABS, 0) as batch:
-        await batch.advance(5)
+    async with offsets.begin("g", [place(LABS, 0)]) as batch:
+        await batch.advance({place(LABS, 0): 5})
     with pytest.raises(Fenced):
-        async with offsets.begin("g", LABS, 0) as batch:
-            await batch.advance(4)
+        async with offsets.begin("g", [place(LABS, 0)]) as batch:
+            await batch.advance({place(LABS, 0): 4})
 
 
 async def test_two_workers_on_one_partition_take_turns(store: ContextStore) -> None:
@@ -93,16 +93,16 @@ async def test_two_workers_on_one_partition_take_turns(store: ContextStore) -> N
     inside = asyncio.Event()
 
     async def first() -> None:
-        async with store.begin(GROUP, LABS, 0) as batch:
+        async with store.begin(GROUP, [place(LABS, 0)]) as batch:
             inside.set()
             await asyncio.sleep(0.1)
             await batch.append([fact(0), fact(1)], [])
-            await batch.advance(1)
+            await batch.advance({place(LABS, 0): 1})
 
     async def second() -> int:
         await inside.wait()
-        async with store.begin(GROUP, LABS, 0) as batch:
-            return batch.applied
+        async with store.begin(GROUP, [place(LABS, 0)]) as batch:
+            return batch.applied[place(LABS)]
 
     _, seen = await asyncio.gather(first(), second())
 
@@ -111,15 +111,49 @@ async def test_two_workers_on_one_partition_take_turns(store: ContextStore) -> N
 
 async def test_other_partitions_are_not_held_up(store: ContextStore) -> None:
     """Partitions are independent: a transaction may open while another one is open."""
-    async with store.begin(GROUP, LABS, 0), asyncio.timeout(5), store.begin(GROUP, LABS, 1) as other:
-        assert other.applied == -1
+    async with store.begin(GROUP, [place(LABS, 0)]), asyncio.timeout(5), store.begin(GROUP, [place(LABS, 1)]) as other:
+        assert other.applied == {place(LABS, 1): -1}
+
+
+async def test_several_partitions_are_one_transaction(offsets: OffsetStore) -> None:
+    """Known places and new ones are locked together, and advance together or not at all; those not named to advance stay."""
+    async with offsets.begin("g", [place(VITALS, 1)]) as batch:
+        await batch.advance({place(VITALS, 1): 4})
+    everywhere = [place(VITALS, 1), place(LABS, 1), place(LABS, 0)]
+    async with offsets.begin("g", everywhere) as batch:
+        assert batch.applied == {place(VITALS, 1): 4, place(LABS, 0): -1, place(LABS, 1): -1}
+        await batch.advance({place(LABS, 0): 7, place(VITALS, 1): 5})
+    with pytest.raises(Fenced):
+        async with offsets.begin("g", everywhere) as batch:
+            await batch.advance({place(LABS, 1): 3, place(VITALS, 1): 4})
+
+    async with offsets.begin("g", everywhere) as batch:
+        assert batch.applied == {place(VITALS, 1): 5, place(LABS, 0): 7, place(LABS, 1): -1}
+
+
+async def test_overlapping_sets_of_partitions_take_turns(offsets: OffsetStore) -> None:
+    """In whatever order they name their places, nobody waits for ever, and nothing is counted twice."""
+    sets = [[place(LABS, 0), place(LABS, 1)], [place(LABS, 2), place(LABS, 1)], [place(LABS, 2), place(LABS, 0)]]
+
+    async def count(places: list[Place]) -> None:
+        async with offsets.begin("g", places) as batch:
+            before = dict(batch.applied)
+            await asyncio.sleep(0.001)
+            await batch.advance({where: offset + 1 for where, offset in before.items()})
+
+    async with asyncio.timeout(20):
+        for _ in range(5):
+            await asyncio.gather(*(count(places) for places in sets))
+
+    async with offsets.begin("g", [place(LABS, number) for number in range(3)]) as batch:
+        assert set(batch.applied.values()) == {9}
 
 
 async def test_versions_grow(store: ContextStore) -> None:
     """Each transaction has a larger version than all before it, whatever partition it was for and however it ended."""
     versions = []
     for partition in (0, 1, 0, 2):
-        async with store.begin(GROUP, LABS, partition) as batch:
+        async with store.begin(GROUP, [place(LABS, partition)]) as batch:
             versions.append(batch.version)
 
     assert versions == sorted(set(versions))
@@ -132,23 +166,11 @@ async def test_facts_come_back_as_they_were(store: ContextStore) -> None:
     assert await values(store, "p1", "p2", "nobody") == {"p1": [0, 2], "p2": [1], "nobody": []}
 
 
-async def test_own_facts_are_not_in_the_history(store: ContextStore) -> None:
-    """What a transaction adds is not among what it reads, in whatever order it does so."""
-    await apply(store, fact(0))
-    async with store.begin(GROUP, LABS, 0) as batch:
-        await batch.append([fact(1)], [])
-        histories = await batch.histories(["p1"])
-        known = await batch.known_events([event_id(0), event_id(1), event_id(2)])
-
-    assert [event.event_id for event in histories["p1"]] == [event_id(0)]
-    assert known == {event_id(0)}
-
-
 async def test_an_id_that_is_no_uuid_is_kept(store: ContextStore) -> None:
     """A foreign event id stops nothing and is known again."""
     odd = fact(0)
     await apply(store, type(odd)(odd.patient, "not-a-uuid", odd.kind, odd.recorded_at, odd.topic, 0, 0, odd.body))
-    async with store.begin(GROUP, LABS, 0) as batch:
+    async with store.begin(GROUP, [place(LABS, 0)]) as batch:
         assert await batch.known_events(["not-a-uuid", "another"]) == {"not-a-uuid"}
 
 
@@ -164,7 +186,7 @@ async def test_a_fact_of_any_time_finds_its_place(store: ContextStore) -> None:
 async def test_any_text_is_a_patient(store: ContextStore, odd: str) -> None:
     """A key that the database could not hold or index stops nothing: its facts, merges and locks work as any other's."""
     await apply(store, fact(0, odd), fact(1, odd + "2"))
-    async with store.begin(GROUP, LABS, 1) as batch:
+    async with store.begin(GROUP, [place(LABS, 1)]) as batch:
         await batch.lock_patients([odd])
         assert await batch.survivors([odd]) == {}
         assert [event.patient for event in (await batch.histories([odd]))[odd]] == [odd]
@@ -176,8 +198,8 @@ async def test_any_text_is_a_patient(store: ContextStore, odd: str) -> None:
 async def test_ignored_records_advance_too(store: ContextStore) -> None:
     """A batch of ignored records alone is applied, and none of them is a fact."""
     await apply(store, ignored=(Ignored(event_id(3), "duplicate", "labs", 0, 3),))
-    async with store.begin(GROUP, LABS, 0) as batch:
-        assert batch.applied == 3
+    async with store.begin(GROUP, [place(LABS, 0)]) as batch:
+        assert batch.applied == {place(LABS, 0): 3}
         assert await batch.known_events([event_id(3)]) == set()
 
 
@@ -188,7 +210,7 @@ async def test_merges_are_followed_to_their_end(store: ContextStore) -> None:
     assert await merge(store, "b", "c", 2)
 
     assert await values(store, "c", "b", "d") == {"c": [0, 1, 2], "b": [0, 1], "d": [3]}
-    async with store.begin(GROUP, LABS, 0) as batch:
+    async with store.begin(GROUP, [place(LABS, 0)]) as batch:
         assert dict(await batch.survivors(["a", "b", "c", "d"])) == {"a": "c", "b": "c"}
 
 
@@ -209,7 +231,7 @@ async def test_only_the_newest_statement_counts(store: ContextStore) -> None:
     assert not await merge(store, "a", "b", 6)
     assert not await merge(store, "a", "b", 8)
     assert not await merge(store, "a", None, 7)
-    async with store.begin(GROUP, LABS, 0) as batch:
+    async with store.begin(GROUP, [place(LABS, 0)]) as batch:
         assert dict(await batch.survivors(["a"])) == {"a": "b"}
 
 
@@ -220,7 +242,7 @@ async def test_a_ring_of_merges_is_refused(store: ContextStore) -> None:
     await merge(store, "b", "c", 3)
     with pytest.raises(InvalidMessage, match="merge-cycle"):
         await merge(store, "c", "a", 4)
-    async with store.begin(GROUP, LABS, 0) as batch:
+    async with store.begin(GROUP, [place(LABS, 0)]) as batch:
         assert dict(await batch.survivors(["a", "b", "c"])) == {"a": "c", "b": "c"}
 
 
@@ -236,7 +258,7 @@ async def test_a_survivor_can_change(store: ContextStore) -> None:
 async def test_a_merge_is_seen_within_its_transaction(store: ContextStore) -> None:
     """The window of the survivor is rebuilt before commit."""
     await apply(store, fact(0, "a"), fact(1, "b"))
-    async with store.begin(GROUP, LABS, 0) as batch:
+    async with store.begin(GROUP, [place(LABS, 0)]) as batch:
         await batch.set_survivor("a", "b", START, event_id(9))
         assert dict(await batch.survivors(["a"])) == {"a": "b"}
         assert len((await batch.histories(["b"]))["b"]) == 2
@@ -247,7 +269,7 @@ async def test_locked_patients_are_not_merged_by_others(store: ContextStore) -> 
     held, order = asyncio.Event(), []
 
     async def holder() -> None:
-        async with store.begin(GROUP, LABS, 0) as batch:
+        async with store.begin(GROUP, [place(LABS, 0)]) as batch:
             await batch.lock_patients(["b", "a"])
             held.set()
             await asyncio.sleep(0.1)
@@ -255,7 +277,7 @@ async def test_locked_patients_are_not_merged_by_others(store: ContextStore) -> 
 
     async def other() -> None:
         await held.wait()
-        async with store.begin(GROUP, LABS, 1) as batch:
+        async with store.begin(GROUP, [place(LABS, 1)]) as batch:
             await batch.lock_patients(["a"])
             order.append("other")
 

@@ -26,7 +26,7 @@ from pipeline.errors import Unavailable
 from pipeline.ports import Ignored, ListQuery, Receipt
 from schemas.assessments import Risk
 from schemas.topics import ASSESSMENTS, LABS
-from tests.store_fixtures import START, change, event_id, fact, item
+from tests.store_fixtures import START, change, event_id, fact, item, place
 
 KEEP = timedelta(days=30)
 GONE = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
@@ -34,7 +34,7 @@ GONE = "select pg_terminate_backend(pid) from pg_stat_activity where datname = c
 
 async def rank(database: Database, *items: object) -> None:
     """One batch."""
-    async with PostgresRankingStore(database).begin("ranking", ASSESSMENTS, 0) as batch:
+    async with PostgresRankingStore(database).begin("ranking", [place(ASSESSMENTS, 0)]) as batch:
         await batch.store([change(one, number) for number, one in enumerate(items)])  # type: ignore[arg-type]
 
 
@@ -67,14 +67,14 @@ async def test_histories_read_indexes_only(database: Database) -> None:
     """However many weeks there are, a patient's facts are found by index in each."""
     await maintain(database, START, KEEP)
     store = PostgresContextStore(database)
-    async with store.begin("g", LABS, 0) as batch:
+    async with store.begin("g", [place(LABS, 0)]) as batch:
         facts = [fact(number, f"p{number % 500}", at=START + timedelta(minutes=number)) for number in range(20_000)]
         await batch.append(facts, [])
-        await batch.advance(19_999)
+        await batch.advance({place(LABS, 0): 19_999})
     async with database.connection() as connection:
         await connection.execute("vacuum analyze fact")
         query = psycopg.sql.SQL("explain (format json) ") + psycopg.sql.SQL(Queries("context").facts)
-        parameters = {"patients": ["p1", "p2", "p3"], "topic": "labs", "partition": 0, "applied": 10**6}
+        parameters = {"patients": ["p1", "p2", "p3"]}
         row = await (await connection.execute(query, parameters)).fetchone()
     assert row is not None
     full = [node for node in nodes(row[0][0]["Plan"]) if node["Node Type"] == "Seq Scan"]
@@ -87,7 +87,7 @@ async def test_maintenance_makes_weeks_and_drops_expired_ones(database: Database
     old, recent, future = START - timedelta(days=60), START, START + timedelta(days=20)
     store = PostgresContextStore(database)
     await maintain(database, old, KEEP)
-    async with store.begin("g", LABS, 0) as batch:
+    async with store.begin("g", [place(LABS, 0)]) as batch:
         facts = [
             fact(1, at=old),
             fact(2, at=recent),
@@ -96,7 +96,7 @@ async def test_maintenance_makes_weeks_and_drops_expired_ones(database: Database
             fact(5, at=START.replace(year=9000)),
         ]
         await batch.append(facts, [Ignored(event_id(9), "duplicate", "labs", 0, 9)])
-        await batch.advance(9)
+        await batch.advance({place(LABS, 0): 9})
     await rank(database, item("1.1", state="closed", ranked_at=old), item("1.2", ranked_at=old), item("1.3", state="closed"))
     await PostgresReceipts(database).close(Receipt("lis", "hl7", "1", "accepted", None, (), old))
     done = await maintain(database, START, KEEP)
@@ -104,7 +104,7 @@ async def test_maintenance_makes_weeks_and_drops_expired_ones(database: Database
     assert "fact_2026w10" in done.created
     assert done.dropped == ["fact_2025w52", "fact_2026w01", "fact_2026w02", "fact_2026w03", "fact_2026w04"]
     assert done.expired == {"fact_default": 1, "ignored": 0, "receipt": 1, "worklist_item": 1}
-    async with store.begin("g", LABS, 1) as batch:
+    async with store.begin("g", [place(LABS, 1)]) as batch:
         assert {event.event_id for event in (await batch.histories(["p1"]))["p1"]} == {event_id(2), event_id(3), event_id(5)}
     async with database.connection() as connection:
         weeks = await (await connection.execute("select tableoid::regclass::text, count(*) from fact group by 1 order by 1")).fetchall()
@@ -146,11 +146,11 @@ async def test_every_event_is_accounted_for(database: Database) -> None:
     await receipts.close(Receipt("lis", "hl7", "2", "accepted", None, (event_id(4), event_id(5)), START))
     await receipts.close(Receipt("lis", "hl7", "3", "refused", "invalid", (), START))
     await receipts.close(Receipt("lis", "hl7", "4", "accepted", None, (event_id(6),), START - timedelta(hours=1)))
-    async with PostgresContextStore(database).begin("g", LABS, 0) as batch:
+    async with PostgresContextStore(database).begin("g", [place(LABS, 0)]) as batch:
         await batch.append(
             [fact(1), fact(2), fact(2)], [Ignored(event_id(3), "late", "labs", 0, 3), Ignored(event_id(8), "late", "labs", 0, 8)]
         )
-        await batch.advance(8)
+        await batch.advance({place(LABS, 0): 8})
 
     assert await accounting.applied_events(START) == 2
     assert await accounting.facts_by_kind(START) == {"observation": 3}
@@ -178,12 +178,12 @@ async def test_an_outage_is_unavailable_and_passes(database: Database) -> None:
     """Connections that die within a transaction or in the pool: Unavailable at most once, nothing half done, then all goes on."""
     store = PostgresContextStore(database)
     with pytest.raises(Unavailable):
-        async with store.begin("g", LABS, 0) as batch:
+        async with store.begin("g", [place(LABS, 0)]) as batch:
             await batch.append([fact(0)], [])
             await asyncio.to_thread(_terminate_all, database.dsn)
-            await batch.advance(0)
-    async with store.begin("g", LABS, 0) as batch:
-        assert batch.applied == -1
+            await batch.advance({place(LABS, 0): 0})
+    async with store.begin("g", [place(LABS, 0)]) as batch:
+        assert batch.applied == {place(LABS, 0): -1}
         assert await batch.histories(["p1"]) == {"p1": []}
 
 
@@ -215,7 +215,7 @@ async def test_watchers_survive_an_outage(database: Database) -> None:
 async def test_a_batch_that_hangs_does_not_hold_the_next_case(database: Database) -> None:
     """While the ranking stage holds the first row for long, a reader gets the next one, within a second."""
     await rank(database, item("1.1", due=1), item("1.2", due=2))
-    async with PostgresRankingStore(database).begin("ranking", ASSESSMENTS, 0) as batch, asyncio.timeout(2):
+    async with PostgresRankingStore(database).begin("ranking", [place(ASSESSMENTS, 0)]) as batch, asyncio.timeout(2):
         await batch.items(["1.1"])
         given = await PostgresActions(database).claim_next("ada", ListQuery(), START)
 
@@ -228,7 +228,7 @@ async def test_seq_grows_in_the_order_of_commits(database: Database) -> None:
     seen: list[int] = []
 
     async def write(number: int) -> None:
-        async with store.begin("ranking", ASSESSMENTS, number) as batch:
+        async with store.begin("ranking", [place(ASSESSMENTS, number)]) as batch:
             await batch.store([change(item(f"1.{number}"))])
             await asyncio.sleep(0.01 * (number % 3))
 

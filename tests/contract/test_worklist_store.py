@@ -20,7 +20,7 @@ from pipeline.errors import Conflict, InvalidMessage, NotFound
 from pipeline.ports import ContextStore, ItemChange, ListQuery, RankingStore, WorklistActions, WorklistReader
 from schemas.assessments import Risk
 from schemas.topics import ASSESSMENTS, LABS, VITALS
-from tests.store_fixtures import START, change, event_id, fact, item
+from tests.store_fixtures import START, change, event_id, fact, item, place
 
 LATER = START + timedelta(minutes=5)
 
@@ -36,7 +36,7 @@ class Stores:
 
     async def rank(self, *changes: ItemChange, partition: int = 0) -> None:
         """One batch."""
-        async with self.ranking.begin("ranking", ASSESSMENTS, partition) as batch:
+        async with self.ranking.begin("ranking", [place(ASSESSMENTS, partition)]) as batch:
             await batch.store(changes)
 
     async def listed(self, **query: object) -> list[str]:
@@ -77,7 +77,7 @@ async def test_items_come_back_as_they_were(stores: Stores) -> None:
     await stores.rank(change(written))
 
     assert (await stores.reader.get("1.2")).item == written
-    async with stores.ranking.begin("ranking", ASSESSMENTS, 1) as batch:
+    async with stores.ranking.begin("ranking", [place(ASSESSMENTS, 1)]) as batch:
         assert await batch.items(["1.2", "9.9"]) == {"1.2": written}
 
 
@@ -86,7 +86,7 @@ async def test_any_text_is_a_study(stores: Stores, odd: str) -> None:
     """A UID that the database could not hold or index stops nothing: it is listed, claimed and paged over as any other."""
     written = item(odd, due=1, location=odd, modality=odd, why=odd)
     await stores.rank(change(written), change(item("2", due=2)))
-    async with stores.ranking.begin("ranking", ASSESSMENTS, 0) as batch:
+    async with stores.ranking.begin("ranking", [place(ASSESSMENTS, 0)]) as batch:
         assert await batch.items([odd]) == {odd: written}
 
     assert (await stores.actions.claim(odd, "a\0da", START)).item.study.study_uid == odd
@@ -133,15 +133,15 @@ async def test_a_noted_version_moves_nothing(stores: Stores) -> None:
 async def test_a_failed_batch_leaves_no_trace(stores: Stores) -> None:
     """Items, history and offset roll back together."""
     with pytest.raises(RuntimeError):
-        async with stores.ranking.begin("ranking", ASSESSMENTS, 0) as batch:
+        async with stores.ranking.begin("ranking", [place(ASSESSMENTS, 0)]) as batch:
             await batch.store([change(item("1.2"))])
-            await batch.advance(3)
+            await batch.advance({place(ASSESSMENTS, 0): 3})
             raise RuntimeError("dies before commit")
 
     assert await stores.listed() == []
     assert await stores.reader.history("1.2") == []
-    async with stores.ranking.begin("ranking", ASSESSMENTS, 0) as batch:
-        assert batch.applied == -1
+    async with stores.ranking.begin("ranking", [place(ASSESSMENTS, 0)]) as batch:
+        assert batch.applied == {place(ASSESSMENTS, 0): -1}
 
 
 async def test_closed_studies_leave_the_list(stores: Stores) -> None:
@@ -212,15 +212,15 @@ async def test_filters(stores: Stores, query: dict[str, object], expected: list[
 
 async def test_summary_counts_what_is_on_the_list(stores: Stores) -> None:
     """Closed ones do not count, claimed ones do; the feeds tell how fresh each topic is."""
-    async with stores.context.begin("context", LABS, 0) as batch:
+    async with stores.context.begin("context", [place(LABS, 0)]) as batch:
         await batch.append([fact(1), fact(9), fact(3)], [])
-        await batch.advance(9)
-    async with stores.context.begin("context", LABS, 0) as batch:
+        await batch.advance({place(LABS, 0): 9})
+    async with stores.context.begin("context", [place(LABS, 0)]) as batch:
         await batch.append([fact(10, at=START)], [])
-        await batch.advance(10)
-    async with stores.context.begin("context", VITALS, 0) as batch:
+        await batch.advance({place(LABS, 0): 10})
+    async with stores.context.begin("context", [place(VITALS, 0)]) as batch:
         await batch.append([fact(2, topic=VITALS)], [])
-        await batch.advance(2)
+        await batch.advance({place(VITALS, 0): 2})
     ready = START - timedelta(hours=1)
     await stores.rank(
         change(item("1.1", due=1, degraded=True, ready_at=ready)),
@@ -245,10 +245,10 @@ async def test_an_empty_list_has_a_summary(stores: Stores) -> None:
 
 async def test_the_timeline_is_newest_first_and_follows_merges(stores: Stores) -> None:
     """The facts of the patient and of those merged into it, limited from the newest."""
-    async with stores.context.begin("context", LABS, 0) as batch:
+    async with stores.context.begin("context", [place(LABS, 0)]) as batch:
         await batch.append([fact(1, "a"), fact(2, "b"), fact(3, "a"), fact(4, "c")], [])
         await batch.set_survivor("a", "b", START, event_id(99))
-        await batch.advance(4)
+        await batch.advance({place(LABS, 0): 4})
 
     assert [event.event_id for event in await stores.reader.patient_events("b")] == [event_id(3), event_id(2), event_id(1)]
     assert [event.event_id for event in await stores.reader.patient_events("b", limit=1)] == [event_id(3)]
@@ -292,7 +292,7 @@ async def test_a_claim_stays_through_a_new_rank(stores: Stores) -> None:
     assert (row.claimed_by, row.claimed_at, row.item.state) == ("ada", LATER, "claimed")
     assert row.item.due_at == START + timedelta(minutes=10)
     assert row.seq > claimed.seq
-    async with stores.ranking.begin("ranking", ASSESSMENTS, 0) as batch:
+    async with stores.ranking.begin("ranking", [place(ASSESSMENTS, 0)]) as batch:
         assert (await batch.items(["1.2"]))["1.2"].state == "claimed"
 
 

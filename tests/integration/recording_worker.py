@@ -17,10 +17,10 @@ from pipeline.adapters.faust import batches, watch
 from pipeline.adapters.faust.application import application, source
 from pipeline.adapters.postgres.batches import PostgresOffsets
 from pipeline.adapters.postgres.database import Database
-from pipeline.ports import Received
-from pipeline.services.batch import Done, Outcome, SeekTo, unapplied
+from pipeline.ports import Batch
+from pipeline.services.batch import Outcome, SeekTo, unapplied
 from pipeline.settings import Kafka
-from schemas.topics import BY_NAME, Topic
+from schemas.topics import BY_NAME
 
 
 @dataclass(frozen=True)
@@ -49,20 +49,19 @@ class Recorder:
     def __init__(self, plan: Plan, offsets: PostgresOffsets) -> None:
         self._plan, self._offsets = plan, offsets
 
-    async def handle(self, topic: Topic, partition: int, batch: Sequence[Received]) -> Outcome:
+    async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Says place and offsets of each batch, and which of them are new."""
-        async with self._offsets.begin(self._plan.group, topic, partition) as transaction:
-            fresh = unapplied(transaction.applied, batch)
-            offsets = [record.offset for record in batch]
-            if isinstance(fresh, SeekTo):
-                say(topic=topic.name, partition=partition, gap=fresh.offset, offsets=offsets)
-                return fresh
-            if self._misbehaves(offsets):
+        async with self._offsets.begin(self._plan.group, [batch.place for batch in batches]) as transaction:
+            pending = unapplied(transaction.applied, batches)
+            if self._misbehaves([record.offset for record in pending.records]):
                 await asyncio.Event().wait()
-            if fresh:
-                await transaction.advance(fresh[-1].offset)
-        say(topic=topic.name, partition=partition, offsets=offsets, fresh=[record.offset for record in fresh])
-        return Done(len(fresh))
+            await transaction.advance(pending.offsets)
+        fresh = {batch.place: [record.offset for record in batch.records] for batch in pending.fresh}
+        for batch, outcome in zip(batches, pending.outcomes, strict=True):
+            found = {"gap": outcome.offset} if isinstance(outcome, SeekTo) else {"fresh": fresh.get(batch.place, [])}
+            offsets = [record.offset for record in batch.records]
+            say(topic=batch.topic.name, partition=batch.partition, offsets=offsets, **found)
+        return pending.outcomes
 
     def _misbehaves(self, offsets: Sequence[int]) -> bool:
         """Raises, or says that it is time to stand still."""

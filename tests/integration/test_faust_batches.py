@@ -28,6 +28,7 @@ from pipeline.ports import Record
 from pipeline.settings import Kafka
 from schemas.topics import INPUTS, LABS, VITALS, Topic
 from tests.integration.recording_worker import Plan
+from tests.store_fixtures import place
 
 Line = dict[str, Any]
 KEY = b"one patient"
@@ -182,8 +183,11 @@ async def test_what_retention_removed_is_an_alarm_and_not_the_end(bench: Bench) 
 async def test_a_log_that_lost_its_tail_stops_the_worker(bench: Bench) -> None:
     """Kafka was made anew while Postgres kept its offsets: new records must not pass for old ones."""
     number = await bench.send(10)
-    async with Database(bench.plan.dsn) as database, PostgresOffsets(database).begin(bench.plan.group, LABS, number) as transaction:
-        await transaction.advance(50)
+    async with (
+        Database(bench.plan.dsn) as database,
+        PostgresOffsets(database).begin(bench.plan.group, [place(LABS, number)]) as transaction,
+    ):
+        await transaction.advance({place(LABS, number): 50})
     with bench.worker() as worker:
         await worker.until(lambda: worker.child.exit_code() is not None)
         assert worker.child.exit_code() == 70

@@ -23,7 +23,7 @@ from pipeline.adapters.postgres.schema import current_revision, downgrade, head_
 from pipeline.errors import Unavailable
 from pipeline.ports import Identity, Ignored, Receipt
 from schemas.topics import ASSESSMENTS, LABS
-from tests.store_fixtures import START, change, event_id, fact, item
+from tests.store_fixtures import START, change, event_id, fact, item, place
 
 CATALOGUE = """
 select n.nspname, c.relname, c.relkind, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull
@@ -63,11 +63,11 @@ async def fill(dsn: str) -> None:
     """At least one row in every table, written by the adapters, with weekly partitions."""
     async with Database(dsn) as database:
         await maintain(database, START, timedelta(days=30))
-        async with PostgresContextStore(database).begin("g", LABS, 0) as batch:
+        async with PostgresContextStore(database).begin("g", [place(LABS, 0)]) as batch:
             await batch.append([fact(1), fact(2, at=START.replace(year=1990))], [Ignored(event_id(3), "duplicate", "labs", 0, 3)])
             await batch.set_survivor("p1", "p2", START, event_id(4))
-            await batch.advance(3)
-        async with PostgresRankingStore(database).begin("g", ASSESSMENTS, 0) as ranking:
+            await batch.advance({place(LABS, 0): 3})
+        async with PostgresRankingStore(database).begin("g", [place(ASSESSMENTS, 0)]) as ranking:
             await ranking.store([change(item())])
         await PostgresActions(database).claim("1.2.3", "ada", START)
         await PostgresReceipts(database).close(Receipt("lis", "hl7", "1", "accepted", None, (event_id(1),), START))

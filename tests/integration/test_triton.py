@@ -32,6 +32,7 @@ from pipeline.services.scoring import ScoringStage
 from schemas import codec
 from schemas.assessments import AssessRequest
 from schemas.topics import ASSESS, ASSESSMENTS
+from tests.store_fixtures import batch
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -101,9 +102,9 @@ async def test_a_killed_triton_leaves_the_list_and_comes_back(tmp_path: Path) ->
     stage = ScoringStage(MemoryOffsets(), MemoryDegradedScores(), log, served, OnnxScorer(clock), clock, "g")
     child = _start(server)
     try:
-        assert await stage.handle(ASSESS, 0, [received(0, request(0))]) == Done(1)
+        assert await stage.handle([batch([received(0, request(0))])]) == [Done(1)]
         os.killpg(child.pid, signal.SIGKILL)
-        assert await stage.handle(ASSESS, 0, [received(number, request(number)) for number in range(1, 9)]) == Done(8)
+        assert await stage.handle([batch([received(number, request(number)) for number in range(1, 9)])]) == [Done(8)]
         assert (stage.degraded, stage.waiting) == (8, 8)
 
         child = _start(server)

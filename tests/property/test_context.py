@@ -16,7 +16,7 @@ from pipeline.domain.evidence import gather
 from pipeline.domain.features import extract
 from pipeline.domain.window import Window
 from pipeline.errors import Unavailable
-from pipeline.ports import Record
+from pipeline.ports import Batch, Place, Received, Record
 from pipeline.services.assessing import view
 from pipeline.services.batch import SeekTo
 from pipeline.services.context import ContextStage
@@ -71,7 +71,7 @@ class Hospital:
     def __init__(self, history: list[AnyEvent]) -> None:
         self.store, self.log, self.clock = MemoryContextStore(), MemoryEventLog(PARTITIONS), ManualClock(START)
         self.stages = [self.new_stage() for _ in range(PARTITIONS)]
-        self.positions: Counter[tuple[str, int]] = Counter()
+        self.positions: Counter[Place] = Counter()
         asyncio.run(self.log.append([self.record(event) for event in history]))
 
     def new_stage(self) -> ContextStage:
@@ -80,40 +80,43 @@ class Hospital:
     def record(self, event: AnyEvent) -> Record:
         return Record(TOPICS[type(event)], event.patient.encode(), codec.encode(event), {"event_id": event.event_id})
 
-    def waiting(self) -> list[tuple[Topic, int]]:
-        """The partitions with something to read."""
-        return [
-            (topic, partition)
-            for topic in INPUTS
-            for partition in range(PARTITIONS)
-            if self.log.received(topic, partition, self.positions[topic.name, partition])
-        ]
+    def waiting(self) -> list[tuple[int, list[Topic]]]:
+        """The workers with something to read, and in which topics."""
+        found = [(number, [topic for topic in INPUTS if self.unread(topic, number)]) for number in range(PARTITIONS)]
+        return [(number, topics) for number, topics in found if topics]
 
-    async def step(self, topic: Topic, partition: int, size: int) -> None:
-        """One batch; as a consumer does it, from where the position stands, and back where the stage says so."""
-        place = (topic.name, partition)
-        batch = self.log.received(topic, partition, self.positions[place])[:size]
+    def unread(self, topic: Topic, number: int) -> list[Received]:
+        """What stands after the consumer's position."""
+        return self.log.received(topic, number, self.positions[Place(topic.name, number)])
+
+    async def step(self, topics: list[Topic], number: int, size: int) -> None:
+        """A batch of each topic; as a consumer does it, from where the positions stand, and back where the stage says so."""
+        batches = [Batch(topic, number, self.unread(topic, number)[:size]) for topic in topics]
         try:
-            outcome = await self.stages[partition].handle(topic, partition, batch)
+            outcomes = await self.stages[number].handle(batches)
         except Unavailable:
             return
-        self.positions[place] = outcome.offset if isinstance(outcome, SeekTo) else batch[-1].offset + 1
+        for batch, outcome in zip(batches, outcomes, strict=True):
+            self.positions[batch.place] = outcome.offset if isinstance(outcome, SeekTo) else batch.records[-1].offset + 1
 
 
 def run(data: st.DataObject, hospital: Hospital, faults: bool) -> None:
     """Until everything is read; faults come while the drawn choices last."""
     budget = 60
     while waiting := hospital.waiting():
-        topic, partition = data.draw(st.sampled_from(waiting)) if budget > 0 else waiting[0]
+        number, topics = data.draw(st.sampled_from(waiting)) if budget > 0 else waiting[0]
+        if budget > 0:
+            topics = data.draw(st.lists(st.sampled_from(topics), min_size=1, max_size=3, unique=True))
         size = data.draw(st.integers(1, 4)) if budget > 0 else 50
         if faults and budget > 0:
-            fault(data, hospital, topic, partition)
+            fault(data, hospital, topics[0], number)
         budget -= 1
-        asyncio.run(hospital.step(topic, partition, size))
+        asyncio.run(hospital.step(topics, number, size))
 
 
 def fault(data: st.DataObject, hospital: Hospital, topic: Topic, partition: int) -> None:
     """Kafka takes a part and fails, Postgres dies at commit, the worker is replaced, the consumer goes back or jumps ahead."""
+    place = Place(topic.name, partition)
     kind = data.draw(st.sampled_from((None, None, "log", "log", "commit", "worker", "back", "ahead")))
     if kind == "log":
         hospital.log.fail_next(written=data.draw(st.integers(0, 3)))
@@ -122,9 +125,9 @@ def fault(data: st.DataObject, hospital: Hospital, topic: Topic, partition: int)
     elif kind == "worker":
         hospital.stages[partition] = hospital.new_stage()
     elif kind == "back":
-        hospital.positions[topic.name, partition] = max(0, hospital.positions[topic.name, partition] - 2)
-    elif kind == "ahead" and hospital.log.received(topic, partition, hospital.positions[topic.name, partition] + 1):
-        hospital.positions[topic.name, partition] += 1
+        hospital.positions[place] = max(0, hospital.positions[place] - 2)
+    elif kind == "ahead" and len(hospital.unread(topic, partition)) > 1:
+        hospital.positions[place] += 1
 
 
 def check(history: list[AnyEvent], hospital: Hospital) -> None:

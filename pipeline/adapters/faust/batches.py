@@ -1,13 +1,15 @@
-"""The loop between Faust and a stage: hand over a batch, then acknowledge it or read again; on any other error stop the process.
+"""The loop between Faust and a stage: hand over the batches that have come, then acknowledge each or read it again; on any other error
+stop the process.
 
 Faust would skip a record whose agent raised and commit past it, so an error never leaves this loop: the process ends, the supervisor starts
-it again, and the batch comes again.
+it again, and the batches come again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -15,10 +17,11 @@ import faust
 import structlog
 from faust.types import TP
 
+from pipeline.adapters.faust.backlog import Backlog
 from pipeline.errors import StackError
-from pipeline.ports import OffsetStore, Received
+from pipeline.ports import Batch, OffsetStore, Place, Received
 from pipeline.services.batch import Outcome, SeekTo
-from schemas.topics import BY_NAME, Topic
+from schemas.topics import BY_NAME
 
 log = structlog.get_logger()
 EXIT_STAGE_FAILED = 70
@@ -28,8 +31,11 @@ EXIT_STAGE_FAILED = 70
 class Stage(Protocol):
     """A service that consumes partition batches."""
 
-    async def handle(self, topic: Topic, partition: int, batch: list[Received]) -> Outcome:
-        """Applies what is new of the batch, or says where to read from. Any exception means: nothing of it took effect."""
+    async def handle(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
+        """Applies what is new of the batches, each of another place, in one transaction; for each in order: done, or where to read from.
+
+        Any exception means: nothing of them took effect.
+        """
         ...
 
 
@@ -45,19 +51,21 @@ async def run(
     forget: called after each rebalance, before the first batch: what is remembered of partitions may be another worker's now.
     """
     generation: int | None = None
-    async for event in stream.noack().events():
-        with fatal():
-            if generation != app.consumer_generation_id:
-                forget()
-                generation = app.consumer_generation_id
-            tp = event.message.tp
-            outcome = await stage.handle(BY_NAME[tp.topic.removeprefix(topic_prefix)], tp.partition, received(event.value, topic_prefix))
-            if isinstance(outcome, SeekTo):
-                await _read_again(app, tp, outcome.offset, offsets, topic_prefix)
-            else:
-                if outcome.count == 0:
-                    await _assert_log_is_whole(app, tp, offsets, topic_prefix)
-                event.ack()
+    backlog = Backlog()
+    filling = asyncio.ensure_future(backlog.fill(stream.noack().events()))
+    try:
+        while messages := await backlog.take():
+            with fatal():
+                if generation != app.consumer_generation_id:
+                    forget()
+                    generation = app.consumer_generation_id
+                outcomes = await stage.handle([batch(events, topic_prefix) for events in messages.values()])
+                for (tp, events), outcome in zip(messages.items(), outcomes, strict=True):
+                    await _settle(app, tp, events, outcome, offsets, topic_prefix)
+        await filling  # raises what has ended the stream, if it was an error
+    finally:
+        filling.cancel()
+        await asyncio.gather(filling, return_exceptions=True)
 
 
 @contextmanager
@@ -70,24 +78,35 @@ def fatal() -> Iterator[None]:
         os._exit(EXIT_STAGE_FAILED)
 
 
-async def _read_again(app: faust.App, tp: TP, offset: int, offsets: OffsetStore, topic_prefix: str) -> None:
+async def _settle(app: faust.App, tp: TP, events: Sequence[Any], outcome: Outcome, offsets: OffsetStore, topic_prefix: str) -> None:
+    place = Place(tp.topic.removeprefix(topic_prefix), tp.partition)
+    if isinstance(outcome, SeekTo):
+        await _read_again(app, tp, place, outcome.offset, offsets)
+        return
+    if outcome.count == 0:
+        await _assert_log_is_whole(app, tp, place, offsets)
+    for event in events:
+        event.ack()
+
+
+async def _read_again(app: faust.App, tp: TP, place: Place, offset: int, offsets: OffsetStore) -> None:
     """Seeks back to `offset`. Where retention has removed it, that is data loss: say so loudly, and go on at the log's beginning."""
     beginning = (await app.consumer.earliest_offsets(tp))[tp]
     if beginning > offset:
         log.error("records_lost_to_retention", topic=tp.topic, partition=tp.partition, first=offset, count=beginning - offset)
-        async with offsets.begin(app.conf.id, BY_NAME[tp.topic.removeprefix(topic_prefix)], tp.partition) as transaction:
-            await transaction.advance(beginning - 1)
+        async with offsets.begin(app.conf.id, [place]) as transaction:
+            await transaction.advance({place: beginning - 1})
     log.warning("batch_gap_read_again", topic=tp.topic, partition=tp.partition, offset=max(beginning, offset))
     await app.consumer.seek(tp, max(beginning, offset))
 
 
-async def _assert_log_is_whole(app: faust.App, tp: TP, offsets: OffsetStore, topic_prefix: str) -> None:
+async def _assert_log_is_whole(app: faust.App, tp: TP, place: Place, offsets: OffsetStore) -> None:
     """A batch without news is a resend, unless the log ends before what was applied: then Kafka has lost its tail, or was made anew.
 
     New records would go for old ones until the log is as long again. Raises StackError: that must not happen in silence.
     """
-    async with offsets.begin(app.conf.id, BY_NAME[tp.topic.removeprefix(topic_prefix)], tp.partition) as transaction:
-        applied = transaction.applied
+    async with offsets.begin(app.conf.id, [place]) as transaction:
+        applied = transaction.applied[place]
     end = app.consumer.highwater(tp)
     if applied >= end:
         raise StackError(
@@ -96,10 +115,11 @@ async def _assert_log_is_whole(app: faust.App, tp: TP, offsets: OffsetStore, top
         )
 
 
-def received(records: list[Any], topic_prefix: str) -> list[Received]:
-    """aiokafka's ConsumerRecords as ours."""
-    topic = BY_NAME[records[0].topic.removeprefix(topic_prefix)]
-    return [
+def batch(events: Sequence[Any], topic_prefix: str) -> Batch:
+    """aiokafka's ConsumerRecords of one partition as ours."""
+    tp = events[0].message.tp
+    topic = BY_NAME[tp.topic.removeprefix(topic_prefix)]
+    records = [
         Received(
             topic,
             r.partition,
@@ -108,5 +128,7 @@ def received(records: list[Any], topic_prefix: str) -> list[Received]:
             r.value or b"",
             {name: value.decode("utf-8", "replace") for name, value in r.headers},
         )
-        for r in records
+        for event in events
+        for r in event.value
     ]
+    return Batch(topic, tp.partition, records)

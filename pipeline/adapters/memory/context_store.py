@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.adapters.memory.transactions import Ledger, MemoryTransaction
 from pipeline.errors import InvalidMessage
-from pipeline.ports import Fact, Ignored
+from pipeline.ports import Fact, Ignored, Place
 from schemas.codec import decode_event
 from schemas.events import AnyEvent
-from schemas.topics import Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,9 @@ class MemoryContextStore:
         self.statements: dict[str, Statement] = {}
         self._version = 0
 
-    def begin(self, group: str, topic: Topic, partition: int) -> AbstractAsyncContextManager[MemoryContextTransaction]:
+    def begin(self, group: str, places: Collection[Place]) -> AbstractAsyncContextManager[MemoryContextTransaction]:
         """As ContextStore.begin."""
-        return MemoryContextTransaction(self, group, topic, partition).run()
+        return MemoryContextTransaction(self, group, places).run()
 
     def next_version(self) -> int:
         """Larger than every earlier one, rolled back ones included, as a database sequence is."""
@@ -85,8 +84,8 @@ def survivor_of(patient: str, statements: Mapping[str, Statement]) -> str:
 class MemoryContextTransaction(MemoryTransaction):
     """ContextTransaction."""
 
-    def __init__(self, store: MemoryContextStore, group: str, topic: Topic, partition: int) -> None:
-        super().__init__(store.ledger, group, topic, partition)
+    def __init__(self, store: MemoryContextStore, group: str, places: Collection[Place]) -> None:
+        super().__init__(store.ledger, group, places)
         self._store = store
         self.version = 0
         self._facts: list[Fact] = []
@@ -94,7 +93,7 @@ class MemoryContextTransaction(MemoryTransaction):
         self._said: dict[str, Statement] = {}
 
     def opened(self) -> None:
-        """Takes the version once the partition is locked, so that versions grow in the order of commits there."""
+        """Takes the version once the partitions are locked, so that versions grow in the order of commits there."""
         self.version = self._store.next_version()
 
     def _statements(self) -> Mapping[str, Statement]:

@@ -1,17 +1,17 @@
-"""Batch transactions without a database: a lock for each partition, effects staged until commit, faults on demand."""
+"""Batch transactions without a database: a lock for each place, effects staged until commit, faults on demand."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Hashable, Iterable
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Self
 
 from pipeline.errors import Fenced, Unavailable
-from schemas.topics import Topic
+from pipeline.ports import Place
 
-Place = tuple[str, str, int]
+GroupPlace = tuple[str, str, int]
 """(group, topic, partition)"""
 
 
@@ -19,7 +19,7 @@ class Ledger:
     """The applied offsets and the locks of one store, and the failures that a test has ordered."""
 
     def __init__(self) -> None:
-        self.applied: dict[Place, int] = {}
+        self.applied: dict[GroupPlace, int] = {}
         self._locks: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._failing_begins = 0
         self._failing_commits = 0
@@ -52,20 +52,20 @@ class Ledger:
 class MemoryTransaction:
     """What all batch transactions share. Subclasses stage their effects and write them in `commit`, which must not await."""
 
-    def __init__(self, ledger: Ledger, group: str, topic: Topic, partition: int) -> None:
-        self.topic = topic
-        self.partition = partition
+    def __init__(self, ledger: Ledger, group: str, places: Collection[Place]) -> None:
         self._ledger = ledger
-        self._place: Place = (group, topic.name, partition)
+        self._group = group
+        self._places = places
         self._held: dict[Hashable, asyncio.Lock] = {}
-        self.applied = -1
-        self._advanced: int | None = None
+        self.applied: dict[Place, int] = {}
+        self._advanced: Mapping[Place, int] = {}
 
-    async def advance(self, offset: int) -> None:
-        """Stages the new applied offset."""
-        if offset < self.applied:
-            raise Fenced(f"{self._place}: cannot go back from {self.applied} to {offset}")
-        self._advanced = offset
+    async def advance(self, offsets: Mapping[Place, int]) -> None:
+        """Stages the new applied offsets."""
+        for place, offset in offsets.items():
+            if offset < self.applied[place]:
+                raise Fenced(f"{place}: cannot go back from {self.applied[place]} to {offset}")
+        self._advanced = offsets
 
     async def hold(self, keys: Iterable[Hashable]) -> None:
         """Takes the rows' locks until the transaction ends, in sorted order; those already held are passed over."""
@@ -75,20 +75,19 @@ class MemoryTransaction:
             self._held[key] = lock
 
     def opened(self) -> None:
-        """Called once the partition is locked."""
+        """Called once the places are locked."""
 
     def commit(self) -> None:
         """Writes what was staged."""
-        if self._advanced is not None:
-            self._ledger.applied[self._place] = self._advanced
+        self._ledger.applied.update({(self._group, *place): offset for place, offset in self._advanced.items()})
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[Self]:
-        """Locks the partition, hands the transaction out, commits on a clean exit."""
+        """Locks the places, hands the transaction out, commits on a clean exit."""
         self._ledger.check_begin()
         try:
-            await self.hold([self._place])
-            self.applied = self._ledger.applied.get(self._place, -1)
+            await self.hold((self._group, *place) for place in self._places)
+            self.applied = {place: self._ledger.applied.get((self._group, *place), -1) for place in self._places}
             self.opened()
             yield self
             self._ledger.check_commit()
@@ -105,10 +104,10 @@ class MemoryOffsets:
     def __init__(self) -> None:
         self.ledger = Ledger()
 
-    def begin(self, group: str, topic: Topic, partition: int) -> AbstractAsyncContextManager[MemoryTransaction]:
+    def begin(self, group: str, places: Collection[Place]) -> AbstractAsyncContextManager[MemoryTransaction]:
         """As OffsetStore.begin."""
-        return MemoryTransaction(self.ledger, group, topic, partition).run()
+        return MemoryTransaction(self.ledger, group, places).run()
 
-    def applied(self, group: str, topic: Topic, partition: int) -> int:
+    def applied(self, group: str, place: Place) -> int:
         """The applied offset, -1 when there is none."""
-        return self.ledger.applied.get((group, topic.name, partition), -1)
+        return self.ledger.applied.get((group, *place), -1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,10 +16,9 @@ from pipeline.adapters.memory.context_store import MemoryContextStore
 from pipeline.adapters.memory.transactions import Ledger, MemoryTransaction
 from pipeline.adapters.worklist_rules import Cursor, check_query, encode_cursor, refusal, searched_text, seen_state
 from pipeline.errors import NotFound
-from pipeline.ports import ItemChange, ListedItem, ListQuery, Page, RankChange, Summary
+from pipeline.ports import ItemChange, ListedItem, ListQuery, Page, Place, RankChange, Summary
 from schemas.codec import decode_event
 from schemas.events import AnyEvent
-from schemas.topics import Topic
 from schemas.worklist import WorklistItem
 
 
@@ -59,9 +58,9 @@ class MemoryWorklist:
 
     # --- the ranking stage
 
-    def begin(self, group: str, topic: Topic, partition: int) -> AbstractAsyncContextManager[MemoryRankingTransaction]:
+    def begin(self, group: str, places: Collection[Place]) -> AbstractAsyncContextManager[MemoryRankingTransaction]:
         """As RankingStore.begin."""
-        return MemoryRankingTransaction(self, group, topic, partition).run()
+        return MemoryRankingTransaction(self, group, places).run()
 
     def write(self, change: ItemChange) -> None:
         """What a commit does with one change: nothing when something newer is there."""
@@ -183,8 +182,8 @@ class MemoryWorklist:
 class MemoryRankingTransaction(MemoryTransaction):
     """RankingTransaction."""
 
-    def __init__(self, worklist: MemoryWorklist, group: str, topic: Topic, partition: int) -> None:
-        super().__init__(worklist.ledger, group, topic, partition)
+    def __init__(self, worklist: MemoryWorklist, group: str, places: Collection[Place]) -> None:
+        super().__init__(worklist.ledger, group, places)
         self._worklist = worklist
         self._changes: list[ItemChange] = []
 

@@ -1,21 +1,20 @@
-"""Facts, merges and applied offsets in Postgres, in one transaction a batch."""
+"""Facts, merges and applied offsets in Postgres, in one transaction for the batches of several partitions."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import MAXYEAR, datetime
 from uuid import UUID
 
-from pipeline.adapters.postgres.batches import PostgresBatch, lock_place
+from pipeline.adapters.postgres.batches import PostgresBatch, lock_places
 from pipeline.adapters.postgres.database import Connection, Database
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.values import by_key, event_uuid, key, storable
 from pipeline.errors import InvalidMessage
-from pipeline.ports import Fact, Ignored
+from pipeline.ports import Fact, Ignored, Place
 from schemas.codec import decode_event
 from schemas.events import AnyEvent
-from schemas.topics import Topic
 
 _sql = Queries("context")
 _FACT_TYPES = ("text", "uuid", "text", "timestamptz", "text", "int4", "int8", "bytea")
@@ -29,11 +28,11 @@ class PostgresContextStore:
         self._database = database
 
     @asynccontextmanager
-    async def begin(self, group: str, topic: Topic, partition: int) -> AsyncIterator[PostgresContextTransaction]:
+    async def begin(self, group: str, places: Collection[Place]) -> AsyncIterator[PostgresContextTransaction]:
         """As ContextStore.begin."""
         async with self._database.transaction() as connection:
-            applied, version = await lock_place(connection, group, topic, partition)
-            yield PostgresContextTransaction(connection, group, topic, partition, applied, version)
+            applied, version = await lock_places(connection, group, places)
+            yield PostgresContextTransaction(connection, group, applied, version)
 
 
 async def members(connection: Connection, patients: Sequence[str]) -> dict[str, list[str]]:
@@ -47,10 +46,9 @@ async def members(connection: Connection, patients: Sequence[str]) -> dict[str, 
 class PostgresContextTransaction(PostgresBatch):
     """ContextTransaction."""
 
-    def __init__(self, connection: Connection, group: str, topic: Topic, partition: int, applied: int, version: int) -> None:
-        super().__init__(connection, group, topic, partition, applied)
+    def __init__(self, connection: Connection, group: str, applied: Mapping[Place, int], version: int) -> None:
+        super().__init__(connection, group, applied)
         self.version = version
-        self._mine = {"topic": topic.name, "partition": partition, "applied": applied}
 
     async def survivors(self, patients: Sequence[str]) -> Mapping[str, str]:
         """As ContextTransaction.survivors."""
@@ -64,7 +62,7 @@ class PostgresContextTransaction(PostgresBatch):
         under = await members(self._connection, list(asked))
         everyone = {*asked, *(member for group in under.values() for member in group)}
         facts: dict[str, list[AnyEvent]] = {patient: [] for patient in everyone}
-        cursor = await self._connection.execute(_sql.facts, {"patients": list(everyone), **self._mine}, binary=True)
+        cursor = await self._connection.execute(_sql.facts, {"patients": list(everyone)}, binary=True)
         for patient, body in await cursor.fetchall():
             facts[patient].append(decode_event(body))
         return {asked[root]: [event for member in (root, *under.get(root, ())) for event in facts[member]] for root in asked}
@@ -72,7 +70,7 @@ class PostgresContextTransaction(PostgresBatch):
     async def known_events(self, event_ids: Sequence[str]) -> set[str]:
         """As ContextTransaction.known_events."""
         asked = {event_uuid(event_id): event_id for event_id in event_ids}
-        rows = await self._connection.execute(_sql.known_events, {"event_ids": list(asked), **self._mine})
+        rows = await self._connection.execute(_sql.known_events, {"event_ids": list(asked)})
         return {asked[event_id] for (event_id,) in await rows.fetchall()}
 
     async def lock_patients(self, patients: Sequence[str]) -> None:
@@ -98,10 +96,15 @@ class PostgresContextTransaction(PostgresBatch):
         """As ContextTransaction.append."""
         if facts:
             await self._copy_facts(facts)
-            times = [fact.recorded_at for fact in facts if fact.recorded_at.year < MAXYEAR]
-            self._newest = max([*times, *([self._newest] if self._newest else [])], default=None)
+            self._note_newest(facts)
         if ignored:
             await self._copy_ignored(ignored)
+
+    def _note_newest(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:
+            place = Place(fact.topic, fact.partition)
+            if fact.recorded_at.year < MAXYEAR:
+                self.newest[place] = max(fact.recorded_at, self.newest.get(place, fact.recorded_at))
 
     async def _lives_on_under(self, patient: str, other: str) -> bool:
         row = await (await self._connection.execute(_sql.lives_on_under, {"patient": patient, "other": other})).fetchone()

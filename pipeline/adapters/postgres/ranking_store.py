@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from pipeline.adapters.postgres.batches import PostgresBatch, lock_place
+from pipeline.adapters.postgres.batches import PostgresBatch, lock_places
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.rows import history_columns, item_columns, stored_item
 from pipeline.adapters.postgres.values import by_key, key
-from pipeline.ports import ItemChange
-from schemas.topics import Topic
+from pipeline.ports import ItemChange, Place
 from schemas.worklist import WorklistItem
 
 _sql = Queries("worklist")
@@ -25,11 +24,11 @@ class PostgresRankingStore:
         self._database = database
 
     @asynccontextmanager
-    async def begin(self, group: str, topic: Topic, partition: int) -> AsyncIterator[PostgresRankingTransaction]:
+    async def begin(self, group: str, places: Collection[Place]) -> AsyncIterator[PostgresRankingTransaction]:
         """As RankingStore.begin."""
         async with self._database.transaction() as connection:
-            applied, _ = await lock_place(connection, group, topic, partition)
-            yield PostgresRankingTransaction(connection, group, topic, partition, applied)
+            applied, _ = await lock_places(connection, group, places)
+            yield PostgresRankingTransaction(connection, group, applied)
 
 
 @dataclass(slots=True)

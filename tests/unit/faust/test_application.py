@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import ConsumerRecord
@@ -11,10 +12,10 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from faust.types import TP
 
 from pipeline.adapters.faust.application import application, together
-from pipeline.adapters.faust.batches import received
+from pipeline.adapters.faust.batches import batch
 from pipeline.adapters.faust.transport import BatchTransport
 from pipeline.adapters.kafka.log import KafkaEventLog
-from pipeline.ports import Received, Record
+from pipeline.ports import Batch, Received, Record
 from pipeline.settings import Kafka
 from schemas.topics import LABS
 
@@ -78,4 +79,5 @@ def _places(address: str, partitions: list[int], count: int) -> dict[bytes | Non
 def test_records_as_a_stage_gets_them() -> None:
     """Headers as text, whatever their bytes; a missing key or body is empty."""
     record = ConsumerRecord("x.labs", 3, 7, 0, 0, None, None, None, 0, 0, [("event_id", b"e"), ("odd", b"\xff")])
-    assert received([record], "x.") == [Received(LABS, 3, 7, b"", b"", {"event_id": "e", "odd": "\ufffd"})]
+    event = SimpleNamespace(message=SimpleNamespace(tp=TP("x.labs", 3)), value=[record])
+    assert batch([event], "x.") == Batch(LABS, 3, [Received(LABS, 3, 7, b"", b"", {"event_id": "e", "odd": "\ufffd"})])

@@ -19,6 +19,7 @@ from schemas.events import AdtEvent, AnyEvent, ImagingEvent, Observation, Observ
 from schemas.identifiers import event_id
 from schemas.time import Timestamp
 from schemas.topics import ADT, ASSESS, ASSESSMENTS, DLQ, IMAGING, LABS, ORDERS, REPORTS, VITALS, Topic
+from tests.store_fixtures import batch, place
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ANN, BOB = "a" * 32, "b" * 32
@@ -55,8 +56,8 @@ class Bench:
             moved = False
             for topic in (IMAGING, ORDERS, LABS, VITALS, ADT, REPORTS):
                 start = self.store.ledger.applied.get(("g", topic.name, 0), -1) + 1
-                if batch := self.log.received(topic, 0, start):
-                    await self.stage.handle(topic, 0, batch)
+                if records := self.log.received(topic, 0, start):
+                    await self.stage.handle([batch(records)])
                     moved = True
 
     def assessments(self) -> list[Any]:
@@ -247,28 +248,65 @@ async def test_a_possible_redelivery_is_applied_once(bench: Bench) -> None:
 
 async def test_a_gap_is_read_again_and_what_was_applied_is_skipped(bench: Bench) -> None:
     """The applied offset decides, not the consumer's position."""
-    batch = [Received(VITALS, 0, n, ANN.encode(), codec.encode(vital(f"v{n}", 80, n))) for n in range(4)]
+    records = [Received(VITALS, 0, n, ANN.encode(), codec.encode(vital(f"v{n}", 80, n))) for n in range(4)]
 
-    assert SeekTo(0) == await bench.stage.handle(VITALS, 0, batch[2:])
-    assert Done(3) == await bench.stage.handle(VITALS, 0, batch[:3])
-    assert Done(1) == await bench.stage.handle(VITALS, 0, batch)
-    assert Done(0) == await bench.stage.handle(VITALS, 0, batch)
+    assert [SeekTo(0)] == await bench.stage.handle([batch(records[2:])])
+    assert [Done(3)] == await bench.stage.handle([batch(records[:3])])
+    assert [Done(1)] == await bench.stage.handle([batch(records)])
+    assert [Done(0)] == await bench.stage.handle([batch(records)])
     assert len(bench.store.facts) == 4
+
+
+async def test_batches_of_several_partitions_are_one_transaction(bench: Bench) -> None:
+    """What comes together of a patient is one assessment, whatever the topics; a hole or a bad record in one partition stops no other."""
+    await bench.send(image("i1", 0))
+    said, version = len(bench.assessments()), bench.assessments()[-1].context_version
+    vitals = [Received(VITALS, 0, 0, ANN.encode(), codec.encode(vital("v1", 150, 1)))]
+    labs = [Received(LABS, 0, 0, ANN.encode(), b"no document")]
+    orders = [Received(ORDERS, 0, 7, ANN.encode(), b"after a hole")]
+    reports = [Received(REPORTS, 0, 0, BOB.encode(), codec.encode(report("r1", 2, patient=BOB)))]
+
+    outcomes = await bench.stage.handle([batch(records) for records in (vitals, labs, orders, reports)])
+
+    assert outcomes == [Done(1), Done(1), SeekTo(0), Done(1)]
+    assert [fact.kind for fact in bench.store.facts] == ["imaging", "observation", "report"]
+    assert [letter.reason for letter in bench.log.documents(DLQ)] == ["malformed"]
+    [assessed] = bench.assessments()[said:]
+    assert (assessed.patient, assessed.context_version) == (ANN, version + 1)
+    applied = bench.store.ledger.applied
+    assert [applied.get(("g", *place(topic))) for topic in (VITALS, LABS, ORDERS, REPORTS)] == [0, 0, None, 0]
+
+
+async def test_a_failure_in_one_partition_takes_all_of_them_back(bench: Bench) -> None:
+    """All or nothing; then each batch is suspected of having been produced before."""
+    await bench.send(image("i1", 0))
+    batches = [
+        batch([Received(VITALS, 0, 0, ANN.encode(), codec.encode(vital("v1", 150, 1)))]),
+        batch([Received(REPORTS, 0, 0, BOB.encode(), codec.encode(report("r1", 2, patient=BOB)))]),
+    ]
+    bench.store.ledger.fail_next_commit()
+    with pytest.raises(Unavailable):
+        await bench.stage.handle(batches)
+    assert len(bench.store.facts) == 1
+
+    assert await bench.stage.handle(batches) == [Done(1), Done(1)]
+    assert len(bench.store.facts) == 3
+    assert bench.requests()[-1].features.values["heart_rate.last"] == 150.0
 
 
 async def test_a_failed_batch_leaves_no_trace_in_memory(bench: Bench) -> None:
     """After a failure the same batch gives what it would have given."""
     await bench.send(image("i1", 0))
     bench.log.fail_next()
-    batch = [Received(VITALS, 0, 0, ANN.encode(), codec.encode(vital("v1", 150, 1)))]
+    records = [Received(VITALS, 0, 0, ANN.encode(), codec.encode(vital("v1", 150, 1)))]
     with pytest.raises(Unavailable):
-        await bench.stage.handle(VITALS, 0, batch)
+        await bench.stage.handle([batch(records)])
     assert len(bench.store.facts) == 1
 
     bench.store.ledger.fail_next_commit()
     with pytest.raises(Unavailable):
-        await bench.stage.handle(VITALS, 0, batch)
-    await bench.stage.handle(VITALS, 0, batch)
+        await bench.stage.handle([batch(records)])
+    await bench.stage.handle([batch(records)])
 
     assert 2 == len(bench.store.facts) == bench.stage.applied
     assert bench.requests()[-1].features.values["heart_rate.last"] == 150.0
@@ -279,7 +317,7 @@ async def test_memory_is_not_trusted_after_another_worker_moved_on(bench: Bench)
     await bench.send(image("i1", 0), vital("v1", 80, 1))
     other = bench.new_stage()
     await bench.log.append([Record(VITALS, ANN.encode(), codec.encode(vital("v2", 140, 2)))])
-    await other.handle(VITALS, 0, bench.log.received(VITALS, 0, 1))
+    await other.handle([batch(bench.log.received(VITALS, 0, 1))])
     await bench.send(vital("v3", 141, 3))
 
     values = bench.requests()[-1].features.values
@@ -292,10 +330,10 @@ async def test_what_the_former_owner_still_applied_is_seen(bench: Bench) -> None
     bench.stage = owner
     await bench.send(image("i1", 0))
     await bench.log.append([Record(REPORTS, ANN.encode(), codec.encode(report("r1", 5, study_uid="1.2")), {"event_id": "r1"})])
-    batch = bench.log.received(REPORTS, 0, 0)
-    assert Done(1) == await former.handle(REPORTS, 0, batch)
+    records = bench.log.received(REPORTS, 0, 0)
+    assert [Done(1)] == await former.handle([batch(records)])
     asked = len(bench.requests())
-    assert Done(0) == await owner.handle(REPORTS, 0, batch)
+    assert [Done(0)] == await owner.handle([batch(records)])
     await bench.send(vital("v1", 180, 10))
 
     assert len(bench.requests()) == asked, "the study is read"

@@ -14,6 +14,7 @@ from pipeline.services.context import ContextStage
 from schemas import codec
 from schemas.events import AnyEvent
 from schemas.topics import ADT, ASSESS, IMAGING, VITALS, Topic
+from tests.store_fixtures import batch
 from tests.unit.services.test_context import ANN, BOB, Bench, image, merge, vital
 
 CID = "c" * 32
@@ -42,21 +43,21 @@ async def test_facts_in_flight_during_a_merge_reach_the_survivor() -> None:
     theirs = bench.new_stage()
     ours = ContextStage(bench.store, slow, bench.clock, "g")
     slow.go.set()
-    await ours.handle(IMAGING, 1, [received(IMAGING, 1, 0, image("i", 0, patient=BOB))])
+    await ours.handle([batch([received(IMAGING, 1, 0, image("i", 0, patient=BOB))])])
     slow.go.clear()
     slow.reached.clear()
     retired, survivor = merge(5)
 
-    late = asyncio.create_task(ours.handle(VITALS, 1, [received(VITALS, 1, 0, vital("v", 155, 1, patient=BOB))]))
+    late = asyncio.create_task(ours.handle([batch([received(VITALS, 1, 0, vital("v", 155, 1, patient=BOB))])]))
     await slow.reached.wait()
-    await theirs.handle(ADT, 0, [received(ADT, 0, 0, survivor)])
+    await theirs.handle([batch([received(ADT, 0, 0, survivor)])])
     assert "heart_rate.last" not in bench.requests()[-1].features.values
 
     slow.go.set()
     await late
-    await ours.handle(ADT, 1, [received(ADT, 1, 0, retired)])
+    await ours.handle([batch([received(ADT, 1, 0, retired)])])
     [told] = [record for record in slow.records(ADT) if record.key == ANN.encode()]
-    await theirs.handle(ADT, 0, [Received(ADT, 0, 1, told.key, told.value or b"", told.headers)])
+    await theirs.handle([batch([Received(ADT, 0, 1, told.key, told.value or b"", told.headers)])])
     last = bench.log.documents(ASSESS)[-1]
     assert (last.patient, last.features.values["heart_rate.last"]) == (ANN, 155.0)
     assert theirs.ignored["merge-told"] == 1
@@ -78,14 +79,14 @@ async def test_an_event_forwarded_before_a_crash_is_not_stored_twice() -> None:
     bench = Bench()
     await bench.send(*merge(1))
     await bench.log.append([Record(VITALS, BOB.encode(), codec.encode(vital("v", 99, 2, patient=BOB)))])
-    batch = bench.log.received(VITALS, 0, 0)
+    records = bench.log.received(VITALS, 0, 0)
     bench.store.ledger.fail_next_commit()
     with pytest.raises(Unavailable):
-        await bench.stage.handle(VITALS, 0, batch)
+        await bench.stage.handle([batch(records)])
     [forwarded] = bench.log.received(VITALS, 0, 1)
 
     other = bench.new_stage()
-    await other.handle(VITALS, 1, [Received(VITALS, 1, 0, forwarded.key, forwarded.body, forwarded.headers)])
+    await other.handle([batch([Received(VITALS, 1, 0, forwarded.key, forwarded.body, forwarded.headers)])])
     await bench.send(*merge(3, kind="unmerge"), headers={})
 
     assert [fact.patient for fact in bench.store.facts if fact.kind == "observation"] == [BOB]

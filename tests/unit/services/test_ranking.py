@@ -16,6 +16,7 @@ from pipeline.services.ranking import RankingStage
 from schemas import codec
 from schemas.assessments import Assessment, Evidence, Risk, StudyState
 from schemas.topics import ASSESSMENTS, DLQ, WORKLIST
+from tests.store_fixtures import batch
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STUDY = StudyState(study_uid="1.2.3", ready_at=NOON, priority="routine", patient_class="I")
@@ -37,11 +38,11 @@ class Bench:
 
     async def feed(self, *bodies, key=b"p", start=None):
         first = self.offset if start is None else start
-        batch = [
+        records = [
             Received(ASSESSMENTS, 0, first + index, key, body, {"trace_id": "t", "source": "scoring"}) for index, body in enumerate(bodies)
         ]
-        outcome = await self.stage.handle(ASSESSMENTS, 0, batch)
-        self.offset = max(self.offset, first + len(batch))
+        [outcome] = await self.stage.handle([batch(records)])
+        self.offset = max(self.offset, first + len(records))
         return outcome
 
     async def item(self, uid="1.2.3"):

@@ -18,6 +18,7 @@ from pipeline.services.scoring import ScoringStage
 from schemas import codec
 from schemas.assessments import Assessment, AssessRequest, Evidence, Features, Risk, StudyState
 from schemas.topics import ASSESS, ASSESSMENTS, DLQ
+from tests.store_fixtures import batch, place
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GROUP = "scoring"
@@ -57,7 +58,8 @@ class World:
         return ScoringStage(self.offsets, self.degraded, self.log, *self._scorers, self.clock, GROUP)
 
     async def handle(self, *records: Received) -> Done | SeekTo:
-        return await self.stage.handle(ASSESS, 0, list(records))
+        [outcome] = await self.stage.handle([batch(records)])
+        return outcome
 
     @property
     def assessments(self) -> list[Assessment]:
@@ -65,7 +67,7 @@ class World:
 
     @property
     def applied(self) -> int:
-        return self.offsets.applied(GROUP, ASSESS, 0)
+        return self.offsets.applied(GROUP, place(ASSESS))
 
 
 def request(patient: str = "p", version: int = 1, urgency: int = 2) -> AssessRequest:

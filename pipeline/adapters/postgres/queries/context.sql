@@ -1,19 +1,23 @@
--- name: open_place
--- First touch of a partition by a group.
-insert into applied (grp, topic, part) values (%(group)s, %(topic)s, %(partition)s) on conflict do nothing
+-- name: open_places
+-- First touch of partitions by a group.
+insert into applied (grp, topic, part)
+select %(group)s, * from unnest(%(topics)s::text[], %(partitions)s::int[]) on conflict do nothing
 
--- name: lock_place
--- The applied offset, locked until commit: whoever lost the partition and does not know it waits here and then finds another offset.
--- And a new context version, drawn only once the lock is ours.
+-- name: lock_places
+-- The applied offsets, locked until commit: whoever lost a partition and does not know it waits here and then finds another offset.
+-- In one order by everyone. And a new context version, drawn only once all locks are ours.
 with place as materialized (
-    select off from applied where grp = %(group)s and topic = %(topic)s and part = %(partition)s for update
+    select topic, part, off from applied
+    where grp = %(group)s and (topic, part) in (select * from unnest(%(topics)s::text[], %(partitions)s::int[]))
+    order by topic, part for update
 )
-select off, nextval('context_version') from place
+select array_agg(topic), array_agg(part), array_agg(off), nextval('context_version') from place
 
 -- name: advance
 -- The last thing before commit.
-update applied set off = %(offset)s, newest = greatest(newest, %(newest)s)
-where grp = %(group)s and topic = %(topic)s and part = %(partition)s
+update applied set off = reached.off, newest = greatest(applied.newest, reached.newest)
+from unnest(%(topics)s::text[], %(partitions)s::int[], %(offsets)s::int8[], %(newest)s::timestamptz[]) as reached (topic, part, off, newest)
+where applied.grp = %(group)s and applied.topic = reached.topic and applied.part = reached.part
 
 -- name: survivors
 -- Follows each patient's merges to their end.
@@ -35,9 +39,8 @@ with recursive member (root, patient) as (
 select root, patient from member
 
 -- name: facts
--- The stored facts of these patients, but none that this transaction itself added.
-select patient, body from fact
-where patient = any(%(patients)s) and not (topic = %(topic)s and part = %(partition)s and off > %(applied)s)
+-- The stored facts of these patients.
+select patient, body from fact where patient = any(%(patients)s)
 
 -- name: newest_facts
 -- The timeline of a person.
@@ -45,8 +48,7 @@ select body from fact where patient = any(%(patients)s) order by recorded_at des
 
 -- name: known_events
 -- Which of these events are facts already.
-select distinct event_id from fact
-where event_id = any(%(event_ids)s) and not (topic = %(topic)s and part = %(partition)s and off > %(applied)s)
+select distinct event_id from fact where event_id = any(%(event_ids)s)
 
 -- name: lock_patients
 -- Taken in the order given; released at commit.
