@@ -108,17 +108,38 @@ def _memory_note(result: dict[str, Any]) -> str:
     return f"After a demo of {result['sent']:,} messages."
 
 
-_TITLES = {"context": "Context stage", "latency": "Latency", "intake": "Intake", "startup": "Start", "memory": "Memory"}
+def _simulation(result: dict[str, Any]) -> Iterator[Row]:
+    beside = f"{result['ratios']['order_to_simpy']:g} x SimPy (PriorityResource, {result['simpy']:,} exams/s)"
+    yield "first come, first served", f"{result['fifo']:,} exams/s", ""
+    yield "order priority", f"{result['order']:,} exams/s", beside
+    published = f"{result['ratios']['readfirst_to_qucad_published']:,} x QuCAD's published 36 min for 100,000 patients"
+    yield "Readfirst's live deadlines", f"{result['readfirst']:,} exams/s", published
+
+
+def _simulation_note(result: dict[str, Any]) -> str:
+    return f"One reader, one kind of study, {result['exams']:,} exams drawn and read on one core; median of {result['runs']}."
+
+
+_TITLES = {
+    "context": "Context stage",
+    "latency": "Latency",
+    "intake": "Intake",
+    "startup": "Start",
+    "memory": "Memory",
+    "simulation": "Department simulator",
+}
 _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "context": _context,
     "latency": _latency,
     "intake": _intake,
     "startup": _startup,
     "memory": _memory,
+    "simulation": _simulation,
 }
 _NOTES: dict[str, Callable[[dict[str, Any]], str]] = {
     "context": _context_note,
     "latency": _latency_note,
     "intake": _intake_note,
     "memory": _memory_note,
+    "simulation": _simulation_note,
 }

@@ -28,6 +28,7 @@ class Figure(StrEnum):
     INTAKE = "intake"
     STARTUP = "startup"
     MEMORY = "memory"
+    SIMULATION = "simulation"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +40,9 @@ def bench(
     figure: Annotated[Figure | None, typer.Argument(help="one figure; all of them where none is named")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a figure, by name where there are several")] = False,
     write_readme: Annotated[bool, typer.Option(help="keep the results in infra/figures.json and write the README's block from it")] = False,
-    runs: Annotated[int | None, typer.Option(min=1, help="context (1), startup (3): rounds, of which the medians are told")] = None,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="context (1), simulation (3), startup (3): rounds, of which the medians are told")
+    ] = None,
     events: Annotated[int, typer.Option(min=10_000, help="context: vital signs")] = 200_000,
     open_share: Annotated[float, typer.Option(min=0, max=1, help="context: share of the patients with a study to be read")] = 0.05,
     seconds: Annotated[float, typer.Option(min=1, help="latency: how long each rate is held")] = 20.0,
@@ -68,7 +71,7 @@ def bench(
 
 
 def _measures(runs: int | None, load: Load, seconds: float) -> dict[str, Callable[[Progress], dict[str, Any]]]:
-    from pipeline.benchmarks import context, intake, latency, memory, startup
+    from pipeline.benchmarks import context, intake, latency, memory, simulation, startup
 
     return {
         Figure.CONTEXT: lambda progress: context.measure(load, runs or 1, progress),
@@ -76,6 +79,7 @@ def _measures(runs: int | None, load: Load, seconds: float) -> dict[str, Callabl
         Figure.INTAKE: lambda progress: intake.measure(MESSAGES, OBJECTS, progress),
         Figure.STARTUP: lambda progress: startup.measure(runs or 3, progress),
         Figure.MEMORY: lambda progress: memory.measure(STUDIES, progress),
+        Figure.SIMULATION: lambda progress: simulation.measure(runs or 3, progress),
     }
 
 

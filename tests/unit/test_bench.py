@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.benchmarks import figures, tables, window_bytes
+from pipeline.benchmarks import figures, simulation, tables, window_bytes
 from pipeline.benchmarks.context import Run, summary
 from pipeline.benchmarks.latency import Accepted, Change, Sightings, delays, percentiles
 from pipeline.benchmarks.patients import PROFILES
 from pipeline.benchmarks.vitals import Load
 from pipeline.domain.window import Window
 from pipeline.errors import StackError
+from pipeline.simulation.department import loading
+from pipeline.simulation.department.running import run
+from pipeline.simulation.department.streams import draw
 from schemas import codec
 from schemas.events import ObservationEvent
+from tests.perf import simpy_department
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 
@@ -134,3 +138,12 @@ def test_the_table_says_the_ratio() -> None:
     text = tables.markdown({"context": figures.measured("context", result, 3.0)})
 
     assert "10.0 x" in text and "| Readfirst |" in text
+
+
+def test_the_simulators_read_in_the_same_room() -> None:
+    """What is timed beside each other is one reading room: SimPy's mean wait is that of our `order`, as far as so few studies tell."""
+    scenario = loading.parse(simulation.ONE_READER)
+    studies = draw(scenario, 40_000, 1)
+    ours = run(scenario, studies, next(rule for rule in scenario.policies if rule.name == "order")).wait(studies).mean()
+
+    assert simpy_department.simulate(40_000, 1) == pytest.approx(ours, rel=0.25)
