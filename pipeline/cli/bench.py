@@ -41,7 +41,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a figure, by name where there are several")] = False,
     write_readme: Annotated[bool, typer.Option(help="keep the results in infra/figures.json and write the README's block from it")] = False,
     runs: Annotated[
-        int | None, typer.Option(min=1, help="context (1), simulation (3), startup (3): rounds, of which the medians are told")
+        int | None, typer.Option(min=1, help="context (1), simulation, startup (3): rounds, the medians are told")
     ] = None,
     events: Annotated[int, typer.Option(min=10_000, help="context: vital signs")] = 200_000,
     open_share: Annotated[float, typer.Option(min=0, max=1, help="context: share of the patients with a study to be read")] = 0.05,
