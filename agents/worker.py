@@ -16,6 +16,7 @@ from pipeline.adapters.faust.batches import fatal
 from pipeline.adapters.faust.watch import watch
 from pipeline.adapters.local.heartbeat import Heartbeat
 from pipeline.adapters.local.loop import calm_collector
+from pipeline.adapters.telemetry.endpoint import Endpoint
 from pipeline.errors import StackError
 from pipeline.settings import Settings
 from schemas.topics import INPUTS
@@ -29,7 +30,7 @@ def run(role: str, settings: Settings) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     app = AGENTS[role](settings)
-    heartbeat = Heartbeat(role)
+    heartbeat, endpoint = Heartbeat(role), Endpoint(role, settings.telemetry)
     alive: list[asyncio.Task[None]] = []
     names = [settings.kafka.topic_prefix + topic.name for topic in INPUTS]
 
@@ -42,6 +43,7 @@ def run(role: str, settings: Settings) -> None:
                     "the partitions of the input topics are not on one worker together", "all topics need the same partition count"
                 )
         if not alive:
+            endpoint.ready(heartbeat, loop)
             alive.append(asyncio.create_task(heartbeat.beat(), name="heartbeat"))
             alive.append(asyncio.create_task(watch(app), name="watch"))
 

@@ -6,17 +6,23 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.adapters.local.heartbeat import Heartbeat
 from pipeline.adapters.local.loop import run as run_loop
+from pipeline.adapters.telemetry.endpoint import Check, Endpoint
 from pipeline.adapters.telemetry.logging import configure
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.bootstrap import Resources
+    from pipeline.services.intake import Intake
 
 AGENTS = ("agent-context", "agent-scoring", "agent-ranking")
 
@@ -45,73 +51,105 @@ def run(
         raise typer.BadParameter(f"{role!r} is no role; there are: {', '.join([*ONCE, *SERVERS, *AGENTS])}")
 
 
+@dataclass(frozen=True)
+class Life:
+    """A serving role's own: what it is called, when it shall stop, and where it says how it is."""
+
+    role: str
+    stop: asyncio.Event
+    endpoint: Endpoint
+
+    async def until_stopped(self, address: str, *checks: Check) -> None:
+        """From now on it takes work; returns when it shall stop."""
+        heartbeat = Heartbeat(self.role, address)
+        self.endpoint.ready(heartbeat, asyncio.get_running_loop(), *checks)
+        beat = asyncio.create_task(heartbeat.beat())
+        await self.stop.wait()
+        beat.cancel()
+        with suppress(asyncio.CancelledError):
+            await beat
+
+
 async def _serve(role: str, settings: Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await SERVERS[role](settings, stop)
+    endpoint = Endpoint(role, settings.telemetry)
+    try:
+        await SERVERS[role](settings, Life(role, stop, endpoint))
+    finally:
+        endpoint.close()
 
 
-async def _beat_until(stop: asyncio.Event, role: str, address: str) -> None:
-    beat = asyncio.create_task(Heartbeat(role, address).beat())
-    await stop.wait()
-    beat.cancel()
-    with suppress(asyncio.CancelledError):
-        await beat
+@asynccontextmanager
+async def _intake(life: Life, resources: Resources) -> AsyncIterator[Intake]:
+    """A gateway's way in, behind the gate that too many dead letters close; its figures are served."""
+    from pipeline.adapters.telemetry import exports
+
+    async with resources.intake_gate() as gate:
+        intake = resources.intake(gate.check)
+        exports.gateway(life.role.removeprefix("gateway-"), intake, gate)
+        exports.database(resources.database)
+        yield intake
 
 
-async def _hl7(settings: Settings, stop: asyncio.Event) -> None:
+async def _hl7(settings: Settings, life: Life) -> None:
     from pipeline import bootstrap
     from pipeline.gateways.hl7.server import serve
 
-    async with bootstrap.resources(settings) as resources:
-        server = await serve(settings, resources.intake(), bootstrap.site_key(settings), resources.clock)
-        await _beat_until(stop, "gateway-hl7", f"{settings.gateways.host}:{settings.gateways.mllp_port}")
+    async with bootstrap.resources(settings) as resources, _intake(life, resources) as intake:
+        server = await serve(settings, intake, bootstrap.site_key(settings), resources.clock)
+        await life.until_stopped(f"{settings.gateways.host}:{settings.gateways.mllp_port}", resources.database.ping)
         await server.stop()
 
 
-async def _dicom(settings: Settings, stop: asyncio.Event) -> None:
+async def _dicom(settings: Settings, life: Life) -> None:
     from pipeline import bootstrap
     from pipeline.gateways.dicom.scp import serve
 
-    async with bootstrap.resources(settings) as resources:
+    async with bootstrap.resources(settings) as resources, _intake(life, resources) as intake:
         server = serve(
             settings,
-            resources.intake(),
+            intake,
             resources.objects,
             resources.vault,
             resources.studies,
             bootstrap.site_key(settings),
             resources.clock,
         )
-        await _beat_until(stop, "gateway-dicom", f"{settings.gateways.host}:{settings.gateways.dicom_port}")
+        await life.until_stopped(f"{settings.gateways.host}:{settings.gateways.dicom_port}", resources.database.ping)
         await server.aclose()
 
 
-async def _http(settings: Settings, stop: asyncio.Event) -> None:
+async def _http(settings: Settings, life: Life) -> None:
     from pipeline import bootstrap
     from pipeline.gateways.http.app import create_app
 
-    async with bootstrap.resources(settings) as resources:
+    async with bootstrap.resources(settings) as resources, _intake(life, resources) as intake:
         app = create_app(
             settings,
-            resources.intake(),
+            intake,
             resources.objects,
             resources.vault,
             resources.studies,
             bootstrap.site_key(settings),
             resources.clock,
         )
-        await _uvicorn("gateway-http", app, settings.gateways.host, settings.gateways.http_port, stop)
+        await _uvicorn(life, app, settings.gateways.host, settings.gateways.http_port, resources.database.ping)
 
 
-async def _web(settings: Settings, stop: asyncio.Event) -> None:
+async def _web(settings: Settings, life: Life) -> None:
     from pipeline import bootstrap
     from pipeline.adapters.postgres.maintenance import keep_maintained
+    from pipeline.adapters.telemetry import exports
     from pipeline.worklist.app import create_app
+    from pipeline.worklist.operations import OperationsRoom
+    from pipeline.worklist.stream import ChangeHub
 
-    async with bootstrap.resources(settings) as resources:
+    async with bootstrap.resources(settings) as resources, resources.monitor(exports.ranked) as monitor:
+        hub = ChangeHub(resources.worklist, resources.clock)
+        exports.web(hub.clients, monitor, resources.database)
         app = create_app(
             resources.worklist,
             resources.actions,
@@ -119,14 +157,18 @@ async def _web(settings: Settings, stop: asyncio.Event) -> None:
             resources.clock,
             time_zone=settings.gateways.default_time_zone,
             allowed_hosts=settings.web.allowed_hosts,
+            hub=hub,
+            operations=OperationsRoom(monitor, resources.letters(), resources.clock),
         )
         keep = timedelta(days=settings.postgres.keep_days)
         upkeep = asyncio.create_task(keep_maintained(resources.database, resources.clock, keep), name="upkeep")
-        await _uvicorn("web", app, settings.web.host, settings.web.port, stop)
+        watching = asyncio.create_task(monitor.watch(), name="monitor")
+        await _uvicorn(life, app, settings.web.host, settings.web.port, resources.database.ping)
         upkeep.cancel()
+        watching.cancel()
 
 
-async def _uvicorn(role: str, app: object, host: str, port: int, stop: asyncio.Event) -> None:
+async def _uvicorn(life: Life, app: object, host: str, port: int, *checks: Check) -> None:
     from pipeline.worklist.server import server
 
     http = server(app, host, port)  # type: ignore[arg-type]
@@ -134,9 +176,9 @@ async def _uvicorn(role: str, app: object, host: str, port: int, stop: asyncio.E
     while not http.started and not serving.done():  # noqa: ASYNC110 (uvicorn has no event for it)
         await asyncio.sleep(0.02)
     # uvicorn takes the signals for itself and ends its own loop; either end ends the other.
-    serving.add_done_callback(lambda _: stop.set())
+    serving.add_done_callback(lambda _: life.stop.set())
     if not serving.done():
-        await _beat_until(stop, role, f"{host}:{port}")
+        await life.until_stopped(f"{host}:{port}", *checks)
     http.should_exit = True
     await serving
 
@@ -155,7 +197,7 @@ def _topics(settings: Settings) -> None:
 
 
 ONCE: dict[str, Callable[[Settings], None]] = {"migrate": _migrate, "topics": _topics}
-SERVERS: dict[str, Callable[[Settings, asyncio.Event], Awaitable[None]]] = {
+SERVERS: dict[str, Callable[[Settings, Life], Awaitable[None]]] = {
     "gateway-hl7": _hl7,
     "gateway-dicom": _dicom,
     "gateway-http": _http,

@@ -81,6 +81,10 @@ class Monitor:
                 log.exception("monitor_look_failed")
             await asyncio.sleep(LOOK_EVERY_S)
 
+    def age_s(self) -> float:
+        """Seconds since the last look; infinite before the first. By the process's own clock: safe to ask from any thread."""
+        return float("inf") if self.now is None else (self._clock.now() - self.now.at).total_seconds()
+
     async def look(self) -> Operations:
         """One look; a store that does not answer is a condition, not an error."""
         at = self._clock.now()

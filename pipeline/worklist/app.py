@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from pipeline.ports import Clock, IdentityVault, WorklistActions, WorklistReader
 from pipeline.worklist.api import WorklistApi
+from pipeline.worklist.operations import OperationsRoom
 from pipeline.worklist.pages import Pages
 from pipeline.worklist.people import People
 from pipeline.worklist.problems import HANDLERS
@@ -32,13 +33,16 @@ def create_app(
     *,
     time_zone: str,
     allowed_hosts: Sequence[str] = LOOPBACK,
+    hub: ChangeHub | None = None,
+    operations: OperationsRoom | None = None,
 ) -> Starlette:
     """The application. time_zone: IANA name of the zone in which the page shows times (raises ZoneInfoNotFoundError).
 
     allowed_hosts: names under which browsers may reach it; any other Host is refused, which stops DNS rebinding.
+    hub: one that somebody else looks at too. operations: without it there is no /ops.
     """
     ZoneInfo(time_zone)
-    hub = ChangeHub(reader, clock)
+    hub = hub or ChangeHub(reader, clock)
     api = WorklistApi(reader, actions, People(vault, clock), hub, clock)
     stream = EventStream(hub, clock)
 
@@ -51,7 +55,12 @@ def create_app(
             await following
 
     return Starlette(
-        routes=[*api.routes(), Route("/api/events", stream.endpoint), *Pages(reader, clock, time_zone).routes()],
+        routes=[
+            *api.routes(),
+            Route("/api/events", stream.endpoint),
+            *(operations.routes(time_zone) if operations else ()),
+            *Pages(reader, clock, time_zone).routes(),
+        ],
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(KnownHosts, allowed_hosts=list(allowed_hosts), www_redirect=False),

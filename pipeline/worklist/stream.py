@@ -55,6 +55,10 @@ class ChangeHub:
         """Asks the store for its newest seq; that it answers ends any trouble."""
         self._tell((await self._reader.summary(self._clock.now())).seq)
 
+    def clients(self) -> int:
+        """Pages that follow."""
+        return len(self._listeners)
+
     @contextmanager
     def listen(self) -> Iterator[asyncio.Event]:
         """An event that is set whenever there is something new."""

@@ -39,6 +39,11 @@ class Folders:
         return self.run / "stack.json"
 
     @property
+    def targets_file(self) -> Path:
+        """Where each role serves its metrics, for Prometheus (file_sd)."""
+        return self.run / "prometheus.json"
+
+    @property
     def lock_file(self) -> Path:
         """Held by the running supervisor."""
         return self.run / "stack.lock"

@@ -13,6 +13,8 @@ from pipeline.adapters.local.network import Reservations, candidates
 from pipeline.errors import StackError
 from pipeline.settings import Settings
 
+TELEMETRY = 9470
+"""The first of the usual telemetry ports, one a role."""
 Ports = dict[str, dict[str, int]]  # name -> {"usual": the port of the settings, "port": the one in use}
 
 
@@ -22,6 +24,8 @@ class Usual:
 
     host: str
     port: int
+    movable: bool = False
+    """May be another whatever peers expect: nobody is set up by hand to find it there."""
 
 
 def usual(settings: Settings, servers: Collection[str], roles: Collection[str]) -> dict[str, Usual]:
@@ -38,7 +42,21 @@ def usual(settings: Settings, servers: Collection[str], roles: Collection[str]) 
         "web": {"web": Usual(settings.web.host, settings.web.port)},
     }
     wanted = [name for name in table if name in servers or name in roles]
-    return {name: port for part in wanted for name, port in table[part].items()}
+    telemetry = {telemetry_of(role): Usual(local, TELEMETRY + number, movable=True) for number, role in enumerate(sorted(roles))}
+    return {name: port for part in wanted for name, port in table[part].items()} | telemetry
+
+
+def telemetry_of(role: str) -> str:
+    """The name of the port where a role serves its metrics and health."""
+    return f"telemetry-{role}"
+
+
+def targets(ports: Ports, roles: Collection[str]) -> list[dict[str, object]]:
+    """The roles' telemetry ports as Prometheus's file-based service discovery reads them."""
+    return [
+        {"targets": [f"127.0.0.1:{ports[telemetry_of(role)]['port']}"], "labels": {"role": role, "stage": role.removeprefix("agent-")}}
+        for role in roles
+    ]
 
 
 def choose(wanted: Mapping[str, Usual], remembered: Ports, reservations: Reservations, may_move: bool = True) -> Ports:
@@ -49,8 +67,9 @@ def choose(wanted: Mapping[str, Usual], remembered: Ports, reservations: Reserva
     chosen: Ports = {}
     for name, want in wanted.items():
         old = remembered.get(name, {})
-        last = [old["port"]] if may_move and old.get("usual") == want.port else []
-        tries = chain(last, [want.port], candidates() if may_move else ())
+        moves = may_move or want.movable
+        last = [old["port"]] if moves and old.get("usual") == want.port else []
+        tries = chain(last, [want.port], candidates() if moves else ())
         port = next((port for port in tries if reservations.take(port, want.host)), None)
         if port is None:
             raise StackError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
 import secrets
 import signal
@@ -83,6 +84,7 @@ class Stack:
             raise
         self._table = Table(self._folders, settings, self._state.ports, self._servers, self._steps, self._roles, self._role_command)
         parts = self._table.parts(self._build_models)
+        self._folders.targets_file.write_text(json.dumps(ports.targets(self._state.ports, self._roles), indent=1))
         self._state.supervisor = Identity.of(os.getpid())
         self._thread = threading.Thread(
             target=self._run, args=(Supervisor(parts, progress, self._changed),), name="supervisor", daemon=True

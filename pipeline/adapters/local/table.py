@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pipeline.adapters.local import heartbeat
 from pipeline.adapters.local.folders import Folders
 from pipeline.adapters.local.kafka import KafkaServer
-from pipeline.adapters.local.ports import Ports, apply
+from pipeline.adapters.local.ports import Ports, apply, telemetry_of
 from pipeline.adapters.local.postgres import PostgresServer
 from pipeline.adapters.local.process import Launch
 from pipeline.adapters.local.supervisor import Part, Progress
@@ -91,7 +91,8 @@ class Table:
 
         def launch() -> Launch:
             file.unlink(missing_ok=True)  # the last run's beat is not a sign of life
-            return self._launch(name, {heartbeat.VARIABLE: str(file)})
+            more = {heartbeat.VARIABLE: str(file), "READFIRST_TELEMETRY__PORT": str(self._port(telemetry_of(name)))}
+            return self._launch(name, more)
 
         def ready() -> bool:
             beat = heartbeat.read(file)

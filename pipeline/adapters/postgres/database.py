@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.errors import Unavailable
 from pipeline.settings import Postgres
 
@@ -82,11 +83,21 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def ping(self) -> None:
+        """Raises Unavailable where the server does not answer."""
+        async with self.connection() as connection:
+            await connection.execute("select 1")
+
+    def stats(self) -> dict[str, int]:
+        """The pool's own figures."""
+        return self._pool.get_stats()
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in autocommit mode. Raises Unavailable."""
         async with translated(), self._pool.connection() as connection:
-            yield connection
+            with METRICS.timed("readfirst_database_seconds"):
+                yield connection
             self._used[connection] = monotonic()
 
     @asynccontextmanager

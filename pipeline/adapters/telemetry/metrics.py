@@ -25,13 +25,16 @@ _NUMBERS = re.compile(r"\d{4,}")
 _WORD = re.compile(r"[\w .:|/#@+-]{0,64}", re.ASCII)
 
 
+Labels = Mapping[Label, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One figure at the moment of a scrape."""
 
     name: Name
     value: float
-    labels: Mapping[Label, str] = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
 
 
 Read = Callable[[], Iterable[Sample]]
@@ -73,7 +76,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
 
-    def observe(self, name: Name, value: float, labels: Mapping[Label, str] | None = None) -> None:
+    def observe(self, name: Name, value: float, labels: Labels | None = None) -> None:
         """Adds a value to a histogram; seconds where the name says so."""
         if not self.enabled:
             return
@@ -84,7 +87,7 @@ class Metrics:
         histogram.observe(value)
 
     @contextmanager
-    def timed(self, name: Name, labels: Mapping[Label, str] | None = None) -> Iterator[None]:
+    def timed(self, name: Name, labels: Labels | None = None) -> Iterator[None]:
         """Observes how long the block takes, however it ends."""
         start = perf_counter()
         try:

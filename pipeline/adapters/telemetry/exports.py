@@ -1,0 +1,117 @@
+"""What services, pools and the monitor know, as samples of the catalogue: services keep figures, a scrape reads them here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.telemetry.metrics import METRICS, Labels, Metrics, Sample
+from pipeline.ports.operations import Ranked
+from pipeline.services.conditions import Operations
+from pipeline.services.intake import Intake
+from pipeline.services.letters import IntakeGate
+from pipeline.services.monitor import Monitor
+
+STALE_AFTER_S = 15.0
+"""A look older than this is not served: no figure is better than an old one, and its absence raises an alert."""
+
+
+def database(pool: Database, metrics: Metrics = METRICS) -> None:
+    """The pool's use."""
+
+    def read() -> Iterator[Sample]:
+        stats = pool.stats()
+        idle = stats.get("pool_available", 0)
+        yield Sample("readfirst_database_connections", idle, {"state": "idle"})
+        yield Sample("readfirst_database_connections", max(stats.get("pool_size", 0) - idle, 0), {"state": "used"})
+        yield Sample("readfirst_database_waiting", stats.get("requests_waiting", 0))
+
+    metrics.source(read)
+
+
+def gateway(name: str, intake: Intake, gate: IntakeGate, metrics: Metrics = METRICS) -> None:
+    """What became of messages."""
+
+    def read() -> Iterator[Sample]:
+        yield Sample("readfirst_intake_stopped", float(gate.stopped), {"gateway": name})
+        for (outcome, reason), count in list(intake.outcomes.items()):
+            yield Sample("readfirst_messages_total", count, {"gateway": name, "outcome": outcome, "reason": reason})
+
+    metrics.source(read)
+
+
+def stage(name: str, counted: Any, metrics: Metrics = METRICS) -> None:
+    """The counters of a stage, whichever it keeps."""
+
+    def read() -> Iterator[Sample]:
+        for (outcome, reason), count in list(counted.outcomes()):
+            yield Sample("readfirst_records_total", count, {"stage": name, "outcome": outcome, "reason": reason})
+
+    metrics.source(read)
+
+
+def ranked(events: Sequence[Ranked], metrics: Metrics = METRICS) -> None:
+    """How long each event took to its rank."""
+    for event in events:
+        metrics.observe("readfirst_event_to_rank_seconds", max((event.ranked_at - event.received_at).total_seconds(), 0.0))
+        if event.true_at is not None:
+            metrics.observe("readfirst_truth_to_rank_seconds", max((event.ranked_at - event.true_at).total_seconds(), 0.0))
+
+
+def web(clients: Callable[[], int], watching: Monitor, pool: Database, metrics: Metrics = METRICS) -> None:
+    """Lag, list, sources and letters, while the last look is fresh; the pages that follow live; the pool."""
+    database(pool, metrics)
+
+    def read() -> Iterator[Sample]:
+        yield Sample("readfirst_stream_clients", clients())
+        seen = watching.now
+        if seen is None:
+            return
+        yield Sample("readfirst_looked_timestamp_seconds", seen.at.timestamp())
+        if watching.age_s() > STALE_AFTER_S:
+            return
+        for store, up in seen.up.items():
+            yield Sample("readfirst_store_up", float(up), {"store": store})
+        if seen.up.get("postgres"):
+            yield from _list(seen)
+            yield from _sources(seen)
+        if seen.up.get("kafka"):
+            yield from _progress(seen)
+
+    metrics.source(read)
+
+
+def _progress(seen: Operations) -> Iterator[Sample]:
+    yield Sample("readfirst_dead_letters", seen.letters)
+    yield Sample("readfirst_dead_letters_limit", seen.letters_limit)
+    for each in seen.stages:
+        yield Sample("readfirst_studies_behind", each.studies, {"stage": each.stage.name})
+        for lag in each.lags:
+            labels: Labels = {"stage": lag.stage, "topic": lag.topic, "partition": str(lag.partition)}
+            yield Sample("readfirst_lag_records", lag.records, labels)
+            yield Sample("readfirst_lag_seconds", lag.seconds, labels)
+            yield Sample("readfirst_standstill_seconds", lag.standstill_s, labels)
+
+
+def _list(seen: Operations) -> Iterator[Sample]:
+    figures, total = seen.figures, max(seen.figures.open, 1)
+    yield Sample("readfirst_clock_offset_seconds", seen.clock_offset_s)
+    yield Sample("readfirst_worklist_degraded_ratio", figures.degraded / total)
+    yield Sample("readfirst_worklist_provisional_ratio", figures.provisional / total)
+    yield Sample("readfirst_worklist_unmatched", figures.unmatched)
+    oldest = (seen.at - figures.oldest_ready_at).total_seconds() if figures.oldest_ready_at else 0.0
+    yield Sample("readfirst_worklist_oldest_seconds", oldest)
+    if figures.oldest_score is not None:
+        yield Sample("readfirst_score_age_seconds", (seen.at - figures.oldest_score).total_seconds())
+    for crowd in figures.crowds:
+        labels: Labels = {"patient_class": crowd.patient_class or "unknown", "priority": crowd.priority or "unknown"}
+        yield Sample("readfirst_worklist_open", crowd.open, labels)
+        yield Sample("readfirst_worklist_overdue", crowd.overdue, labels)
+
+
+def _sources(seen: Operations) -> Iterator[Sample]:
+    for source in seen.sources:
+        yield Sample("readfirst_source_silence_seconds", source.silence.seconds, {"source": source.source})
+        yield Sample("readfirst_source_missed_messages", source.silence.missed, {"source": source.source})
+        yield Sample("readfirst_source_silent", float(source.silence.silent), {"source": source.source})
