@@ -1,0 +1,31 @@
+"""RadLex codes of what an alert says; a finding that is not here has none: a wrong code is worse than no code.
+
+Source: ACR categories by IHE Results Distribution (IHE RAD.IDR's value set prints RID49483 for category 3, its text and IHE RD RID49482:
+we write 49482 and read both); findings as RadLex 4 has them in NCBO BioPortal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pipeline.domain.escalation_policy import Category
+
+SYSTEM = "http://radlex.org"
+
+CATEGORIES: Mapping[Category, tuple[str, str]] = MappingProxyType(
+    {
+        1: ("RID49480", "Cat 1 Emergent Actionable Finding"),
+        2: ("RID49481", "Cat 2 Urgent Actionable Finding"),
+        3: ("RID49482", "Cat 3 Non-critical Actionable Finding"),
+    }
+)
+_READ_AS: Mapping[str, Category] = MappingProxyType({**{code: category for category, (code, _) in CATEGORIES.items()}, "RID49483": 3})
+
+FINDINGS: Mapping[str, str] = MappingProxyType({"pneumothorax": "RID5352", "pulmonary-embolism": "RID4834"})
+"""Code of an evidence of kind "finding" -> RadLex id."""
+
+
+def category_of(code: str) -> Category | None:
+    """The category that a RadLex code stands for."""
+    return _READ_AS.get(code)

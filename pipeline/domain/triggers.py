@@ -1,0 +1,238 @@
+"""What of a worklist item is worth an alert, and what is not worth another one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from pipeline.domain import escalation, radlex
+from pipeline.domain.escalation import Alert, Muted
+from pipeline.domain.escalation_policy import Category, EscalationPolicy, Trigger
+from pipeline.domain.urgency import minutes_of
+from schemas.assessments import Evidence
+from schemas.worklist import WorklistItem
+
+_MOST_FINDINGS = 3
+_CODE_STRING = re.compile(r"[A-Z0-9_]{1,16}")
+_CRITICAL_FINDING_MINUTES = 60.0
+_OF_PATIENT: frozenset[Trigger] = frozenset({"critical", "model-risk"})
+"""Told of the patient rather than of the study: once is enough for all of the patient's studies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A reason for an alert. signs -> minutes; `fresh`: whether any of it is recent enough to raise one."""
+
+    trigger: Trigger
+    signs: Mapping[str, float]
+    finding: str
+    identified_at: datetime
+    fresh: bool = True
+    radlex: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What this shift has borne so far. raised: alerts of categories 2 and 3. judged, confirmed: the model's."""
+
+    raised: int = 0
+    judged: int = 0
+    confirmed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An alert after an item was looked at, the event that led there, and a word on it."""
+
+    alert: Alert
+    event: escalation.Event
+    note: str
+
+
+def candidates(item: WorklistItem, now: datetime, policy: EscalationPolicy) -> Iterator[Candidate]:
+    """What the item gives cause for. It must be open and unread."""
+    critical = [reason.evidence for reason in item.reasons if _is_critical(reason.evidence, policy)]
+    if critical:
+        yield Candidate(
+            "critical",
+            {f"{one.kind}:{one.code}": round(minutes_of(one.severity), 1) for one in critical},
+            _listed(critical),
+            item.ranked_at,
+            fresh=any(not one.stale for one in critical),
+            radlex=next((radlex.FINDINGS[one.code] for one in critical if one.kind == "finding" and one.code in radlex.FINDINGS), None),
+        )
+    risk = item.risk.probability if item.risk is not None else None
+    if policy.risk_from is not None and risk is not None and risk >= policy.risk_from:
+        yield Candidate("model-risk", {"risk": round(100 * (1 - risk), 1)}, f"model risk {risk:.2f}", item.ranked_at)
+    if item.due_at <= now:
+        yield Candidate("deadline", {"deadline": 0.0}, f"should have been read by {item.due_at:%H:%MZ}", item.due_at)
+    if item.study.conflict:
+        yield Candidate("discrepancy", {"conflict": 0.0}, "an image came twice under one identifier with different content", item.ranked_at)
+
+
+def judge(
+    item: WorklistItem, known: Sequence[Alert], of_patient: Sequence[Alert], usage: Usage, now: datetime, policy: EscalationPolicy
+) -> list[Verdict]:
+    """What becomes of the study's alerts. known: the study's own. of_patient: those of the same patient's other studies."""
+    mine = {alert.trigger: alert for alert in known}
+    if item.state == "closed" or item.study.preliminary_report:
+        return _closed(item, known, now)
+    found = {candidate.trigger: candidate for candidate in candidates(item, now, policy) if policy.rules[candidate.trigger].on}
+    verdicts = [
+        _judge_one(item, candidate, mine.get(trigger), [*known, *of_patient], usage, now, policy) for trigger, candidate in found.items()
+    ]
+    gone = [alert for trigger, alert in mine.items() if trigger not in found and alert.state in escalation.STANDING]
+    return [
+        *(verdict for verdict in verdicts if verdict is not None),
+        *(_verdict(item, alert, "withdraw", "the reason has vanished", now) for alert in gone),
+    ]
+
+
+def is_worse(before: Mapping[str, float], after: Mapping[str, float], policy: EscalationPolicy) -> bool:
+    """A sign that was not there, or one that now leaves clearly less time. Persistent abnormality without change is no news."""
+    return any(key not in before or minutes < before[key] * (1 - policy.worse_by) for key, minutes in after.items())
+
+
+def of_operations(subject: str, trigger: Trigger, finding: str, since: datetime, now: datetime, policy: EscalationPolicy) -> Alert:
+    """An alert that no study stands behind: the model or a feed is down."""
+    return escalation.started(_blank(subject, trigger, "", finding, since, now, policy), now, policy)
+
+
+def _closed(item: WorklistItem, known: Iterable[Alert], now: datetime) -> list[Verdict]:
+    cancelled = item.study.closed == "cancelled"
+    event: escalation.Event = "withdraw" if cancelled else "read"
+    note = "the order was cancelled" if cancelled else "reported" if item.study.closed else "a preliminary report is there"
+    return [_verdict(item, alert, event, note, now) for alert in known if alert.state in escalation.STANDING]
+
+
+def _verdict(item: WorklistItem, alert: Alert, event: escalation.Event, note: str, now: datetime) -> Verdict:
+    after = escalation.apply(alert, event, now)
+    return Verdict(replace(after, context_version=item.context_version), event, note)
+
+
+def _judge_one(
+    item: WorklistItem,
+    candidate: Candidate,
+    known: Alert | None,
+    others: Sequence[Alert],
+    usage: Usage,
+    now: datetime,
+    policy: EscalationPolicy,
+) -> Verdict | None:
+    if known is not None and known.is_open:
+        return _changed(item, candidate, known, now)
+    if not candidate.fresh or (known is not None and not _speaks_again(known, candidate, policy)):
+        return None
+    muted = _muted(item, candidate, others, usage, now, policy)
+    if muted is not None and known is not None and known.state in ("suppressed", "acknowledged"):
+        return None
+    base = known or _blank(item.study.study_uid, candidate.trigger, what(item), candidate.finding, candidate.identified_at, now, policy)
+    told = replace(
+        base,
+        study_uid=item.study.study_uid,
+        patient=item.patient,
+        what=what(item),
+        finding=candidate.finding,
+        signs=dict(candidate.signs),
+        radlex=candidate.radlex,
+        identified_at=candidate.identified_at,
+        context_version=item.context_version,
+    )
+    if muted is None:
+        raised = escalation.started(told, now, policy) if known is None else escalation.raised(told, now, policy)
+        return Verdict(raised, "raise", candidate.finding)
+    return Verdict(replace(told, state="suppressed", muted=muted, next_at=None, raised_at=now, changed_at=now), "mute", muted)
+
+
+def _speaks_again(known: Alert, candidate: Candidate, policy: EscalationPolicy) -> bool:
+    """What came back after it had vanished, what was silent for a reason that may be gone, and what has become worse."""
+    silenced = known.state == "suppressed" and known.muted in ("duplicate", "budget")
+    return known.state == "withdrawn" or silenced or is_worse(known.signs, candidate.signs, policy)
+
+
+def _changed(item: WorklistItem, candidate: Candidate, known: Alert, now: datetime) -> Verdict | None:
+    """An open alert follows its reasons, without another message: the next step tells what is true then."""
+    if dict(candidate.signs) == known.signs and candidate.finding == known.finding and item.patient == known.patient:
+        return None
+    after = escalation.apply(known, "change", now)
+    after = replace(after, signs=dict(candidate.signs), finding=candidate.finding, radlex=candidate.radlex, patient=item.patient)
+    return Verdict(replace(after, context_version=item.context_version), "change", candidate.finding)
+
+
+def _muted(
+    item: WorklistItem, candidate: Candidate, others: Sequence[Alert], usage: Usage, now: datetime, policy: EscalationPolicy
+) -> Muted | None:
+    uid = item.study.study_uid
+    if candidate.trigger == "deadline" and any(one.study_uid == uid and one.trigger == "critical" and one.is_open for one in others):
+        return "duplicate"
+    for other in others:
+        same = other.trigger == candidate.trigger and candidate.trigger in _OF_PATIENT and other.study_uid != uid
+        if not same or is_worse(other.signs, candidate.signs, policy):
+            continue
+        if other.is_open:
+            return "duplicate"
+        if other.state in ("acknowledged", "resolved") and now - other.changed_at < policy.remembered:
+            return "persistent"
+    return "budget" if _over_budget(candidate.trigger, usage, policy) else None
+
+
+def _over_budget(trigger: Trigger, usage: Usage, policy: EscalationPolicy) -> bool:
+    budget = policy.budget
+    if policy.rules[trigger].category == 1:
+        return False
+    wrong = usage.judged >= budget.ppv_after and usage.confirmed < budget.ppv_min * usage.judged
+    return usage.raised >= budget.alerts_max or (trigger == "model-risk" and wrong)
+
+
+def _blank(
+    subject: str, trigger: Trigger, what: str, finding: str, identified_at: datetime, now: datetime, policy: EscalationPolicy
+) -> Alert:
+    return Alert(
+        id=escalation.alert_id(subject, trigger),
+        subject=subject,
+        trigger=trigger,
+        category=policy.rules[trigger].category,
+        state="notified",
+        raised_at=now,
+        ladder_from=now,
+        identified_at=identified_at,
+        changed_at=now,
+        what=what,
+        finding=finding,
+    )
+
+
+def _is_critical(evidence: Evidence, policy: EscalationPolicy) -> bool:
+    if evidence.kind == "news2":
+        return evidence.value is not None and evidence.value >= policy.news2_from
+    if evidence.kind == "finding":
+        return minutes_of(evidence.severity) <= _CRITICAL_FINDING_MINUTES
+    return evidence.kind in ("critical-lab", "lab-flag")
+
+
+def _listed(found: Sequence[Evidence]) -> str:
+    words = [_safe(one) for one in sorted(found, key=lambda one: -one.severity)]
+    more = f" · {len(words) - _MOST_FINDINGS} more" if len(words) > _MOST_FINDINGS else ""
+    return " · ".join(words[:_MOST_FINDINGS]) + more
+
+
+def _safe(evidence: Evidence) -> str:
+    """A flagged result outside the catalogue carries the source's own text, which no message may pass on."""
+    if evidence.kind == "lab-flag":
+        return "a result that the laboratory marks as critical" + (f" at {evidence.at:%H:%MZ}" if evidence.at else "")
+    return evidence.label
+
+
+def what(item: WorklistItem) -> str:
+    """Modality and body part, where they are code strings (PS3.5 CS), so that no name can hide in them. A description is free text."""
+    parts = (item.study.modality or "", item.study.body_part or "")
+    return " ".join(part for part in parts if _CODE_STRING.fullmatch(part)) or "study"
+
+
+def category_words(category: Category) -> str:
+    """What a person reads."""
+    return {1: "CRITICAL", 2: "urgent", 3: "to do"}[category]

@@ -1,0 +1,136 @@
+"""Raises, changes and withdraws alerts as the worklist moves; looks after what no record tells of: time, lost records, silent feeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from msgspec.structs import replace
+
+from pipeline.domain import alert_words, escalation, triggers
+from pipeline.domain.escalation import Alert
+from pipeline.domain.escalation_policy import EscalationPolicy, Trigger
+from pipeline.domain.triggers import Usage, Verdict
+from pipeline.ports import Clock, Summary, WorklistReader
+from pipeline.ports.escalation import AlertChange, AlertStore, AlertTransaction
+from schemas.worklist import WorklistItem
+
+log = structlog.get_logger()
+CHUNK = 500
+SWEEP_MAX = 5000
+
+
+class Escalation:
+    """Handles items from wherever they come. The counters count verdicts."""
+
+    def __init__(self, store: AlertStore, reader: WorklistReader, clock: Clock, policy: Callable[[], EscalationPolicy]) -> None:
+        self._store = store
+        self._reader = reader
+        self._clock = clock
+        self._policy = policy
+        self._seq = 0
+        self._degraded_since: datetime | None = None
+        self.raised = 0
+        self.withdrawn = 0
+        self.suppressed = 0
+
+    async def observe(self, items: Iterable[WorklistItem]) -> None:
+        """Judges the newest state of each study among `items`. Twice the same, or late, changes nothing."""
+        newest: dict[str, WorklistItem] = {}
+        for item in items:
+            known = newest.get(item.study.study_uid)
+            if known is None or known.context_version <= item.context_version:
+                newest[item.study.study_uid] = item
+        todo = list(newest.values())
+        for start in range(0, len(todo), CHUNK):
+            await self._observe(todo[start : start + CHUNK])
+
+    async def sweep(self) -> None:
+        """What the topic may not tell: passed deadlines, items whose record was lost, a clock that went back, the model and the feeds."""
+        now = self._clock.now()
+        ahead = await self._store.ahead_of(now + timedelta(seconds=30))
+        for alert_id in ahead:
+            async with self._store.begin() as transaction:
+                alert = await transaction.get(alert_id)
+                await transaction.store([AlertChange(escalation.rewound(alert, now), None)])
+        if ahead:
+            log.warning("clock_went_back", alerts=len(ahead))
+        items, self._seq = await self._store.to_judge(now, self._seq, SWEEP_MAX)
+        await self.observe(items)
+        await self._operations(await self._reader.summary(now), now)
+
+    async def _observe(self, items: Sequence[WorklistItem]) -> None:
+        now, policy = self._clock.now(), self._policy()
+        async with self._store.begin() as transaction:
+            found = await transaction.of([item.study.study_uid for item in items], sorted({item.patient for item in items}))
+            usage = await transaction.usage(policy.shift_start(now))
+            verdicts = _judge(items, found, usage, now, policy)
+            changes = [
+                AlertChange(one.alert, alert_words.entry(one.alert, alert_words.STEP_WORDS[one.event], one.note, now)) for one in verdicts
+            ]
+            await transaction.store(changes)
+        self._count(verdicts)
+        await self._store.touch(sorted({one.alert.study_uid for one in verdicts if one.alert.study_uid is not None}))
+
+    async def _operations(self, summary: Summary, now: datetime) -> None:
+        """The model and the feeds: told when down for long, withdrawn when back."""
+        policy = self._policy()
+        self._degraded_since = (self._degraded_since or now) if summary.degraded else None
+        since = self._degraded_since
+        down = since is not None and now - since >= timedelta(minutes=policy.model_down)
+        await self._standing("model", "model-down", "the risk model does not answer: the list runs on rules alone", since if down else None)
+        for feed, limit in policy.feed_down.items():
+            last = summary.feeds.get(feed)
+            silent = last is not None and now - last >= timedelta(minutes=limit)
+            await self._standing(f"feed/{feed}", "feed-down", f"nothing has come over the feed {feed}", last if silent else None)
+
+    async def _standing(self, subject: str, trigger: Trigger, finding: str, since: datetime | None) -> None:
+        """Brings the alert of what is no study in line with whether it holds; `since` None: it does not."""
+        now, policy = self._clock.now(), self._policy()
+        async with self._store.begin() as transaction:
+            known = next((alert for alert in await transaction.of_subject(subject) if alert.trigger == trigger), None)
+            standing = known is not None and known.state in escalation.STANDING
+            if since is not None and not standing and policy.rules[trigger].on:
+                words = f"{finding}, since {since:%H:%MZ}"
+                fresh = triggers.of_operations(subject, trigger, words, since, now, policy)
+                alert = fresh if known is None else escalation.raised(_again(known, words, since), now, policy)
+                await self._say(transaction, alert, "raise", words, now)
+            elif since is None and standing and known is not None:
+                await self._say(transaction, escalation.apply(known, "withdraw", now), "withdraw", "it is back", now)
+
+    async def _say(self, transaction: AlertTransaction, alert: Alert, event: escalation.Event, note: str, now: datetime) -> None:
+        await transaction.store([AlertChange(alert, alert_words.entry(alert, alert_words.STEP_WORDS[event], note, now))])
+        self._count([Verdict(alert, event, note)])
+
+    def _count(self, verdicts: Sequence[Verdict]) -> None:
+        counts = {event: sum(one.event == event for one in verdicts) for event in ("raise", "withdraw", "mute")}
+        self.raised += counts["raise"]
+        self.withdrawn += counts["withdraw"]
+        self.suppressed += counts["mute"]
+        if verdicts:
+            log.info(
+                "alerts_judged", raised=counts["raise"], withdrawn=counts["withdraw"], suppressed=counts["mute"], changes=len(verdicts)
+            )
+
+
+def _judge(items: Sequence[WorklistItem], found: Sequence[Alert], usage: Usage, now: datetime, policy: EscalationPolicy) -> list[Verdict]:
+    """Item after item, each seeing what the one before led to."""
+    alerts = {alert.id: alert for alert in found}
+    verdicts: list[Verdict] = []
+    for item in items:
+        uid = item.study.study_uid
+        own = [alert for alert in alerts.values() if alert.study_uid == uid]
+        if any(alert.context_version > item.context_version for alert in own):
+            continue
+        others = [alert for alert in alerts.values() if alert.study_uid != uid and alert.patient == item.patient]
+        for one in triggers.judge(item, own, others, usage, now, policy):
+            verdicts.append(one)
+            alerts[one.alert.id] = one.alert
+            if one.event == "raise" and one.alert.category > 1:
+                usage = Usage(usage.raised + 1, usage.judged, usage.confirmed)
+    return verdicts
+
+
+def _again(alert: Alert, finding: str, since: datetime) -> Alert:
+    return replace(alert, finding=finding, identified_at=since)
