@@ -53,7 +53,7 @@ class LoggedRecord(NamedTuple):
 class LogHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a reader must know before the first record. schemas: topic -> `name/major`. models: name -> version, as it was asked live.
 
-    names, zone: of a log written by hand only: study UID -> what its author calls the study, and the time zone (IANA) of the author's clock.
+    names, zone: of a log written by hand only: study UID -> what its author calls the study, and the author's time zone (IANA).
     """
 
     created_at: Instant
@@ -255,7 +255,7 @@ class LogReader:
         self.end = self._file.tell()
         """Where the chunks end."""
         if not self._read_index():
-            self._scan()
+            self.damage = self._scan()
         if self.damage is not None and not salvage:
             raise self.damage
 
@@ -351,8 +351,8 @@ class LogReader:
         self.chunks, self.end = chunks, position
         return True
 
-    def _scan(self) -> None:
-        """Finds the chunks by reading along, to the first that is not good."""
+    def _scan(self) -> DamagedLog:
+        """Finds the chunks by reading along, to the first that is not good, or to the end that lacks its index."""
         position, ends = self.end, dict[Place, int]()
         self._file.seek(position)
         while position < self._length:
@@ -366,14 +366,13 @@ class LogReader:
                 if stored.chunk.first <= ends.get(stored.chunk.place, -1):
                     raise _Bad("its offsets were there already")
             except (_Bad, msgspec.DecodeError) as error:
-                self.damage = self._damaged(len(self.chunks), position, str(error))
-                break
+                self.end = position
+                return self._damaged(len(self.chunks), position, str(error))
             ends[stored.chunk.place] = stored.chunk.last
             self.chunks.append(stored.chunk)
             position = self._file.tell()
         self.end = position
-        if self.damage is None:
-            self.damage = self._damaged(len(self.chunks), position, "the end is missing: it was not closed, or is cut off")
+        return self._damaged(len(self.chunks), position, "the end is missing: it was not closed, or is cut off")
 
 
 class _Bad(Exception):

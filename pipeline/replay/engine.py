@@ -1,0 +1,285 @@
+"""A log through the live stages on stores in memory, on a clock that the log moves: the list, its history, and their digest."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from logging import WARNING
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.memory.context_store import MemoryContextStore
+from pipeline.domain.site import DEFAULT, Policy
+from pipeline.ports import ItemChange, Record, Scorer
+from pipeline.replay import digest as digests
+from pipeline.replay.log_file import LoggedRecord, LogReader, milliseconds
+from pipeline.replay.order import in_order
+from pipeline.replay.stages import Arrived, Stages
+from pipeline.replay.stores import ReplayedList
+from pipeline.replay.waves import Wave, goes_alone
+from schemas import codec
+from schemas.assessments import Assessment, AssessRequest
+from schemas.topics import ASSESS, ASSESSMENTS, INPUTS
+from schemas.worklist import WorklistItem
+
+BATCH = 1_000
+RESCORE_EVERY = timedelta(seconds=5)
+"""As the scoring agent does it."""
+_INPUTS = frozenset(topic.name for topic in INPUTS)
+
+
+class RankMove(msgspec.Struct, frozen=True):
+    """A change that a reader sees: the item from `at` on, where it was due before (None: it was not listed), and what led to it."""
+
+    at: datetime
+    item: WorklistItem
+    due_before: datetime | None
+    cause: str
+    event_id: str
+
+
+@dataclass(slots=True)
+class Replayed:
+    """items: the open list, most urgent first. history: every change, each study's in order. escalations: each step, in order.
+
+    digest: of list and history. state_digest, rules_digest: of the list alone, as any store's list gives it (`digest.state_digest`).
+    events: records read from input topics; applied, ignored, dead_lettered: what became of them, as live.
+    """
+
+    items: list[WorklistItem]
+    history: list[RankMove]
+    digest: str
+    state_digest: str
+    rules_digest: str
+    events: int
+    moves: int
+    applied: int
+    ignored: dict[str, int]
+    dead_lettered: dict[str, int]
+    until: datetime | None
+    escalations: list[Any] = field(default_factory=list)
+
+    def history_as_text(self) -> str:
+        """One line a change, by study and time: what two replays are compared by when their digests differ."""
+        lines = [
+            f"{move.item.study.study_uid} {move.at:%Y-%m-%d %H:%M:%S.%fZ} due {move.item.due_at:%Y-%m-%d %H:%M:%SZ} {move.cause} | {move.item.why}"
+            for move in sorted(self.history, key=lambda move: move.item.study.study_uid)
+        ]
+        return "\n".join(lines)
+
+
+async def replay(
+    records: LogReader | Iterable[LoggedRecord],
+    *,
+    policy: Policy = DEFAULT,
+    scorer: Scorer | Literal["recorded"] | None = None,
+    until: datetime | None = None,
+    batch_size: int = BATCH,
+    restarts: Collection[int] = (),
+    clock: ManualClock | None = None,
+    keep_history: bool = True,
+    on_move: Callable[[RankMove], None] | None = None,
+    pace: Callable[[datetime], Awaitable[None]] | None = None,
+) -> Replayed:
+    """`scorer` None: the rules alone, so every item is degraded; "recorded": the scores that the log holds. A scorer's clock is `clock`.
+
+    restarts: the workers are made anew after so many records, as after a crash. pace: awaited before each record, with its time.
+    """
+    engine = Engine(policy, scorer, clock or ManualClock(), keep_history=keep_history, on_move=on_move)
+    with _quietly():
+        await engine.run(in_order(records), until=until, batch_size=1 if pace else batch_size, restarts=restarts, pace=pace)
+    return engine.result()
+
+
+class Engine:
+    """One replay under way."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        scorer: Scorer | Literal["recorded"] | None,
+        clock: ManualClock,
+        *,
+        keep_history: bool = True,
+        on_move: Callable[[RankMove], None] | None = None,
+    ) -> None:
+        self._policy = policy
+        self._recorded = scorer == "recorded"
+        self._clock = clock
+        self._keep_history = keep_history
+        self._on_move = on_move
+        self._facts = MemoryContextStore()
+        self._list = ReplayedList(self._moved)
+        self._stages = Stages(clock, self._facts, self._list, policy, None if isinstance(scorer, str) else scorer)
+        self._watched: dict[bytes, set[str]] = {}
+        """Patients with something to read -> their open studies."""
+        self._requests: dict[str, AssessRequest] = {}
+        self._versions: dict[str, int] = {}
+        self._times: dict[str, datetime] = {}
+        self._rescored: datetime | None = None
+        self._digest = digests.HistoryDigest()
+        self._history: list[RankMove] = []
+        self._events = 0
+        self._until: datetime | None = None
+
+    async def run(
+        self,
+        records: Iterable[LoggedRecord],
+        *,
+        until: datetime | None = None,
+        batch_size: int = BATCH,
+        restarts: Collection[int] = (),
+        pace: Callable[[datetime], Awaitable[None]] | None = None,
+    ) -> None:
+        """The records in their order; can be called again with those that follow."""
+        end, wave = None if until is None else milliseconds(until), Wave()
+        for record in records:
+            if not self._wanted(record) or (end is not None and record.timestamp > end):
+                continue
+            if pace is not None:
+                await pace(_time(record.timestamp))
+            alone = goes_alone(record, self._facts.statements)
+            full = len(wave) >= (1 if self._stages.waiting else batch_size)
+            if full or self._events in restarts or not wave.fits(record, alone, self._watched):
+                await self._through(wave)
+                wave = Wave()
+                alone = goes_alone(record, self._facts.statements)
+            if self._events in restarts:
+                self._stages.restart()
+            wave.add(record, alone)
+            self._events += record.topic in _INPUTS
+        await self._through(wave)
+
+    def result(self) -> Replayed:
+        """What has come out so far."""
+        items = sorted(self._list.open.values(), key=lambda item: (item.due_at, item.study.study_uid))
+        context = self._stages.context
+        return Replayed(
+            items=items,
+            history=self._history,
+            digest=digests.whole(items, self._digest),
+            state_digest=digests.state_digest(items, self._policy),
+            rules_digest=digests.state_digest(items, self._policy, risk=False),
+            events=self._events,
+            moves=self._digest.changes,
+            applied=context.applied,
+            ignored=dict(context.ignored),
+            dead_lettered=dict(context.dead_lettered),
+            until=self._until,
+        )
+
+    def _wanted(self, record: LoggedRecord) -> bool:
+        return record.topic in _INPUTS or (self._recorded and record.topic == ASSESSMENTS.name and record.value is not None)
+
+    async def _through(self, wave: Wave) -> None:
+        """A wave, and what the stages themselves send to the input topics after it, one by one."""
+        if not len(wave):
+            return
+        self._until = _time(wave.last)
+        self._clock.set(self._until)
+        await self._rescore(self._until)
+        self._times = {record.headers.get("event_id", ""): _time(at) for record, at in zip(wave.records, wave.times, strict=True)}
+        await self._take(wave.records)
+        waiting = self._stages.returning()
+        while waiting:
+            record = waiting.pop(0)
+            await self._take([Arrived(record.topic, record.key, record.value or b"", record.headers)])
+            waiting += self._stages.returning()
+        for score in wave.scores:
+            await self._apply_score(score)
+
+    async def _take(self, records: list[Arrived]) -> None:
+        if not records:
+            return
+        await self._stages.take(records)
+        if not self._recorded:
+            await self._stages.score()
+            return
+        for asked in self._stages.requests():
+            request: AssessRequest = codec.decode(ASSESS, asked.value)
+            self._requests[request.patient] = request
+
+    async def _rescore(self, now: datetime) -> None:
+        if self._stages.waiting and (self._rescored is None or now - self._rescored >= RESCORE_EVERY):
+            self._rescored = now
+            await self._stages.rescore()
+
+    async def _apply_score(self, score: LoggedRecord) -> None:
+        """A recorded score, on the context as it stands here. Scores of a context that had been overtaken were not used live either."""
+        try:
+            said: Assessment = codec.decode(ASSESSMENTS, score.value)
+        except codec.UndecodableRecord:
+            return
+        newest = self._versions[said.patient] = max(said.context_version, self._versions.get(said.patient, -1))
+        request = self._requests.get(said.patient)
+        if said.risk is None or said.context_version < newest or request is None:
+            return
+        answer = Assessment(
+            event_id=said.event_id,
+            patient=said.patient,
+            context_version=request.context_version,
+            as_of=request.as_of,
+            recorded_at=self._clock.now(),
+            studies=request.studies,
+            evidence=request.evidence,
+            risk=said.risk,
+            degraded=said.degraded,
+            trigger=request.trigger,
+            sex=request.sex,
+            age=request.age,
+        )
+        if request.trigger:
+            self._times[request.trigger] = _time(score.timestamp)
+        await self._stages.rank([Record(ASSESSMENTS, score.key, codec.encode(answer), score.headers)])
+
+    def _moved(self, before: WorklistItem | None, change: ItemChange) -> None:
+        item = change.item
+        self._watch(before, item)
+        self._digest.add(item, change.cause, change.event_id)
+        if not (self._keep_history or self._on_move):
+            return
+        listed = before is not None and before.state != "closed"
+        at = self._times.get(change.event_id) or self._clock.now()
+        move = RankMove(at, item, before.due_at if before is not None and listed else None, change.cause, change.event_id)
+        if self._keep_history:
+            self._history.append(move)
+        if self._on_move:
+            self._on_move(move)
+
+    def _watch(self, before: WorklistItem | None, item: WorklistItem) -> None:
+        uid = item.study.study_uid
+        if before is not None and (before.patient != item.patient or item.state == "closed"):
+            self._unwatch(before.patient, uid)
+        if item.state != "closed":
+            self._watched.setdefault(item.patient.encode(), set()).add(uid)
+
+    def _unwatch(self, patient: str, uid: str) -> None:
+        studies = self._watched.get(patient.encode())
+        if studies is not None:
+            studies.discard(uid)
+            if not studies:
+                del self._watched[patient.encode()]
+                self._requests.pop(patient, None)
+                self._versions.pop(patient, None)
+
+
+def _time(milliseconds_: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds_ / 1000, UTC)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """A million batches need no line each, unless whoever calls has said what is to be logged."""
+    if structlog.is_configured():
+        yield
+        return
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(WARNING))
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
