@@ -88,8 +88,14 @@ def _json(found: Any) -> str:
 # --- a scenario --------------------------------------------------------------------------------------------------------------------
 
 
-def _show(report: Report) -> None:
+def _console() -> Console:
+    """A table of waits has many columns: in a pipe they are never cut, in a narrow terminal the words fold."""
     console = Console()
+    return console if console.is_terminal else Console(width=160)
+
+
+def _show(report: Report) -> None:
+    console = _console()
     console.print(f"[bold]{report.title}[/bold]", highlight=False)
     ppv = report.positive_predictive_value
     alerts = "" if ppv is None else f"; {report.alerts_per_hundred:.1f} alerts per 100 studies, PPV {ppv:.2f}"
@@ -109,9 +115,9 @@ def _show(report: Report) -> None:
 def _table(report: Report, title: str, attribute: str) -> Table:
     """One line a policy and class."""
     table = Table(title=f"wait by {title}, min", title_justify="left")
-    table.add_column("policy")
+    table.add_column("policy", overflow="fold")
     table.add_column(title)
-    for column in ("studies", "mean", "median", "p95", "p99", "maximum", "turnaround", "late"):
+    for column in ("studies", "mean", "±", "median", "p95", "p99", "maximum", "turnaround", "late"):
         table.add_column(column, justify="right")
     for policy in report.policies:
         classes: dict[str, Waits] = getattr(policy, attribute)
@@ -123,7 +129,8 @@ def _table(report: Report, title: str, attribute: str) -> Table:
 def _cells(waits: Waits) -> list[str]:
     return [
         f"{waits.studies:,}",
-        _interval(waits.mean),
+        f"{waits.mean.value:.1f}",
+        "" if waits.mean.plus_minus is None else f"{waits.mean.plus_minus:.1f}",
         f"{waits.median:.1f}",
         f"{waits.p95.value:.0f}",
         f"{waits.p99.value:.0f}",
@@ -190,7 +197,7 @@ def _as_objects(rows: list[Row], compared: list[Comparison]) -> dict[str, Any]:
 
 
 def _show_golden(rows: list[Row], compared: list[Comparison], good: bool) -> None:
-    console = Console()
+    console = _console()
     for title in dict.fromkeys(row.table for row in rows):
         console.print(_golden_table(title, [row for row in rows if row.table == title]))
     for note in dict.fromkeys(row.note for row in rows if row.note):
