@@ -21,10 +21,14 @@ from pipeline.replay import vocabulary
 from pipeline.replay.names import AUTHORITY, SITE_KEY, study_uid
 from pipeline.replay.story import Moment, Story, When
 from pipeline.replay.times import DEFAULT_DATE, Day, WrittenWrong
+from schemas.assessments import Assessment, Risk
 from schemas.codes import AbnormalFlag, Coding, ObservationStatus, PatientClass, RequestPriority, Sex
 from schemas.events import AdtEvent, Demographics, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
 from schemas.identifiers import accession_key, order_key, patient_key, pseudonym, unmatched_patient_key
-from schemas.topics import ADT, IMAGING, LABS, ORDERS, REPORTS, VITALS, Topic
+from schemas.topics import ADT, ASSESSMENTS, IMAGING, LABS, ORDERS, REPORTS, VITALS, Topic
+
+MODEL, OUTCOME = "by-hand", "in-hospital death"
+"""Whose answers the scores of a story are said to be."""
 
 ReportStatus = Literal["preliminary", "final", "corrected", "addendum", "cancelled"]
 
@@ -186,7 +190,26 @@ class Patient(Story):
         """The value of the specimen taken `at` (the newest, unless said) is withdrawn. Say `known_at`."""
         return self._amends(name, "deleted", None, None, None, when)
 
+    # --- what the model said
+
+    def scored(self, probability: float, **when: Unpack[When]) -> Self:
+        """The model's answer on the patient as known then; a replay uses it with `scorer="recorded"`."""
+        if not 0 <= probability <= 1:
+            raise WrittenWrong(f"a probability lies between 0 and 1, not at {probability:g}")
+        return self._scored(Risk(scorer="triton", outcome=OUTCOME, probability=probability, model=MODEL, model_version="1"), when)
+
+    def not_scored(self, **when: Unpack[When]) -> Self:
+        """The model was asked and did not answer."""
+        return self._scored(Risk(scorer="rules"), when)
+
     # --- how a step becomes an event
+
+    def _scored(self, risk: Risk, when: When) -> Self:
+        times = self.begin(when)
+        degraded, version = risk.probability is None, len(self.steps)
+        said = {"context_version": version, "as_of": times.known, "studies": [], "risk": risk, "degraded": degraded}
+        self.tell(ASSESSMENTS, Assessment, times, "scoring", **said)
+        return self
 
     def _moves(self, trigger: str, when: When, *, patient_class: PatientClass | None = None, **fields: Any) -> Self:
         times = self.begin(when)

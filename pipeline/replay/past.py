@@ -83,7 +83,9 @@ class ListThen:
         return self.table()
 
     def _why(self, item: WorklistItem) -> str:
-        return item.why + (" (degraded)" if item.degraded else "")
+        """Marked as degraded where others are not: by the rules alone, all are."""
+        marked = item.degraded and not all(row.item.degraded for row in self.rows)
+        return item.why + (" (degraded)" if marked else "")
 
 
 def list_at(changes: Iterable[Change], at: datetime, day: Day, names: Names) -> ListThen:

@@ -14,15 +14,20 @@ from schemas.alerts import Alert
 from schemas.worklist import WorklistItem
 
 _SHOWN_CHANGES = 6
+_TELLING = ("notified", "escalated")
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A finished replay. changes: the ranking's history, in order; escalations: each step, in order; digest: the same for the same log."""
+    """A finished replay. changes: the ranking's history, in order; escalations: each step, in order.
+
+    digest: of list and history, the same for the same log. state_digest: of the list at the end, the same however the events came.
+    """
 
     changes: Sequence[Change]
     escalations: Sequence[Alert]
     digest: str
+    state_digest: str
     events: int
     day: Day
     names: Names
@@ -51,7 +56,7 @@ class Played:
         """Nobody was alerted before then, about this study or about any."""
         __tracebackhide__ = True
         limit = self.day.moment(moment)
-        early = [alert for alert in self._escalations(study) if alert.at < limit]
+        early = [alert for alert in self._alerts(study) if alert.at < limit]
         if early:
             lines = "\n".join(
                 f"  {self.day.words(alert.at)}  {self._called(alert.study_uid)}  {alert.step}: {alert.reason}" for alert in early
@@ -62,18 +67,20 @@ class Played:
         """Somebody was alerted about this study before then."""
         __tracebackhide__ = True
         limit = self.day.moment(before)
-        if not any(alert.at < limit for alert in self._escalations(study)):
+        if not any(alert.at < limit for alert in self._alerts(study)):
             _fail(f"nobody was alerted about {study} before {self.day.words(limit)}", self, study, self.at(limit))
 
     def history(self, study: str, until: datetime | None = None) -> list[Change]:
         """What moved a study, oldest first."""
         return [change for change in self.changes if self.names.means(study, change.item) and (until is None or change.at <= until)]
 
-    def _escalations(self, study: str | None) -> list[Alert]:
+    def _alerts(self, study: str | None) -> list[Alert]:
+        """The steps by which somebody was told."""
+        told = [alert for alert in self.escalations if alert.step in _TELLING]
         if study is None:
-            return list(self.escalations)
+            return told
         uids = {change.item.study.study_uid for change in self.history(self._known(study))}
-        return [alert for alert in self.escalations if alert.study_uid in uids]
+        return [alert for alert in told if alert.study_uid in uids]
 
     def _known(self, study: str) -> str:
         """Raises WrittenWrong for a study that never was on the list: an assertion about it would hold for the wrong reason."""

@@ -42,7 +42,7 @@ class SmallLog:
         for step in steps:
             key = step.event.patient.encode()
             place = (step.topic.name, partition_of(key, PARTITIONS))
-            headers = {"event_id": step.event.event_id, "trace_id": step.event.event_id.replace("-", ""), "source": step.event.source}
+            headers = {"event_id": step.event.event_id, "trace_id": step.event.event_id.replace("-", ""), "source": step.source}
             if step.again:
                 headers["redelivery"] = "1"
             body = codec.encode(step.event)

@@ -10,7 +10,8 @@ import msgspec
 
 from pipeline.replay.times import Day, WrittenWrong
 from pipeline.replay.vocabulary import did_you_mean
-from schemas.events import AnyEvent, Demographics
+from schemas.assessments import Assessment
+from schemas.events import AnyEvent, Demographics, Event
 from schemas.identifiers import event_id
 from schemas.time import Timestamp
 from schemas.topics import Topic
@@ -30,10 +31,11 @@ class When(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One event on its topic. logged_at: its place in the log. again: the source had sent it before."""
+    """One document on its topic. source: who sent it. logged_at: its place in the log. again: the source had sent it before."""
 
     topic: Topic
-    event: AnyEvent
+    event: AnyEvent | Assessment
+    source: str
     logged_at: datetime
     again: bool = False
 
@@ -69,7 +71,7 @@ class Story:
         again, times = self.steps[self._began :], self.begin(when)
         for step in again:
             event = msgspec.structs.replace(step.event, recorded_at=times.known)
-            self.steps.append(Step(step.topic, event, times.logged, again=True))
+            self.steps.append(Step(step.topic, event, step.source, times.logged, again=True))
         return self
 
     def begin(self, when: When) -> Times:
@@ -95,7 +97,9 @@ class Story:
 
     def tell(self, topic: Topic, kind: type[Any], times: Times, source: str, patient: str | None = None, /, **fields: Any) -> None:
         """An event as a gateway would send it; its id is that of its place in the story. patient: whose it is, if another's."""
-        who = patient or self.key
         identity = event_id("story", f"{self.key}|{len(self.steps)}|{topic.name}")
-        event = kind(event_id=identity, patient=who, source=times.source or source, recorded_at=times.known, **fields)
-        self.steps.append(Step(topic, event, times.logged))
+        told_by = times.source or source
+        if issubclass(kind, Event):
+            fields["source"] = told_by
+        event = kind(event_id=identity, patient=patient or self.key, recorded_at=times.known, **fields)
+        self.steps.append(Step(topic, event, told_by, times.logged))

@@ -65,7 +65,7 @@ def played() -> Played:
         change("11:00", "ACC2", "11:00", "asap", "reported", closed=True),
     ]
     names = Names({study_uid(name): name for name in ("ACC1", "ACC2")})
-    return Played(changes, [alert("10:41", "ACC1")], "d", 4, DAY, names)
+    return Played(changes, [alert("10:41", "ACC1")], "d", "s", 4, DAY, names)
 
 
 def test_time_travel_shows_what_was_known_then(played: Played) -> None:
@@ -147,7 +147,7 @@ def test_a_study_that_never_was_is_no_assertion(played: Played) -> None:
 
 def test_studies_are_found_by_number_and_uid_without_names(played: Played) -> None:
     """In a log that names none, by accession number or UID; they are shown by what they are."""
-    nameless = Played(played.changes, [], "d", 4, DAY, Names())
+    nameless = Played(played.changes, [], "d", "s", 4, DAY, Names())
 
     assert nameless.at("10:05").find("ACC1") == nameless.at("10:05").find(study_uid("ACC1")) is not None
     assert nameless.at("10:05").order == [f"CT HEAD …{study_uid('ACC1')[-6:]}"]
