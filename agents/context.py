@@ -21,8 +21,8 @@ def build(settings: Settings) -> faust.App:
 
     @app.agent(source(app, settings.kafka, INPUTS))  # type: ignore[untyped-decorator]
     async def context(stream: Any) -> None:
-        async with bootstrap.resources(settings) as resources:
-            stage = resources.context_stage(GROUP)
+        async with bootstrap.resources(settings) as resources, resources.site_rules() as rules:
+            stage = resources.context_stage(GROUP, rules.gather)
             await batches.run(app, stream, stage, resources.offsets, settings.kafka.topic_prefix, stage.forget)
 
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import faust
@@ -9,6 +10,7 @@ import faust
 from pipeline import bootstrap
 from pipeline.adapters.faust import batches
 from pipeline.adapters.faust.application import application, source
+from pipeline.services.reviews import Review
 from pipeline.settings import Settings
 from schemas.topics import ASSESSMENTS
 
@@ -21,7 +23,14 @@ def build(settings: Settings) -> faust.App:
 
     @app.agent(source(app, settings.kafka, [ASSESSMENTS]))  # type: ignore[untyped-decorator]
     async def ranking(stream: Any) -> None:
-        async with bootstrap.resources(settings) as resources:
-            await batches.run(app, stream, resources.ranking_stage(GROUP), resources.offsets, settings.kafka.topic_prefix)
+        async with bootstrap.resources(settings) as resources, resources.site_rules() as rules, asyncio.TaskGroup() as tasks:
+            tasks.create_task(_review(resources.review(rules.policy)))
+            stage = resources.ranking_stage(GROUP, rules.policy)
+            await batches.run(app, stream, stage, resources.offsets, settings.kafka.topic_prefix)
 
     return app
+
+
+async def _review(review: Review) -> None:
+    with batches.fatal():
+        await review.run()

@@ -22,18 +22,37 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.receipts import PostgresReceipts
 from pipeline.adapters.postgres.study_ledger import PostgresStudyLedger
 from pipeline.adapters.postgres.worklist import PostgresWorklist
+from pipeline.domain.site import Policy
 from pipeline.errors import StackError
 from pipeline.services.intake import Intake
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from pipeline.adapters.postgres.escalation import PostgresAlerts
+    from pipeline.domain.escalation_policy import EscalationPolicy
+    from pipeline.services.alert_desk import AlertDesk
+    from pipeline.services.alert_steps import AlertSteps
+    from pipeline.services.escalation import Escalation
+    from pipeline.services.escalation_stage import EscalationStage
     from pipeline.adapters.kafka.ends import KafkaEnds
     from pipeline.ports.operations import Ranked
+    from pipeline.services.assessing import Gather
     from pipeline.services.context import ContextStage
     from pipeline.services.letters import IntakeGate, LetterDesk
     from pipeline.services.monitor import Monitor
     from pipeline.services.ranking import RankingStage
+    from pipeline.services.reviews import Review
     from pipeline.services.scoring import ScoringStage
+    from pipeline.services.site_rules import SiteRulesInForce
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationParts:
+    """stage: what the topic brings. escalation: what time brings. steps: what is to be sent."""
+
+    stage: EscalationStage
+    escalation: Escalation
+    steps: AlertSteps
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,19 +145,67 @@ class Resources:
         finally:
             await ends.close()
 
-    def context_stage(self, group: str) -> ContextStage:
+    @asynccontextmanager
+    async def site_rules(self) -> AsyncIterator[SiteRulesInForce]:
+        """The site's rules, followed while the block runs; inside it they have been read once."""
+        from pipeline.adapters.postgres.site import PostgresSiteRegister
+        from pipeline.adapters.site.source import FileSiteSource
+        from pipeline.services.site_rules import SiteRulesInForce
+
+        rules = SiteRulesInForce(FileSiteSource(self.settings.site_file), PostgresSiteRegister(self.database), self.clock)
+        await rules.refresh()
+        following = asyncio.create_task(rules.run(), name="site-rules")
+        try:
+            yield rules
+        finally:
+            following.cancel()
+
+    def context_stage(self, group: str, gather: Gather) -> ContextStage:
         """Facts, windows, assessments."""
         from pipeline.adapters.postgres.context_store import PostgresContextStore
         from pipeline.services.context import ContextStage
 
-        return ContextStage(PostgresContextStore(self.database), self.log, self.clock, group)
+        return ContextStage(PostgresContextStore(self.database), self.log, self.clock, group, gather)
 
-    def ranking_stage(self, group: str) -> RankingStage:
+    def ranking_stage(self, group: str, policy: Callable[[], Policy]) -> RankingStage:
         """Assessments into ranks."""
         from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
         from pipeline.services.ranking import RankingStage
 
-        return RankingStage(PostgresRankingStore(self.database), self.log, self.clock, group)
+        return RankingStage(PostgresRankingStore(self.database), self.log, self.clock, group, policy)
+
+    def review(self, policy: Callable[[], Policy]) -> Review:
+        """Items looked at again as time passes, or the rules change."""
+        from pipeline.adapters.postgres.reviews import PostgresReviewStore
+        from pipeline.services.reviews import Review
+
+        return Review(PostgresReviewStore(self.database), self.log, self.clock, policy)
+
+    @property
+    def alerts(self) -> PostgresAlerts:
+        """Alerts, to be read and written."""
+        from pipeline.adapters.postgres.escalation import PostgresAlerts
+
+        return PostgresAlerts(self.database)
+
+    def alert_desk(self) -> AlertDesk:
+        """What people do to alerts."""
+        from pipeline.services.alert_desk import AlertDesk
+
+        return AlertDesk(self.alerts, self.alerts, self.actions, self.clock)
+
+    @asynccontextmanager
+    async def escalation(self, group: str, policy: Callable[[], EscalationPolicy]) -> AsyncIterator[EscalationParts]:
+        """Alerts from the worklist, and their messages."""
+        from pipeline.adapters.notify.channels import Channels
+        from pipeline.services.alert_steps import AlertSteps
+        from pipeline.services.escalation import Escalation
+        from pipeline.services.escalation_stage import EscalationStage
+
+        escalation = Escalation(self.alerts, self.worklist, self.clock, policy)
+        stage = EscalationStage(escalation, self.offsets, self.worklist, self.log, self.clock, group)
+        async with Channels() as channels:
+            yield EscalationParts(stage, escalation, AlertSteps(self.alerts, channels, self.log, self.clock, policy, self.settings.web.address))
 
     @asynccontextmanager
     async def scoring_stage(self, group: str) -> AsyncIterator[ScoringStage]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 
+from pipeline.domain import alert_words, escalation
+from pipeline.domain.escalation import Alert
 from pipeline.errors import Conflict, InvalidMessage
-from pipeline.ports import ListedItem, ListQuery
+from pipeline.ports import ActKind, ListedItem, ListQuery
+from pipeline.ports.escalation import AlertChange
+from schemas.alerts import Step
 from schemas.time import Instant
 from schemas.worklist import ItemState, WorklistItem
 
@@ -44,8 +49,8 @@ def check_query(query: ListQuery) -> Cursor | None:
     """The cursor of the query, decoded. Raises InvalidMessage("invalid", …) on a limit or state out of range."""
     if not 1 <= query.limit <= MAX_LIMIT:
         raise InvalidMessage("invalid", f"limit must be 1 to {MAX_LIMIT}")
-    if query.state not in (None, "open", "claimed", "closed"):
-        raise InvalidMessage("invalid", "state must be open, claimed or closed")
+    if query.state not in (None, "open", "claimed", "held", "closed"):
+        raise InvalidMessage("invalid", "state must be open, claimed, held or closed")
     return decode_cursor(query.after) if query.after else None
 
 
@@ -63,16 +68,35 @@ def seen_state(item: WorklistItem, claimed_by: str | None) -> ItemState:
     return "claimed" if claimed_by else "open"
 
 
-def refusal(listed: ListedItem, reader: str, action: Literal["claim", "release", "acknowledge"]) -> Conflict | None:
+Action = Literal["claim", "release", "acknowledge"] | ActKind
+SETTING_ASIDE = frozenset({"hold", "defer"})
+
+
+def refusal(listed: ListedItem, reader: str, action: Action) -> Conflict | None:
     """Why the reader cannot do this to the item, None when it can (or has already)."""
-    owner = listed.acknowledged_by if action == "acknowledge" else listed.claimed_by
+    owner, since = listed.claimed_by, listed.claimed_at
+    if action == "acknowledge":
+        owner, since = listed.acknowledged_by, listed.acknowledged_at
+    elif action in ("resume", "override", "free"):
+        owner = None
     if owner is not None and owner != reader:
-        since = listed.acknowledged_at if action == "acknowledge" else listed.claimed_at
         return Conflict(f"{owner} was first{_at(since)}")
-    if listed.item.state == "closed" and action != "release" and owner is None:
+    if listed.item.state == "closed" and action != "release" and (owner is None or action in SETTING_ASIDE):
         return Conflict(f"the study has left the list: {listed.item.study.closed or 'closed'}")
     return None
 
 
 def _at(moment: datetime | None) -> str:
     return f", {moment:%Y-%m-%d %H:%M} UTC" if moment else ""
+
+
+def acknowledging(alerts: Iterable[Alert], reader: str, now: datetime, method: str, take_over: bool) -> list[AlertChange]:
+    """What acknowledging a study does to its alerts: those that are open, and on taking over those that another has acknowledged."""
+    changes = []
+    for alert in alerts:
+        others = take_over and alert.state == "acknowledged" and alert.acknowledged_by != reader
+        if alert.is_open or others:
+            after = escalation.acknowledged(alert, reader, now, method, take_over=take_over)
+            step: Step = "taken-over" if take_over else "acknowledged"
+            changes.append(AlertChange(after, alert_words.entry(after, step, f"received over {method}", now, by=reader)))
+    return changes

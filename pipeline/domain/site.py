@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal
 
+from schemas.assessments import StudyState
 from schemas.codes import PatientClass, RequestPriority
 
 Setting = Literal["emergency", "inpatient", "outpatient"]
@@ -56,23 +57,28 @@ _MODALITIES: Mapping[str, float] = MappingProxyType(
 )
 
 
+def fits(pattern: str, location: str | None) -> bool:
+    """Whether a location (HL7 PL, or a word) is meant by a pattern with * and ?."""
+    return location is not None and fnmatchcase(location.upper(), pattern.upper())
+
+
 @dataclass(frozen=True, slots=True)
 class PlaceTargets:
-    """Minutes of single priorities for the patients of one place; `pattern` as a shell's (`ICU*`), case does not matter."""
+    """Minutes of single priorities for the patients of one place; `pattern` with * and ? (`ICU*`), case does not matter."""
 
     pattern: str
     minutes: Mapping[RequestPriority, float]
 
     def covers(self, location: str | None) -> bool:
         """Whether the place (HL7 PL, or a word) is meant."""
-        return location is not None and fnmatchcase(location.upper(), self.pattern.upper())
+        return fits(self.pattern, location)
 
 
 @dataclass(frozen=True, slots=True)
 class SubList:
     """A named part of the one list, by what a study is and where its patient is: an empty filter lets everything through.
 
-    locations: patterns as a shell's. skill: what a reader of it must be able to read, in words.
+    locations: patterns with * and ?. skill: what a reader of it must be able to read, in words.
     """
 
     name: str
@@ -82,6 +88,15 @@ class SubList:
     body_parts: tuple[str, ...] = ()
     patient_classes: tuple[PatientClass, ...] = ()
     locations: tuple[str, ...] = ()
+
+    def holds(self, study: StudyState) -> bool:
+        """Whether the study stands on it."""
+        return (
+            (not self.modalities or study.modality in self.modalities)
+            and (not self.body_parts or (study.body_part or "").upper() in self.body_parts)
+            and (not self.patient_classes or study.patient_class in self.patient_classes)
+            and (not self.locations or any(fits(pattern, study.location) for pattern in self.locations))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +127,10 @@ _LISTS = (
 
 @dataclass(frozen=True, slots=True)
 class Churn:
-    """How restless the list may be before operators are told: changes of place a study, and changes in the first `top` an hour."""
+    """How restless the list may be before operators are told: moves a study, and moves among the first 20 of the list an hour."""
 
-    changes_per_study: float = 6.0
-    top: int = 20
-    top_changes_per_hour: float = 120.0
+    moves_per_study: float = 6.0
+    top_moves_per_hour: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,14 @@ from pipeline.ports.batches import Batch, BatchTransaction, OffsetStore, Place, 
 from pipeline.ports.context import ContextStore, ContextTransaction, Fact, Ignored
 from pipeline.ports.edge import DeadLetters, Identity, IdentityVault, ObjectStore, Receipt, Receipts, StoredObject
 from pipeline.ports.log import Clock, EventLog, Record
+from pipeline.ports.reviews import ReviewStore, ReviewTransaction
 from pipeline.ports.scoring import DegradedScore, DegradedScores, Scorer
+from pipeline.ports.site import ChurnHour, OrderingSource, SiteFigures, SiteRegister, SiteRules, SiteSource, SiteVersion
 from pipeline.ports.studies import Step, StepState, Study, StudyLedger
 from pipeline.ports.worklist import (
+    Act,
+    ActKind,
+    ChangeKind,
     ItemChange,
     ListedItem,
     ListQuery,
@@ -20,8 +25,12 @@ from pipeline.ports.worklist import (
 )
 
 __all__ = [
+    "Act",
+    "ActKind",
     "Batch",
     "BatchTransaction",
+    "ChangeKind",
+    "ChurnHour",
     "Clock",
     "ContextStore",
     "ContextTransaction",
@@ -38,6 +47,7 @@ __all__ = [
     "ListedItem",
     "ObjectStore",
     "OffsetStore",
+    "OrderingSource",
     "Page",
     "Place",
     "RankChange",
@@ -47,7 +57,14 @@ __all__ = [
     "Receipts",
     "Received",
     "Record",
+    "ReviewStore",
+    "ReviewTransaction",
     "Scorer",
+    "SiteFigures",
+    "SiteRegister",
+    "SiteRules",
+    "SiteSource",
+    "SiteVersion",
     "Step",
     "StepState",
     "StoredObject",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
+from pipeline.domain.site import SubList
 from pipeline.ports.batches import BatchTransaction, Place
 from schemas.events import AnyEvent
 from schemas.worklist import WorklistItem
+
+ActKind = Literal["hold", "defer", "resume", "override", "free"]
+ChangeKind = Literal["ranking", "review"] | ActKind
+"""What moved an item: evidence, time or other rules, or a reader's act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,7 @@ class ItemChange:
     event_id: str
     changed: bool = True
     """False: nothing a reader sees has moved; only the version is noted."""
+    kind: ChangeKind = "ranking"
 
 
 class RankingTransaction(BatchTransaction, Protocol):
@@ -46,7 +52,10 @@ class RankingStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What a reader asks of the list. `after`: the cursor of the last row seen, opaque; limit 1..500."""
+    """What a reader asks of the list. `after`: the cursor of the last row seen, opaque; limit 1..500.
+
+    state: open (neither claimed nor set aside), claimed, held or closed. part: one of the site's sub-lists. patient: a pseudonym.
+    """
 
     limit: int = 100
     after: str | None = None
@@ -56,11 +65,16 @@ class ListQuery:
     state: str | None = None
     text: str | None = None
     overdue_at: datetime | None = None
+    part: SubList | None = None
+    patient: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListedItem:
-    """An item with what the readers did to it. seq: grows with each change, for resuming a stream."""
+    """An item with what the readers did to it. seq: grows with each change, for resuming a stream.
+
+    same_patient: how many other open studies there are of this patient.
+    """
 
     item: WorklistItem
     seq: int
@@ -68,6 +82,7 @@ class ListedItem:
     claimed_at: datetime | None = None
     acknowledged_by: str | None = None
     acknowledged_at: datetime | None = None
+    same_patient: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,7 @@ class Summary:
     seq: int
     feeds: Mapping[str, datetime]
     """topic -> when its newest fact was recorded"""
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +117,7 @@ class RankChange:
     cause: str
     event_id: str
     why: str
+    kind: ChangeKind = "ranking"
 
 
 class WorklistReader(Protocol):
@@ -131,6 +148,15 @@ class WorklistReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a reader does to a deadline. change: by the rules of `pipeline.domain.adjustments`; cause: as the history tells it."""
+
+    kind: ActKind
+    change: Callable[[WorklistItem], WorklistItem]
+    cause: str
+
+
 class WorklistActions(Protocol):
     """What a reader does to an item. Each raises NotFound, or Conflict naming who was first."""
 
@@ -142,10 +168,21 @@ class WorklistActions(Protocol):
         """Gives a claim back."""
         ...
 
-    async def acknowledge(self, study_uid: str, reader: str, now: datetime) -> ListedItem:
-        """Says: I have seen why this is urgent."""
+    async def acknowledge(self, study_uid: str, reader: str, now: datetime, *, method: str = "page", take_over: bool = False) -> ListedItem:
+        """Says: I have seen why this is urgent, and stops the study's open alerts in the same transaction.
+
+        method: how it was received ("page", "api", …). take_over: also what another has acknowledged. An alert that was raised anew may be
+        acknowledged by anybody, whoever did so before.
+        """
         ...
 
     async def claim_next(self, reader: str, query: ListQuery, now: datetime) -> ListedItem:
         """Claims the most urgent open item that matches and that nobody has. Raises NotFound when there is none."""
+        ...
+
+    async def adjust(self, study_uid: str, reader: str, now: datetime, act: Act) -> ListedItem:
+        """Holds, overrides and the like: `act.change` is applied to the locked item, and recorded under the reader's name.
+
+        A study that another reader has claimed may not be set aside; setting aside one's own gives the claim back.
+        """
         ...

@@ -76,7 +76,7 @@ class Stages:
         if before is not None:
             self._context.applied, self._context.ignored, self._context.dead_lettered = before.applied, before.ignored, before.dead_lettered
         self._scoring = ScoringStage(self._offsets, self._degraded, self._produced, self._scorer, None, self._clock, GROUP)
-        self._ranking = RankingStage(self._listed, self._produced, self._clock, GROUP, self._policy)
+        self._ranking = RankingStage(self._listed, self._produced, self._clock, GROUP, lambda: self._policy)
 
     @property
     def context(self) -> ContextStage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -32,7 +32,9 @@ class _Understood:
 class RankingStage:
     """Handles batches of `assessments`. The counters count study rankings, dead_lettered counts records."""
 
-    def __init__(self, store: RankingStore, log: EventLog, clock: Clock, group: str, policy: Policy = DEFAULT) -> None:
+    def __init__(
+        self, store: RankingStore, log: EventLog, clock: Clock, group: str, policy: Callable[[], Policy] = lambda: DEFAULT
+    ) -> None:
         self._store = store
         self._log = log
         self._clock = clock
@@ -76,7 +78,7 @@ class RankingStage:
 
     def _rank(self, stored: Mapping[str, WorklistItem], understood: Sequence[_Understood]) -> tuple[list[ItemChange], list[Record], int]:
         """Follows every assessment, so that none of their scores is lost, and tells only where each study has come to."""
-        now, outdated = self._clock.now(), 0
+        now, policy, outdated = self._clock.now(), self._policy(), 0
         items: dict[str, WorklistItem] = dict(stored)
         last: dict[str, _Understood] = {}
         for one in understood:
@@ -85,7 +87,7 @@ class RankingStage:
                 if ranking.is_outdated(before, one.assessment):
                     outdated += 1
                     continue
-                items[study.study_uid] = ranking.rank(before, one.assessment, study, now, self._policy)
+                items[study.study_uid] = ranking.rank(before, one.assessment, study, now, policy)
                 last[study.study_uid] = one
         changes = [_change(stored.get(uid), items[uid], one.assessment.trigger or one.assessment.event_id) for uid, one in last.items()]
         records = [_record(change, last[change.item.study.study_uid]) for change in changes if change.changed]

@@ -22,9 +22,9 @@ def stored_item(document: bytes, context_version: int, claimed_by: str | None) -
 
 
 def listed(row: Sequence[Any]) -> ListedItem:
-    """From the columns document, context_version, seq, claimed_by, claimed_at, acknowledged_by, acknowledged_at."""
-    document, context_version, seq, claimed_by, claimed_at, acknowledged_by, acknowledged_at = row
-    return ListedItem(stored_item(document, context_version, claimed_by), seq, claimed_by, claimed_at, acknowledged_by, acknowledged_at)
+    """From the columns document, context_version, seq, claimed_by, claimed_at, acknowledged_by, acknowledged_at, number of others."""
+    document, context_version, seq, claimed_by, *marks = row
+    return ListedItem(stored_item(document, context_version, claimed_by), seq, claimed_by, *marks)
 
 
 def item_columns(items: Sequence[WorklistItem]) -> dict[str, list[Any]]:
@@ -47,6 +47,31 @@ def item_columns(items: Sequence[WorklistItem]) -> dict[str, list[Any]]:
         "context_version": [item.context_version for item in items],
         "search": [storable(searched_text(item)) for item in items],
         "document": [encode(item) for item in items],
+        "body_part": [storable_or_none(item.study.body_part) for item in items],
+        **{name: [_standing(item)[name] for item in items] for name in ("policy", "held_until", "review_at", "overridden")},
+    }
+
+
+def restated(item: WorklistItem) -> dict[str, Any]:
+    """Parameters of `restate`."""
+    return {
+        "study_uid": key(item.study.study_uid),
+        "due_at": item.due_at,
+        "target_at": item.target_at,
+        "ranked_at": item.ranked_at,
+        "document": encode(item),
+        "search": storable(searched_text(item)),
+        **_standing(item),
+    }
+
+
+def _standing(item: WorklistItem) -> dict[str, Any]:
+    made = item.adjustment
+    return {
+        "policy": item.policy,
+        "held_until": made.hold.until if made and made.hold else None,
+        "review_at": item.review_at,
+        "overridden": bool(made and made.override),
     }
 
 
@@ -59,4 +84,5 @@ def history_columns(changes: Sequence[ItemChange]) -> dict[str, list[Any]]:
         "cause": [storable(change.cause) for change in changes],
         "event_id": [key(change.event_id) for change in changes],
         "why": [storable(change.item.why) for change in changes],
+        "kind": [change.kind for change in changes],
     }

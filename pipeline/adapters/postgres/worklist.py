@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, LiteralString
@@ -15,6 +16,7 @@ from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.rows import listed
 from pipeline.adapters.postgres.values import key, storable_or_none
 from pipeline.adapters.worklist_rules import check_query, encode_cursor
+from pipeline.domain.site import SubList
 from pipeline.errors import NotFound
 from pipeline.ports import ListedItem, ListQuery, Page, RankChange, Summary
 from schemas.codec import decode_event
@@ -25,15 +27,18 @@ _context = Queries("context")
 
 STANDING: dict[str | None, LiteralString] = {
     None: "not closed",
-    "open": "not closed and claimed_by is null",
+    "open": "not closed and claimed_by is null and held_until is null",
     "claimed": "not closed and claimed_by is not null",
+    "held": "not closed and held_until is not null",
     "closed": "closed",
 }
+NEXT: LiteralString = "not closed and claimed_by is null and (held_until is null or held_until <= %(now)s)"
+"""What may be somebody's next case."""
 
 
-def page_query(state: str | None, locking: LiteralString = "") -> sql.Composed:
-    """The query `page` for items in this state."""
-    return sql.SQL(_sql.page).format(standing=sql.SQL(STANDING[state]), locking=sql.SQL(locking))
+def page_query(standing: LiteralString, locking: LiteralString = "") -> sql.Composed:
+    """The query `page` for items that stand so."""
+    return sql.SQL(_sql.page).format(standing=sql.SQL(standing), locking=sql.SQL(locking))
 
 
 def page_parameters(query: ListQuery, limit: int) -> dict[str, Any]:
@@ -46,9 +51,28 @@ def page_parameters(query: ListQuery, limit: int) -> dict[str, Any]:
         "patient_class": storable_or_none(query.patient_class),
         "location": storable_or_none(query.location),
         "overdue_at": query.overdue_at,
+        "patient": storable_or_none(query.patient),
+        **_part(query.part),
         "text": storable_or_none(query.text.lower()) if query.text is not None else None,
         "limit": limit,
     }
+
+
+def _part(part: SubList | None) -> dict[str, list[str] | None]:
+    """A sub-list's filters; an empty one lets everything through."""
+    if part is None:
+        return dict.fromkeys(("modalities", "body_parts", "patient_classes", "locations"))
+    return {
+        "modalities": list(part.modalities) or None,
+        "body_parts": [name.upper() for name in part.body_parts] or None,
+        "patient_classes": list(part.patient_classes) or None,
+        "locations": [_like(pattern) for pattern in part.locations] or None,
+    }
+
+
+def _like(pattern: str) -> str:
+    """A pattern with * and ? as SQL's LIKE has it."""
+    return re.sub(r"([\\%_])", r"\\\1", pattern).replace("*", "%").replace("?", "_")
 
 
 class PostgresWorklist:
@@ -66,7 +90,7 @@ class PostgresWorklist:
         """As WorklistReader.page."""
         parameters = page_parameters(query, query.limit + 1)
         async with self._database.connection() as connection:
-            cursor = await connection.execute(page_query(query.state), parameters, binary=True)
+            cursor = await connection.execute(page_query(STANDING[query.state]), parameters, binary=True)
             rows = await cursor.fetchall()
         items = [listed(row) for row in rows[: query.limit]]
         return Page(items, encode_cursor(items[-1].item) if len(rows) > query.limit else None)
@@ -94,8 +118,8 @@ class PostgresWorklist:
             feeds = await (await connection.execute(_sql.feeds, binary=True)).fetchall()
             seq = await (await connection.execute(_sql.newest_seq, binary=True)).fetchone()
         assert counts is not None and seq is not None  # aggregates always give a row
-        total, overdue, degraded, unmatched, oldest = counts
-        return Summary(total, overdue, degraded, unmatched, oldest, seq[0], dict(feeds))
+        total, overdue, degraded, unmatched, oldest, held = counts
+        return Summary(total, overdue, degraded, unmatched, oldest, seq[0], dict(feeds), held)
 
     async def patient_events(self, patient: str, limit: int = 500) -> list[AnyEvent]:
         """As WorklistReader.patient_events."""

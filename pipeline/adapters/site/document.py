@@ -21,7 +21,7 @@ Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 Words = Annotated[str, Field(min_length=1, max_length=120)]
-Pattern = Annotated[str, Field(min_length=1, max_length=80, description="as a shell's: * any letters, ? one; case does not matter")]
+Pattern = Annotated[str, Field(pattern=r"^[^\[\]]{1,80}$", description="* stands for any letters, ? for one; case does not matter")]
 
 PRIORITIES: tuple[RequestPriority, ...] = get_args(RequestPriority)
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
@@ -87,11 +87,10 @@ class Risk(Section):
 
 
 class ChurnBudget(Section):
-    """More than this is told to operators."""
+    """More than this is told to operators: moves a study, and moves among the first 20 of the list in an hour."""
 
-    changes_per_study: float = Field(gt=0, allow_inf_nan=False)
-    top: int = Field(ge=1, le=500)
-    top_changes_per_hour: float = Field(gt=0, allow_inf_nan=False)
+    moves_per_study: float = Field(gt=0, allow_inf_nan=False)
+    top_moves_per_hour: float = Field(gt=0, allow_inf_nan=False)
 
 
 class Stability(Section):
@@ -230,9 +229,8 @@ def of(policy: Policy) -> SiteDocument:
             dead_band_seconds=policy.dead_band.total_seconds(),
             minimum_dwell_seconds=policy.dwell.total_seconds(),
             churn=ChurnBudget(
-                changes_per_study=policy.churn.changes_per_study,
-                top=policy.churn.top,
-                top_changes_per_hour=policy.churn.top_changes_per_hour,
+                moves_per_study=policy.churn.moves_per_study,
+                top_moves_per_hour=policy.churn.top_moves_per_hour,
             ),
         ),
         vitals=Vitals(

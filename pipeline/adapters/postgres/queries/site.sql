@@ -1,0 +1,28 @@
+-- name: lock
+-- One change of the rules at a time.
+select pg_advisory_xact_lock(hashtextextended('site', 5))
+
+-- name: in_force
+-- The newest version that was accepted.
+select version, digest, body, at, faults from site_version where faults is null order by id desc limit 1
+
+-- name: newest
+-- The newest word, accepted or refused.
+select version, digest, body, at, faults from site_version order by id desc limit 1
+
+-- name: add
+-- Kept for ever: which rules held when.
+insert into site_version (version, digest, body, at, faults) values (%(version)s, %(digest)s, %(body)s, %(at)s, %(faults)s)
+
+-- name: versions
+-- Newest first.
+select version, digest, body, at, faults from site_version order by id desc limit %(limit)s
+
+-- name: churn
+-- The last hours of the list.
+select hour, changes, moves, top_moves, studies, overrides, holds from list_churn where hour >= %(since)s order by hour
+
+-- name: sources
+-- Who orders how much as stat or asap, the most inflated first.
+select source, place, orders, pressing, share, department, inflation from ordering_source
+order by inflation desc nulls last, orders desc, source, place limit %(limit)s
