@@ -7,13 +7,14 @@ from typing import Literal
 import msgspec
 
 from schemas.codes import PatientClass, RequestPriority, Sex
+from schemas.findings import ImageAssessment
 from schemas.time import Instant
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reason: what was seen, when, and from which message.
 
-    kind: "order", "deadline", "news2", "critical-lab", "lab-flag", "indication", "risk", "report",
+    kind: "order", "deadline", "news2", "critical-lab", "lab-flag", "indication", "risk", "image", "report",
     and "missing": an input that is not known (severity 0).
     severity: 0 (no pull) to 1 (emergency), continuous. label: one line for a person ("K 6.8 mmol/L, critical above 6.0").
     """
@@ -35,7 +36,7 @@ class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One study with the order matched to it, as the context knows it now.
 
     ready_at: when the first image was there, UTC. matched_by: how order and study found each other.
-    closed: why it left the list, None while it is open.
+    closed: why it left the list, None while it is open. image: of its pictures, the assessment that says most.
     """
 
     study_uid: str
@@ -61,6 +62,7 @@ class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     preliminary_report: bool = False
     closed: Literal["reported", "cancelled"] | None = None
     event_id: str | None = None
+    image: ImageAssessment | None = None
 
 
 class Features(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

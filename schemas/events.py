@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from schemas.codes import AbnormalFlag, Coding, ObservationStatus, PatientClass, RequestPriority, Sex
+from schemas.findings import ImageAssessment
 from schemas.time import Instant, Timestamp
 
 
@@ -159,4 +160,12 @@ class ReportEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="rep
     impression: list[Coding] = []
 
 
-AnyEvent = ImagingEvent | OrderEvent | ObservationEvent | AdtEvent | ReportEvent
+class FindingEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="finding/1"):
+    """An image model has looked at a picture, or refused to. uri: the picture's claim check, as its imaging event named it."""
+
+    study_uid: str
+    uri: str
+    image: ImageAssessment
+
+
+AnyEvent = ImagingEvent | OrderEvent | ObservationEvent | AdtEvent | ReportEvent | FindingEvent

@@ -11,7 +11,7 @@ import msgspec
 from schemas.alerts import Alert
 from schemas.assessments import Assessment, AssessRequest
 from schemas.dead_letter import DeadLetter
-from schemas.events import AdtEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
+from schemas.events import AdtEvent, FindingEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
 from schemas.worklist import WorklistItem
 
 
@@ -37,6 +37,7 @@ LABS = Topic("labs", "patient", ObservationEvent, timedelta(days=30), "laborator
 VITALS = Topic("vitals", "patient", ObservationEvent, timedelta(days=30), "vital signs")
 ADT = Topic("adt", "patient", AdtEvent, timedelta(days=30), "admit, transfer, discharge, merge, unmerge")
 REPORTS = Topic("reports", "patient", ReportEvent, timedelta(days=30), "preliminary, final, addendum or over-read report")
+FINDINGS = Topic("findings", "patient", FindingEvent, timedelta(days=30), "what an image model said of a picture, or why it said nothing")
 ASSESS = Topic("assess", "patient", AssessRequest, timedelta(days=1), "a request to score: the features as they stand")
 ASSESSMENTS = Topic("assessments", "patient", Assessment, timedelta(days=30), "rules and risk on a patient's open studies")
 WORKLIST = Topic("worklist", "study", WorklistItem, None, "the current item of a study; null when closed")
@@ -47,6 +48,6 @@ RECORD_BYTES_MAX = 10 << 20
 """Largest record on any topic but the dlq, which holds such a record's bytes as base64 with room for what is said of it."""
 DEAD_LETTER_BYTES_MAX = 16 << 20
 
-INPUTS = (IMAGING, ORDERS, LABS, VITALS, ADT, REPORTS)
+INPUTS = (IMAGING, ORDERS, LABS, VITALS, ADT, REPORTS, FINDINGS)
 TOPICS = (*INPUTS, ASSESS, ASSESSMENTS, WORKLIST, ALERTS, DLQ)
 BY_NAME = {topic.name: topic for topic in TOPICS}

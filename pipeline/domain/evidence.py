@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
-from pipeline.domain import critical_labs, indications, news2
+from pipeline.domain import critical_labs, image_heads, indications, news2
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.critical_labs import CRITICAL_FLAGS, Critical
 from pipeline.domain.readings import FlaggedResult, Readings
@@ -49,8 +49,12 @@ def gather(
     return sorted(found, key=lambda evidence: -evidence.severity)
 
 
-def of_study(study: StudyState) -> list[Evidence]:
-    """The emergencies that this study's own indication and description suspect: they hold for this study alone."""
+def of_study(study: StudyState, policy: Policy = DEFAULT) -> list[Evidence]:
+    """What its order suspects and what an image model saw: they hold for this study alone."""
+    return [*_suspected(study), *image_heads.evidence(study, policy)]
+
+
+def _suspected(study: StudyState) -> list[Evidence]:
     return [
         Evidence(
             kind="indication",

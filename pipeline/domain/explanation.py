@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pipeline.domain import adjustments
+from pipeline.domain import image_heads
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.evidence import clock
 from schemas.assessments import Assessment, Evidence, Risk, StudyState
@@ -56,7 +57,7 @@ def missing(study: StudyState, assessment: Assessment, risk: Risk | None) -> lis
         *said,
         *(["age"] if assessment.age is None else []),
         *(["model score"] if risk is None or risk.probability is None else []),
-        *(["image assessment"] if "image" not in inputs_of(risk) else []),
+        *([picture] if (picture := image_heads.missing(study)) else []),
     ]
 
 

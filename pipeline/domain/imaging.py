@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from schemas.events import ImagingEvent, OrderEvent, ReportEvent
+from schemas.events import FindingEvent, ImagingEvent, OrderEvent, ReportEvent
+from schemas.findings import ImageAssessment
 from schemas.time import Timestamp
 
 Version = tuple[datetime, str]
@@ -53,6 +54,7 @@ class Study(msgspec.Struct):
     """A study's events, folded.
 
     first: version of its first image, None while only its completion was announced. last: version of its newest event.
+    looked: what an image model said of one of its pictures, and the event it came with.
     """
 
     uid: str
@@ -64,6 +66,7 @@ class Study(msgspec.Struct):
     complete: bool = False
     conflict: bool = False
     unmatched: bool = False
+    looked: tuple[Version, ImageAssessment] | None = None
 
     def add(self, event: ImagingEvent) -> None:
         """Folds an event in; once or ten times is the same."""
@@ -82,6 +85,18 @@ class Study(msgspec.Struct):
         self.words.earliest("companion" if event.modality in NOT_IMAGES else "modality", version, event.modality)
         for name in _STUDY_WORDS:
             self.words.earliest(name, version, getattr(event, name))
+
+    def add_finding(self, event: FindingEvent) -> None:
+        """Of several pictures the one that alarms most stands for the study; a refused one only where no other was looked at."""
+        version = (event.recorded_at, event.event_id)
+        self.last = max(self.last or version, version)
+        said = (version, event.image)
+        self.looked = said if self.looked is None else max(self.looked, said, key=_weight)
+
+    @property
+    def image(self) -> ImageAssessment | None:
+        """What stands for the study."""
+        return self.looked[1] if self.looked else None
 
     @property
     def modality(self) -> str | None:
@@ -149,6 +164,11 @@ class Report(msgspec.Struct):
     def preliminary(self) -> bool:
         """Whether it only marks the study."""
         return bool(self.words.get("status") == "preliminary")
+
+
+def _weight(said: tuple[Version, ImageAssessment]) -> tuple[bool, float, Version]:
+    version, image = said
+    return image.refused is None, max((finding.probability for finding in image.findings if finding.ranks), default=0.0), version
 
 
 def instant(timestamp: Timestamp | None) -> datetime | None:

@@ -160,6 +160,7 @@ def _state(study: Study, match: Match | None, closed: Closed | None, preliminary
         preliminary_report=preliminary,
         closed=closed,
         event_id=event_id,
+        image=study.image,
     )
 
 

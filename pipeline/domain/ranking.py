@@ -119,7 +119,7 @@ def _degraded(previous: WorklistItem | None, assessment: Assessment) -> bool:
 def _evidence(study: StudyState, known: Iterable[Evidence], risk: Risk | None, policy: Policy) -> list[Evidence]:
     said = deadlines.of_risk(risk, policy)
     patient = [one for one in known if one.kind in _PATIENT_KINDS]
-    return [*evidence.of_study(study), *patient, *([said] if said else [])]
+    return [*evidence.of_study(study, policy), *patient, *([said] if said else [])]
 
 
 # --- what a reader sees ------------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.domain.image_heads import at_prevalence
 from pipeline.ports import Identity, ListedItem, RankChange, Summary
 from schemas.assessments import StudyState
 from schemas.worklist import Reason, WorklistItem
@@ -33,8 +34,8 @@ QUIET_AFTER = {
 }
 """How long each feed of a working department may say nothing before the page mentions it."""
 
-NOT_WORTH_A_MARK = frozenset({"image assessment"})
-"""Missing from every study until there is an image model: the detail says so, a mark on every row would say nothing."""
+NOT_WORTH_A_MARK = re.compile(r"image assessment(: no image model .*)?")
+"""Missing from most studies: the detail says so, a mark on every row would say nothing. A refused picture is worth one."""
 
 FEED_NAMES = {"imaging": "images", "adt": "admissions"}
 
@@ -90,6 +91,7 @@ def detail(listed: ListedItem, person: Identity | None, accession: str | None) -
         "reasons": [reason(r) for r in sorted(item.reasons, key=lambda r: (not r.binding, -r.minutes))],
         "minutes_won": _minutes(item.target_at - item.due_at),
         "assessment": msgspec.to_builtins(item.risk, builtin_types=(datetime,)) if item.risk else None,
+        "image": image(study),
         "degraded": item.degraded,
         "missing": item.missing,
         "ranked_at": item.ranked_at,
@@ -101,6 +103,15 @@ def reason(reason: Reason) -> dict[str, Any]:
     evidence = msgspec.to_builtins(reason.evidence, builtin_types=(datetime,))
     absent = {"value": None, "unit": None, "at": None, "source": None, "stale": False, "reverts_when": None}
     return {**absent, **evidence, "minutes": reason.minutes, "binding": reason.binding}
+
+
+def image(study: StudyState) -> dict[str, Any] | None:
+    """What an image model said of the study's picture; the probabilities at the department's own share of findings too."""
+    if study.image is None:
+        return None
+    said: dict[str, Any] = msgspec.to_builtins(study.image, builtin_types=(datetime,))
+    findings = [{**msgspec.to_builtins(one), "here": at_prevalence(one)} for one in study.image.findings]
+    return {"refused": None, "explanation": None, "unlikeness": None, "scorer": None, **said, "findings": findings}
 
 
 def rank_change(change: RankChange) -> dict[str, Any]:
@@ -137,7 +148,7 @@ def feed(name: str, last_at: datetime | None, now: datetime) -> dict[str, Any]:
 def marks(item: WorklistItem) -> list[dict[str, str]]:
     """How sure and how fresh: a word for the row, a sentence for the detail. Never a colour alone."""
     study = item.study
-    missing = [name for name in item.missing if name not in NOT_WORTH_A_MARK]
+    missing = [name for name in item.missing if not NOT_WORTH_A_MARK.fullmatch(name)]
     found: list[tuple[bool, str, str, str]] = [
         (item.degraded, "degraded", "no model", "Ranked without the risk model: order target, physiology rules and age only."),
         (study.conflict, "conflict", "conflict", "An image came twice under one identifier with different content; both are kept."),

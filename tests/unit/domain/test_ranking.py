@@ -174,7 +174,7 @@ def test_provisional_and_missing():
     item = follow(msgspec.structs.replace(assessment(1, [gap], study=bare), age=None))
 
     assert item.provisional
-    assert item.missing == ["order", "indication", "laboratory results of the last 24 h", "age", "model score", "image assessment"]
+    assert item.missing == ["order", "indication", "laboratory results of the last 24 h", "age", "model score", "image assessment: no image model for CT"]
     assert [reason.evidence.kind for reason in item.reasons] == ["order"]
 
 

@@ -1,0 +1,93 @@
+"""Which pictures an image model may look at, and what its answer means for the list. One row a head; its files are in models/heads/."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pipeline.domain.site import DEFAULT, Policy
+from schemas.assessments import Evidence, StudyState
+from schemas.findings import ImageAssessment, ImageFinding
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a head was made for, in DICOM's words. None among body parts or views: the header may be silent; the head's own check decides."""
+
+    head: str
+    modalities: frozenset[str]
+    body_parts: frozenset[str | None]
+    views: frozenset[str | None]
+
+
+SCOPES = (
+    Scope(
+        "chest_frontal",
+        frozenset({"CR", "DX"}),
+        frozenset({"CHEST", "THORAX", "LUNG", None}),
+        frozenset({"AP", "PA", None}),
+    ),
+)
+
+
+PREVALENCE = 0.10
+"""Share of an acute department's pictures that have a finding: the training sets hold half and half, which no department sees."""
+
+
+def find(modality: str | None, body_part: str | None, view: str | None) -> Scope | None:
+    """The head for such a picture, None where there is none."""
+    wanted = (_word(modality), _word(body_part), _word(view))
+    return next((scope for scope in SCOPES if _covers(scope, *wanted)), None)
+
+
+def missing(study: StudyState) -> str | None:
+    """What keeps the picture from being judged, as a noun; None where it has been. Unknown is not normal."""
+    if study.image is not None:
+        return None if study.image.refused is None else f"image assessment, refused: {study.image.explanation or study.image.refused}"
+    if find(study.modality, study.body_part, None) is None:
+        kind = " ".join(word for word in (_word(study.modality), _word(study.body_part)) if word)
+        return f"image assessment: no image model for {kind or 'an unknown modality'}"
+    return "image assessment"
+
+
+def evidence(study: StudyState, policy: Policy = DEFAULT) -> list[Evidence]:
+    """The findings that may move the study up, each for itself."""
+    image = study.image
+    if image is None or image.refused is not None:
+        return []
+    return [_evidence(image, finding, policy) for finding in image.findings if finding.ranks and 0 <= finding.probability <= 1]
+
+
+def at_prevalence(finding: ImageFinding, prevalence: float = PREVALENCE) -> float:
+    """The probability where `prevalence` of the pictures have the finding: the same odds ratio on other odds (Bayes)."""
+    if finding.probability in (0.0, 1.0):
+        return finding.probability
+    shift = _logit(prevalence) - _logit(min(max(finding.prevalence, 1e-6), 1 - 1e-6))
+    return 1 / (1 + math.exp(-(_logit(finding.probability) + shift)))
+
+
+def _evidence(image: ImageAssessment, finding: ImageFinding, policy: Policy) -> Evidence:
+    probability = at_prevalence(finding)
+    bounded = (probability - policy.risk_from) / (policy.risk_to - policy.risk_from)
+    return Evidence(
+        kind="image",
+        code=finding.code,
+        label=f"image: {finding.label} {probability:.2f}",
+        severity=round(min(max(bounded, 0.0), 1.0), 6),
+        value=round(probability, 5),
+        at=image.at,
+        source=image.scorer,
+        reverts_when=f"{finding.label} {policy.risk_from:.2f} or below on every picture",
+    )
+
+
+def _covers(scope: Scope, modality: str | None, body_part: str | None, view: str | None) -> bool:
+    return modality in scope.modalities and body_part in scope.body_parts and view in scope.views
+
+
+def _word(text: str | None) -> str | None:
+    return text.strip().upper() or None if text else None
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
