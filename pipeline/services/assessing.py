@@ -42,6 +42,11 @@ class View:
         return any(study.closed is None for study in self.studies)
 
     @property
+    def closed(self) -> bool:
+        """Whether anything has just been closed."""
+        return any(study.closed is not None for study in self.studies)
+
+    @property
     def urgency(self) -> int:
         """Triton priority: 1 first, 3 last."""
         strongest = max((evidence.severity for evidence in self.evidence), default=0.0)
@@ -51,11 +56,14 @@ class View:
         return 2 if strongest >= SERIOUS or any(study.patient_class == "E" for study in waiting) else 3
 
     def digest(self) -> int:
-        """Differs when something material does: not the passing of time, not one image more, not noise in a value."""
+        """Differs when something material to a study to be read does: not the passing of time, not one image more, not noise in a value.
+
+        What a reader sees of the evidence counts whole: then the list says the same however the events came in batches.
+        """
         return hash(
             (
-                tuple(_material_study(study) for study in self.studies),
-                tuple(sorted((e.kind, e.code, round(e.severity, 2), e.stale, e.value is None) for e in self.evidence)),
+                tuple(_material_study(study) for study in self.studies if study.closed is None),
+                tuple(sorted((e.kind, e.code, e.label, e.stale) for e in self.evidence)),
                 tuple(_material_features(self.features)),
                 self.sex,
                 self.age,
@@ -64,10 +72,11 @@ class View:
 
 
 def view(window: Window, studies: Sequence[StudyState], gather: Gather, extract: Extract) -> View:
-    """What `window` says of `studies`; the window has events."""
+    """What `window` says of `studies`; the window has events. Those to be read say where the patient is, the others only where none is."""
     as_of, readings, age, sex = window.as_of, window.readings, window.age, window.sex
     assert as_of is not None
-    return View(as_of, studies, gather(readings, studies, window.flags, as_of, age), extract(readings, as_of, age, sex), sex, age)
+    standing = [study for study in studies if study.closed is None] or studies
+    return View(as_of, studies, gather(readings, standing, window.flags, as_of, age), extract(readings, as_of, age, sex), sex, age)
 
 
 def assessment(patient: str, version: int, seen: View, now: datetime, trigger: str | None) -> Assessment:

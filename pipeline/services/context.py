@@ -138,6 +138,8 @@ class ContextStage:
             held = Held.derived(histories.get(patient, ()))
             if patient in admitted.identified:
                 held.closed = frozenset()
+            elif waiting := held.window.open_studies:
+                held.digest = view(held.window, waiting, self._gather, self._extract).digest()
             self._windows.put(patient, held)
         stuck = [patient for patient, events in admitted.touched.items() if not self._take(patient, events)]
         if again := [patient for patient in stuck if patient not in histories]:
@@ -167,7 +169,7 @@ class ContextStage:
         if studies:
             seen = view(held.window, studies, self._gather, self._extract)
             digest = seen.digest()
-            if digest == held.digest:
+            if digest == held.digest and not seen.closed:
                 self.suppressed += 1
             else:
                 self.assessed += 1

@@ -318,10 +318,10 @@ async def test_memory_is_not_trusted_after_another_worker_moved_on(bench: Bench)
     other = bench.new_stage()
     await bench.log.append([Record(VITALS, ANN.encode(), codec.encode(vital("v2", 140, 2)))])
     await other.handle([batch(bench.log.received(VITALS, 0, 1))])
-    await bench.send(vital("v3", 141, 3))
+    await bench.send(vital("v3", 152, 3))
 
     values = bench.requests()[-1].features.values
-    assert (values["heart_rate.min"], values["heart_rate.max"], values["heart_rate.mean"]) == (80.0, 141.0, 120.33)
+    assert (values["heart_rate.min"], values["heart_rate.max"], values["heart_rate.mean"]) == (80.0, 152.0, 124.0)
 
 
 async def test_what_the_former_owner_still_applied_is_seen(bench: Bench) -> None:
@@ -397,3 +397,15 @@ async def test_windows_in_memory_are_bounded() -> None:
 
     await bench.send(vital("v", 120, 10, patient="0" * 32))
     assert (bench.assessments()[-1].patient, bench.assessments()[-1].studies[0].study_uid) == ("0" * 32, "1.0")
+
+
+async def test_a_new_worker_does_not_say_again_what_has_been_said(bench: Bench) -> None:
+    """What is committed has been sent on: a worker that derives a window anew goes on from there, and speaks of what is new."""
+    await bench.send(image("i1", 0), vital("v1", 80, 1), vital("v2", 80, 2))
+    said = len(bench.requests())
+    bench.stage = bench.new_stage()
+    await bench.send(vital("v3", 80, 3))
+    assert len(bench.requests()) == said
+    await bench.send(vital("v4", 140, 4))
+
+    assert len(bench.requests()) == said + 1
