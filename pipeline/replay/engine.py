@@ -66,11 +66,10 @@ class Replayed:
 
     def history_as_text(self) -> str:
         """One line a change, by study and time: what two replays are compared by when their digests differ."""
-        lines = [
-            f"{move.item.study.study_uid} {move.at:%Y-%m-%d %H:%M:%S.%fZ} due {move.item.due_at:%Y-%m-%d %H:%M:%SZ} {move.cause} | {move.item.why}"
+        return "\n".join(
+            f"{move.item.study.study_uid} {move.at:%F %H:%M:%S.%fZ} due {move.item.due_at:%F %H:%M:%SZ} {move.cause} | {move.item.why}"
             for move in sorted(self.history, key=lambda move: move.item.study.study_uid)
-        ]
-        return "\n".join(lines)
+        )
 
 
 async def replay(
@@ -206,7 +205,7 @@ class Engine:
 
     async def _rescore(self, now: datetime) -> None:
         if self._stages.waiting and (self._rescored is None or now - self._rescored >= RESCORE_EVERY):
-            self._rescored = now
+            self._rescored, self._times = now, {}  # what is scored again moves the list now, not when its event came
             await self._stages.rescore()
 
     async def _apply_score(self, score: LoggedRecord) -> None:

@@ -57,7 +57,7 @@ class MemoryTransaction:
         self._group = group
         self._places = places
         self._held: dict[Hashable, asyncio.Lock] = {}
-        self.applied: dict[Place, int] = {}
+        self.applied: Mapping[Place, int] = {}
         self._advanced: Mapping[Place, int] = {}
 
     async def advance(self, offsets: Mapping[Place, int]) -> None:
