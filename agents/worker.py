@@ -10,7 +10,7 @@ import structlog
 import uvloop
 from faust.types import TP
 
-from agents import context, ranking, scoring
+from agents import context, escalation, ranking, scoring
 from pipeline.adapters.faust.application import together
 from pipeline.adapters.faust.batches import fatal
 from pipeline.adapters.faust.watch import watch
@@ -22,7 +22,12 @@ from pipeline.settings import Settings
 from schemas.topics import INPUTS
 
 log = structlog.get_logger()
-AGENTS = {"agent-context": context.build, "agent-scoring": scoring.build, "agent-ranking": ranking.build}
+AGENTS = {
+    "agent-context": context.build,
+    "agent-scoring": scoring.build,
+    "agent-ranking": ranking.build,
+    "agent-escalation": escalation.build,
+}
 
 
 def run(role: str, settings: Settings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -28,16 +28,16 @@ from pipeline.services.intake import Intake
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
+    from pipeline.adapters.kafka.ends import KafkaEnds
     from pipeline.adapters.postgres.escalation import PostgresAlerts
     from pipeline.domain.escalation_policy import EscalationPolicy
+    from pipeline.ports.operations import Ranked
     from pipeline.services.alert_desk import AlertDesk
     from pipeline.services.alert_steps import AlertSteps
-    from pipeline.services.escalation import Escalation
-    from pipeline.services.escalation_stage import EscalationStage
-    from pipeline.adapters.kafka.ends import KafkaEnds
-    from pipeline.ports.operations import Ranked
     from pipeline.services.assessing import Gather
     from pipeline.services.context import ContextStage
+    from pipeline.services.escalation import Escalation
+    from pipeline.services.escalation_stage import EscalationStage
     from pipeline.services.letters import IntakeGate, LetterDesk
     from pipeline.services.monitor import Monitor
     from pipeline.services.ranking import RankingStage
@@ -195,17 +195,22 @@ class Resources:
         return AlertDesk(self.alerts, self.alerts, self.actions, self.clock)
 
     @asynccontextmanager
-    async def escalation(self, group: str, policy: Callable[[], EscalationPolicy]) -> AsyncIterator[EscalationParts]:
-        """Alerts from the worklist, and their messages."""
+    async def escalation(self, group: str, site: Callable[[], Policy]) -> AsyncIterator[EscalationParts]:
+        """Alerts from the worklist, and their messages, by the site's rules and in its wall time."""
         from pipeline.adapters.notify.channels import Channels
         from pipeline.services.alert_steps import AlertSteps
         from pipeline.services.escalation import Escalation
         from pipeline.services.escalation_stage import EscalationStage
 
+        def policy() -> EscalationPolicy:
+            return replace(site().escalation, time_zone=self.settings.gateways.default_time_zone)
+
         escalation = Escalation(self.alerts, self.worklist, self.clock, policy)
         stage = EscalationStage(escalation, self.offsets, self.worklist, self.log, self.clock, group)
         async with Channels() as channels:
-            yield EscalationParts(stage, escalation, AlertSteps(self.alerts, channels, self.log, self.clock, policy, self.settings.web.address))
+            yield EscalationParts(
+                stage, escalation, AlertSteps(self.alerts, channels, self.log, self.clock, policy, self.settings.web.address)
+            )
 
     @asynccontextmanager
     async def scoring_stage(self, group: str) -> AsyncIterator[ScoringStage]:

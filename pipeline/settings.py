@@ -90,6 +90,12 @@ class Web(BaseModel):
         ["127.0.0.1", "localhost", "[::1]", "::1"],
         description="names under which browsers reach the page, without port; any other is refused, which stops DNS rebinding",
     )
+    public_url: str | None = Field(None, description="address of the page in alert messages, https://…; None: http://host:port")
+
+    @property
+    def address(self) -> str:
+        """Where people reach the page, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
 class Telemetry(BaseModel):

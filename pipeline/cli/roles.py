@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.bootstrap import Resources
     from pipeline.services.intake import Intake
 
-AGENTS = ("agent-context", "agent-scoring", "agent-ranking")
+AGENTS = ("agent-context", "agent-scoring", "agent-ranking", "agent-escalation")
 
 
 def register(app: typer.Typer) -> None:
@@ -142,12 +142,17 @@ async def _http(settings: Settings, life: Life) -> None:
 async def _web(settings: Settings, life: Life) -> None:
     from pipeline import bootstrap
     from pipeline.adapters.postgres.maintenance import keep_maintained
+    from pipeline.adapters.postgres.site import PostgresSiteRegister
     from pipeline.adapters.telemetry import exports
     from pipeline.worklist.app import create_app
     from pipeline.worklist.operations import OperationsRoom
     from pipeline.worklist.stream import ChangeHub
 
-    async with bootstrap.resources(settings) as resources, resources.monitor(exports.ranked) as monitor:
+    async with (
+        bootstrap.resources(settings) as resources,
+        resources.monitor(exports.ranked) as monitor,
+        resources.site_rules() as rules,
+    ):
         hub = ChangeHub(resources.worklist, resources.clock)
         exports.web(hub.clients, monitor, resources.database)
         app = create_app(
@@ -159,6 +164,8 @@ async def _web(settings: Settings, life: Life) -> None:
             allowed_hosts=settings.web.allowed_hosts,
             hub=hub,
             operations=OperationsRoom(monitor, resources.letters(), resources.clock),
+            rules=rules,
+            figures=PostgresSiteRegister(resources.database),
         )
         keep = timedelta(days=settings.postgres.keep_days)
         upkeep = asyncio.create_task(keep_maintained(resources.database, resources.clock, keep), name="upkeep")

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal
 
+from pipeline.domain.escalation_policy import DEFAULT as ESCALATION
+from pipeline.domain.escalation_policy import EscalationPolicy
 from schemas.assessments import StudyState
 from schemas.codes import PatientClass, RequestPriority
 
@@ -166,6 +168,7 @@ class Policy:
     holds: tuple[HoldReason, ...] = _HOLDS
     override_longest: timedelta = timedelta(hours=12)
     inflated: float = 2.0
+    escalation: EscalationPolicy = ESCALATION
 
     def setting(self, patient_class: PatientClass | None) -> Setting | None:
         """Where the patient is; None when nothing says so."""

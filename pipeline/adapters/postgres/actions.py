@@ -10,11 +10,12 @@ import msgspec
 from psycopg import errors
 
 from pipeline.adapters.postgres.database import Connection, Database
+from pipeline.adapters.postgres.escalation import PostgresAlertTransaction
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.rows import history_columns, listed, restated
 from pipeline.adapters.postgres.values import key, storable
 from pipeline.adapters.postgres.worklist import NEXT, page_parameters, page_query
-from pipeline.adapters.worklist_rules import SETTING_ASIDE, Action, refusal
+from pipeline.adapters.worklist_rules import SETTING_ASIDE, Action, acknowledging, refusal
 from pipeline.errors import NotFound
 from pipeline.ports import Act, ItemChange, ListedItem, ListQuery
 
@@ -39,11 +40,16 @@ class PostgresActions:
             item = await _allowed(connection, study_uid, reader, "release")
             return await _mark(connection, replace(item, claimed_by=None, claimed_at=None), now) if item.claimed_by else item
 
-    async def acknowledge(self, study_uid: str, reader: str, now: datetime) -> ListedItem:
-        """As WorklistActions.acknowledge."""
+    async def acknowledge(self, study_uid: str, reader: str, now: datetime, *, method: str = "page", take_over: bool = False) -> ListedItem:
+        """As WorklistActions.acknowledge. Locks the item, then its alerts."""
         async with self._database.transaction() as connection:
-            item = await _allowed(connection, study_uid, reader, "acknowledge")
-            if item.acknowledged_by:
+            item = await _locked(connection, study_uid)
+            alerts = PostgresAlertTransaction(self._database, connection)
+            changes = acknowledging(await alerts.of([study_uid], []), storable(reader), now, method, take_over)
+            if not changes and (conflict := refusal(item, storable(reader), "acknowledge")) is not None:
+                raise conflict
+            await alerts.store(changes)
+            if item.acknowledged_by and not changes:
                 return item
             return await _mark(connection, replace(item, acknowledged_by=storable(reader), acknowledged_at=now), now)
 

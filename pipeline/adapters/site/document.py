@@ -10,8 +10,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from pipeline.adapters.site import escalation
+from pipeline.adapters.site.escalation import Escalation
+from pipeline.adapters.site.section import Section
 from pipeline.domain.site import DEFAULT, Churn, HoldReason, PlaceTargets, Policy, Setting, SubList
 from pipeline.domain.urgency import FLOOR_MINUTES, LONGEST_MINUTES
 from schemas.codes import PatientClass, RequestPriority
@@ -25,12 +28,6 @@ Pattern = Annotated[str, Field(pattern=r"^[^\[\]]{1,80}$", description="* stands
 
 PRIORITIES: tuple[RequestPriority, ...] = get_args(RequestPriority)
 SETTINGS: tuple[Setting, ...] = get_args(Setting)
-
-
-class Section(BaseModel):
-    """What all sections share: no unknown key, no value of another type, no change afterwards."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class BySetting(Section):
@@ -175,6 +172,7 @@ class SiteDocument(Section):
     )
     overrides: Overrides = Field(default_factory=_default("overrides"))
     inflation: Inflation = Field(default_factory=_default("inflation"))
+    escalation: Escalation = Field(default_factory=_default("escalation"))
 
     @model_validator(mode="after")
     def _each_name_once(self) -> Self:
@@ -211,6 +209,7 @@ class SiteDocument(Section):
             holds=tuple(HoldReason(one.code, one.words, one.minutes) for one in self.holds),
             override_longest=timedelta(minutes=self.overrides.longest_minutes),
             inflated=self.inflation.high,
+            escalation=self.escalation.policy(DEFAULT.escalation.time_zone),
         )
 
 
@@ -242,6 +241,7 @@ def of(policy: Policy) -> SiteDocument:
         holds=[Hold(code=one.code, words=one.words, minutes=one.minutes) for one in policy.holds],
         overrides=Overrides(longest_minutes=policy.override_longest / timedelta(minutes=1)),
         inflation=Inflation(high=policy.inflated),
+        escalation=escalation.of(policy.escalation),
     )
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from pipeline.adapters.site.document import Section, SiteDocument, of
+from pipeline.adapters.site.document import SiteDocument, of
+from pipeline.adapters.site.section import Section
 from pipeline.domain.site import DEFAULT
 
 INFRA = Path(__file__).parents[3] / "infra"
@@ -65,6 +68,8 @@ def _shaped(value: Any) -> Any:
         if all(not isinstance(part, dict | list) for part in value):
             shaped_list.fa.set_flow_style()
         return shaped_list
+    if isinstance(value, str) and re.fullmatch(r"\d\d:\d\d", value):
+        return DoubleQuotedScalarString(value)  # or a reader of YAML 1.1 takes it for minutes
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
