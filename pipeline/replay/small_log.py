@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from heapq import merge
 from pathlib import Path
 
 from pipeline.adapters.memory.event_log import partition_of
 from pipeline.replay.log_file import LoggedRecord, LogHeader, LogReader, LogWriter, milliseconds
+from pipeline.replay.order import in_order
 from pipeline.replay.story import Story
 from pipeline.replay.times import PLAIN_DAY, Day, WrittenWrong
 from schemas import codec
@@ -22,7 +22,7 @@ _SCHEMAS = {topic.name: str(topic.document.__struct_config__.tag) for topic in T
 
 @dataclass(frozen=True, slots=True)
 class SmallLog:
-    """records: each partition in its order, the partitions interleaved by Kafka's time. names: study UID -> what the author calls it."""
+    """records: in the order in which they are replayed. names: study UID -> what the author calls it."""
 
     records: Sequence[LoggedRecord]
     day: Day = PLAIN_DAY
@@ -48,20 +48,16 @@ class SmallLog:
             body = codec.encode(step.event)
             records.append(LoggedRecord(*place, offsets[place], milliseconds(step.logged_at), key, body, headers))
             offsets[place] += 1
-        return cls(records, days.pop(), {uid: name for story in stories for uid, name in story.names.items()})
+        return cls(list(in_order(records)), days.pop(), {uid: name for story in stories for uid, name in story.names.items()})
 
     @classmethod
     def read(cls, path: Path | str) -> SmallLog:
         """A whole file. Raises UnreadableLog or DamagedLog."""
         reader = LogReader(path)
         try:
-            places: defaultdict[tuple[str, int], list[LoggedRecord]] = defaultdict(list)
-            for record in reader:
-                places[record.topic, record.partition].append(record)
-            header, span = reader.header, reader.span
+            header, span, records = reader.header, reader.span, list(in_order(reader))
         finally:
             reader.close()
-        records = list(merge(*places.values(), key=lambda record: record.timestamp))
         begins = datetime.fromtimestamp(span[0] / 1000, UTC) if span else header.created_at
         zone = Day.named(zone=header.zone).zone
         return cls(records, Day(begins.astimezone(zone).date(), zone), header.names)
