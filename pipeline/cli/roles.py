@@ -144,6 +144,7 @@ async def _web(settings: Settings, life: Life) -> None:
     from pipeline.adapters.postgres.maintenance import keep_maintained
     from pipeline.adapters.postgres.site import PostgresSiteRegister
     from pipeline.adapters.telemetry import exports
+    from pipeline.services import ledger
     from pipeline.worklist.app import create_app
     from pipeline.worklist.operations import OperationsRoom
     from pipeline.worklist.stream import ChangeHub
@@ -166,13 +167,18 @@ async def _web(settings: Settings, life: Life) -> None:
             operations=OperationsRoom(monitor, resources.letters(), resources.clock),
             rules=rules,
             figures=PostgresSiteRegister(resources.database),
+            ledger=resources.ledger,
         )
         keep = timedelta(days=settings.postgres.keep_days)
         upkeep = asyncio.create_task(keep_maintained(resources.database, resources.clock, keep), name="upkeep")
         watching = asyncio.create_task(monitor.watch(), name="monitor")
+        counting = asyncio.create_task(
+            ledger.keep_told(resources.ledger, resources.clock, settings.gateways.default_time_zone), name="ledger"
+        )
         await _uvicorn(life, app, settings.web.host, settings.web.port, resources.database.ping)
         upkeep.cancel()
         watching.cancel()
+        counting.cancel()
 
 
 async def _uvicorn(life: Life, app: object, host: str, port: int, *checks: Check) -> None:

@@ -21,6 +21,18 @@ log = structlog.get_logger()
 POLL_S = 2.0
 
 
+class DefaultRules:
+    """Where nothing is followed: the defaults, for ever."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.refused_at: datetime | None = None
+
+    def policy(self) -> Policy:
+        """The defaults."""
+        return DEFAULT
+
+
 class SiteRulesInForce:
     """Ask `policy()` at each use. `faults`: why the newest file was refused; empty while the file is in force."""
 

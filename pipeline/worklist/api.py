@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pipeline.domain.site import Policy
 from pipeline.errors import Conflict
 from pipeline.ports import Clock, ListedItem, ListQuery, Page, WorklistActions, WorklistReader
 from pipeline.worklist import presentation, readers
@@ -24,17 +25,27 @@ from pipeline.worklist.timeline import timeline
 
 Act = Callable[[str, str, Any], Awaitable[ListedItem]]
 SCAN = 500
+SAME_PATIENT = 20
 
 
 class WorklistApi:
     """Endpoints over the ports. A reader without a name sees pseudonyms only and changes nothing."""
 
-    def __init__(self, reader: WorklistReader, actions: WorklistActions, people: People, hub: ChangeHub, clock: Clock) -> None:
+    def __init__(
+        self,
+        reader: WorklistReader,
+        actions: WorklistActions,
+        people: People,
+        hub: ChangeHub,
+        clock: Clock,
+        policy: Callable[[], Policy],
+    ) -> None:
         self._reader = reader
         self._actions = actions
         self._people = people
         self._hub = hub
         self._clock = clock
+        self._policy = policy
 
     def routes(self) -> list[Route]:
         """All of /api but the stream."""
@@ -56,10 +67,10 @@ class WorklistApi:
     async def list(self, request: Request) -> Response:
         """A page of the list, with an ETag, so that asking again costs little when nothing has changed."""
         reader = readers.reader_of(request)
-        query = list_query(request.query_params, self._clock.now())
+        query = list_query(request.query_params, self._clock.now(), self._policy())
         page = await self._page(query, reader)
         people = await self._people.behind((listed.item.patient for listed in page.items), reader)
-        body = {"items": presentation.by_person(page.items, people), "next": page.next}
+        body = {"items": presentation.by_person(page.items, people, self._clock.now()), "next": page.next}
         return self._answer(request, body)
 
     async def study(self, request: Request) -> Response:
@@ -89,7 +100,7 @@ class WorklistApi:
     async def next(self, request: Request) -> Response:
         """Claims the most urgent study that the filters allow and nobody has."""
         reader = readers.required_reader(request)
-        query = list_query(request.query_params, self._clock.now())
+        query = list_query(request.query_params, self._clock.now(), self._policy())
         listed = await self._actions.claim_next(reader, query, self._clock.now())
         return self._json(await self._detail(listed, reader))
 
@@ -134,11 +145,17 @@ class WorklistApi:
                 return Page(found, page.next)
             scan = replace(scan, after=page.next)
 
+    async def answer_study(self, listed: ListedItem, reader: str | None) -> Response:
+        """A study as every act on it answers."""
+        return self._json(await self._detail(listed, reader))
+
     async def _detail(self, listed: ListedItem, reader: str | None) -> dict[str, Any]:
         item = listed.item
         people = await self._people.behind([item.patient], reader)
         accession = await self._people.number(item.study.accession, reader)
-        return presentation.detail(listed, people.get(item.patient), accession)
+        same = (await self._reader.page(ListQuery(limit=SAME_PATIENT, patient=item.patient))).items if listed.same_patient else []
+        others = [one for one in same if one.item.study.study_uid != item.study.study_uid]
+        return presentation.detail(listed, people.get(item.patient), accession, others, self._clock.now())
 
     def _json(self, body: Any) -> Response:
         response = Response(msgspec.json.encode(body), media_type="application/json")

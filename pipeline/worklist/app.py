@@ -12,8 +12,12 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
-from pipeline.ports import Clock, IdentityVault, WorklistActions, WorklistReader
+from pipeline.ports import Clock, IdentityVault, LedgerStore, SiteFigures, WorklistActions, WorklistReader
+from pipeline.services.adjusting import Adjusting
+from pipeline.services.site_rules import DefaultRules
+from pipeline.worklist.adjusting_api import AdjustingApi, Rules
 from pipeline.worklist.api import WorklistApi
+from pipeline.worklist.ledger import LedgerPage
 from pipeline.worklist.operations import OperationsRoom
 from pipeline.worklist.pages import Pages
 from pipeline.worklist.people import People
@@ -35,15 +39,21 @@ def create_app(
     allowed_hosts: Sequence[str] = LOOPBACK,
     hub: ChangeHub | None = None,
     operations: OperationsRoom | None = None,
+    rules: Rules | None = None,
+    figures: SiteFigures | None = None,
+    ledger: LedgerStore | None = None,
 ) -> Starlette:
     """The application. time_zone: IANA name of the zone in which the page shows times (raises ZoneInfoNotFoundError).
 
     allowed_hosts: names under which browsers may reach it; any other Host is refused, which stops DNS rebinding.
-    hub: one that somebody else looks at too. operations: without it there is no /ops.
+    rules: the site's (None: the defaults). figures: what they lead to.
+    hub: one that somebody else looks at too. operations, ledger: without it there is no /ops, no /ledger.
     """
     ZoneInfo(time_zone)
     hub = hub or ChangeHub(reader, clock)
-    api = WorklistApi(reader, actions, People(vault, clock), hub, clock)
+    rules = rules or DefaultRules()
+    api = WorklistApi(reader, actions, People(vault, clock), hub, clock, rules.policy)
+    adjusting = AdjustingApi(Adjusting(actions, clock, rules.policy), rules, figures, clock, api.answer_study)
     stream = EventStream(hub, clock)
 
     @asynccontextmanager
@@ -57,8 +67,10 @@ def create_app(
     return Starlette(
         routes=[
             *api.routes(),
+            *adjusting.routes(),
             Route("/api/events", stream.endpoint),
             *(operations.routes(time_zone) if operations else ()),
+            *(LedgerPage(ledger).routes(time_zone) if ledger else ()),
             *Pages(reader, clock, time_zone).routes(),
         ],
         middleware=[

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from pipeline.domain import adjustments
 from pipeline.domain.image_heads import at_prevalence
 from pipeline.ports import Identity, ListedItem, RankChange, Summary
 from schemas.assessments import StudyState
@@ -40,13 +41,13 @@ NOT_WORTH_A_MARK = re.compile(r"image assessment(: no image model .*)?")
 FEED_NAMES = {"imaging": "images", "adt": "admissions"}
 
 
-def row(listed: ListedItem, person: Identity | None) -> dict[str, Any]:
+def row(listed: ListedItem, person: Identity | None, now: datetime) -> dict[str, Any]:
     """One line of the list. All times are UTC; `person` is None for an unnamed reader or an unknown patient."""
     item, study = listed.item, listed.item.study
     return {
         "study_uid": study.study_uid,
         "seq": listed.seq,
-        "state": item.state,
+        "state": "held" if item.state == "open" and adjustments.set_aside(item, now) else item.state,
         "closed": study.closed,
         "claimed_by": listed.claimed_by,
         "claimed_at": listed.claimed_at,
@@ -67,17 +68,24 @@ def row(listed: ListedItem, person: Identity | None) -> dict[str, Any]:
         "target_at": item.target_at,
         "why": item.why,
         "marks": marks(item),
+        "hold": hold(item, now),
+        "override": override(item, now),
+        "same_patient": listed.same_patient,
         "risk": None if item.risk is None else item.risk.probability,
         "context_version": item.context_version,
         "as_of": item.as_of,
     }
 
 
-def detail(listed: ListedItem, person: Identity | None, accession: str | None) -> dict[str, Any]:
-    """The row and everything behind it."""
+def detail(
+    listed: ListedItem, person: Identity | None, accession: str | None, others: Sequence[ListedItem], now: datetime
+) -> dict[str, Any]:
+    """The row and everything behind it. others: what else is waiting for this patient."""
     item, study = listed.item, listed.item.study
     return {
-        **row(listed, person),
+        **row(listed, person, now),
+        "also_waiting": [also_waiting(other) for other in others],
+        "policy": item.policy,
         "accession": accession,
         "indication": study.indication,
         "description": study.description,
@@ -98,6 +106,30 @@ def detail(listed: ListedItem, person: Identity | None, accession: str | None) -
     }
 
 
+def also_waiting(listed: ListedItem) -> dict[str, Any]:
+    """Another open study of the same patient, in brief."""
+    item = listed.item
+    brief = {"study_uid": item.study.study_uid, "what": what(item.study), "due_at": item.due_at, "why": item.why, "as_of": item.as_of}
+    return {**brief, "state": item.state, "claimed_by": listed.claimed_by}
+
+
+def hold(item: WorklistItem, now: datetime) -> dict[str, Any] | None:
+    """Why and by whom a study is set aside, while it is."""
+    if not adjustments.set_aside(item, now) or item.adjustment is None or item.adjustment.hold is None:
+        return None
+    held = item.adjustment.hold
+    return {"code": held.code, "words": held.words, "by": held.by, "since": held.since, "until": held.until, "paused": held.paused}
+
+
+def override(item: WorklistItem, now: datetime) -> dict[str, Any] | None:
+    """A reader's own deadline, while it stands."""
+    made = item.adjustment.override if item.adjustment else None
+    if made is None or now >= made.until:
+        return None
+    direction = "up" if made.due_at <= made.ruled_at else "down"
+    return {"direction": direction, "words": made.words, "by": made.by, "since": made.since, "until": made.until, "due_at": made.due_at}
+
+
 def reason(reason: Reason) -> dict[str, Any]:
     """A line of evidence: what, when, from where, the minutes it moves the deadline, and what would change it."""
     evidence = msgspec.to_builtins(reason.evidence, builtin_types=(datetime,))
@@ -116,7 +148,14 @@ def image(study: StudyState) -> dict[str, Any] | None:
 
 def rank_change(change: RankChange) -> dict[str, Any]:
     """A line of the history."""
-    return {"at": change.at, "due_at": change.due_at, "cause": change.cause, "why": change.why, "event_id": change.event_id}
+    return {
+        "at": change.at,
+        "due_at": change.due_at,
+        "cause": change.cause,
+        "why": change.why,
+        "event_id": change.event_id,
+        "kind": change.kind,
+    }
 
 
 def summary(summary: Summary, now: datetime, trouble_since: datetime | None) -> dict[str, Any]:
@@ -128,6 +167,7 @@ def summary(summary: Summary, now: datetime, trouble_since: datetime | None) -> 
         "overdue": summary.overdue,
         "degraded": summary.degraded,
         "unmatched": summary.unmatched,
+        "held": summary.held,
         "oldest_ready_at": summary.oldest_ready_at,
         "feeds": [feed(name, summary.feeds.get(name), now) for name in QUIET_AFTER],
         "trouble_since": trouble_since,
@@ -244,9 +284,9 @@ def duration(span: timedelta) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
-def by_person(items: list[ListedItem], people: Mapping[str, Identity]) -> list[dict[str, Any]]:
+def by_person(items: list[ListedItem], people: Mapping[str, Identity], now: datetime) -> list[dict[str, Any]]:
     """The rows of a page, with their names."""
-    return [row(listed, people.get(listed.item.patient)) for listed in items]
+    return [row(listed, people.get(listed.item.patient), now) for listed in items]
 
 
 def _stale(item: WorklistItem) -> list[str]:

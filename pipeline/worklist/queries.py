@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from pipeline.domain.site import DEFAULT, Policy, SubList
 from pipeline.errors import InvalidMessage
 from pipeline.ports import Identity, ListedItem, ListQuery
 
 FILTERS = ("modality", "patient_class", "location", "state")
 LONGEST_TEXT = 200
-STATES = ("open", "claimed", "closed")
+STATES = ("open", "claimed", "held", "closed")
 NEVER_MATCHES = "\x00"
 
 
-def list_query(params: Mapping[str, str], now: datetime) -> ListQuery:
-    """Filters, cursor and limit. Raises InvalidMessage on what cannot be meant."""
+def list_query(params: Mapping[str, str], now: datetime, policy: Policy = DEFAULT) -> ListQuery:
+    """Filters, cursor and limit; `list` is one of the site's sub-lists. Raises InvalidMessage on what cannot be meant."""
     for name, value in params.items():
         if len(value) > LONGEST_TEXT and name != "after":
             raise InvalidMessage("invalid", f"{name} is longer than {LONGEST_TEXT} letters")
@@ -31,8 +32,19 @@ def list_query(params: Mapping[str, str], now: datetime) -> ListQuery:
         after=params.get("after") or None,
         text=params.get("q", "").strip() or None,
         overdue_at=now if params.get("overdue") == "1" else None,
-        **filters,
+        part=_part(params.get("list"), policy),
+        modality=filters.get("modality"),
+        patient_class=filters.get("patient_class"),
+        location=filters.get("location"),
+        state=filters.get("state"),
     )
+
+
+def _part(name: str | None, policy: Policy) -> SubList | None:
+    part = policy.sub_list(name) if name else None
+    if name and part is None:
+        raise InvalidMessage("invalid", f"list is one of {', '.join(one.name for one in policy.lists)}")
+    return part
 
 
 def without_text(query: ListQuery, limit: int) -> ListQuery:

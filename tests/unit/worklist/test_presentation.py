@@ -119,7 +119,7 @@ def test_feeds_in_plain_words(silence: int | None, state: str, words: str) -> No
 
 def test_a_row_holds_no_identifier_of_an_unknown_person() -> None:
     """Without a person from the vault there is the pseudonym and nothing else."""
-    shown = presentation.row(ListedItem(item(1), 1), None)
+    shown = presentation.row(ListedItem(item(1), 1), None, NOW)
     assert (shown["patient"], shown["person"]) == ("p1", None)
 
 
@@ -129,5 +129,5 @@ def test_the_binding_reason_comes_first() -> None:
         Reason(evidence=Evidence(kind="k", code=code, label=code, severity=0), minutes=minutes, binding=code == "b")
         for code, minutes in (("a", 5), ("b", 1), ("c", 9))
     ]
-    shown = presentation.detail(ListedItem(item(1, reasons=reasons), 1), Identity("p1", "1", "H"), None)
+    shown = presentation.detail(ListedItem(item(1, reasons=reasons), 1), Identity("p1", "1", "H"), None, [], NOW)
     assert [reason["code"] for reason in shown["reasons"]] == ["b", "c", "a"]
