@@ -1,0 +1,15 @@
+-- name: reads
+-- What was reported, and when a reader took it or the report came.
+select document, context_version, claimed_by, least(coalesce(claimed_at, ranked_at), ranked_at)
+from worklist_item
+where closed and ranked_at >= %(since)s and ranked_at < %(until)s
+
+-- name: store
+-- A day is told anew as reports come.
+insert into ledger_day (day, document)
+select * from unnest(%(days)s::date[], %(documents)s::jsonb[])
+on conflict (day) do update set document = excluded.document
+
+-- name: days
+-- The newest first.
+select document from ledger_day order by day desc limit %(limit)s
