@@ -19,6 +19,7 @@ from pipeline.adapters.objects.local import LocalObjectStore
 from pipeline.adapters.postgres.actions import PostgresActions
 from pipeline.adapters.postgres.batches import PostgresOffsets
 from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.ledger import PostgresLedger
 from pipeline.adapters.postgres.receipts import PostgresReceipts
 from pipeline.adapters.postgres.study_ledger import PostgresStudyLedger
 from pipeline.adapters.postgres.worklist import PostgresWorklist
@@ -89,6 +90,11 @@ class Resources:
     def studies(self) -> PostgresStudyLedger:
         """Studies in progress, as the DICOM gateways share them."""
         return PostgresStudyLedger(self.database)
+
+    @property
+    def ledger(self) -> PostgresLedger:
+        """The ledger's days."""
+        return PostgresLedger(self.database)
 
     def intake(self, gate: Callable[[], None] = lambda: None) -> Intake:
         """The way of a message through a gateway."""

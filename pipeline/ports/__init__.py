@@ -3,6 +3,7 @@
 from pipeline.ports.batches import Batch, BatchTransaction, OffsetStore, Place, Received
 from pipeline.ports.context import ContextStore, ContextTransaction, Fact, Ignored
 from pipeline.ports.edge import DeadLetters, Identity, IdentityVault, ObjectStore, Receipt, Receipts, StoredObject
+from pipeline.ports.ledger import LedgerStore
 from pipeline.ports.log import Clock, EventLog, Record
 from pipeline.ports.reviews import ReviewStore, ReviewTransaction
 from pipeline.ports.scoring import DegradedScore, DegradedScores, Scorer
@@ -43,6 +44,7 @@ __all__ = [
     "IdentityVault",
     "Ignored",
     "ItemChange",
+    "LedgerStore",
     "ListQuery",
     "ListedItem",
     "ObjectStore",
