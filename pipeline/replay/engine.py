@@ -84,14 +84,18 @@ async def replay(
     keep_history: bool = True,
     on_move: Callable[[RankMove], None] | None = None,
     pace: Callable[[datetime], Awaitable[None]] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Replayed:
     """`scorer` None: the rules alone, so every item is degraded; "recorded": the scores that the log holds. A scorer's clock is `clock`.
 
     restarts: the workers are made anew after so many records, as after a crash. pace: awaited before each record, with its time.
+    progress: told now and then how many events have gone through.
     """
     engine = Engine(policy, scorer, clock or ManualClock(), keep_history=keep_history, on_move=on_move)
     with _quietly():
-        await engine.run(in_order(records), until=until, batch_size=1 if pace else batch_size, restarts=restarts, pace=pace)
+        await engine.run(
+            in_order(records), until=until, batch_size=1 if pace else batch_size, restarts=restarts, pace=pace, progress=progress
+        )
     return engine.result()
 
 
@@ -134,6 +138,7 @@ class Engine:
         batch_size: int = BATCH,
         restarts: Collection[int] = (),
         pace: Callable[[datetime], Awaitable[None]] | None = None,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> None:
         """The records in their order; can be called again with those that follow."""
         end, wave = None if until is None else milliseconds(until), Wave()
@@ -146,6 +151,7 @@ class Engine:
             full = len(wave) >= (1 if self._stages.waiting else batch_size)
             if full or self._events in restarts or not wave.fits(record, alone, self._watched):
                 await self._through(wave)
+                progress(self._events)
                 wave = Wave()
                 alone = goes_alone(record, self._facts.statements)
             if self._events in restarts:
