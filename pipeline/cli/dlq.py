@@ -43,14 +43,11 @@ def list_letters(
         for held in letters:
             typer.echo(msgspec.json.encode(_summary(held)).decode())
         return
-    table = Table("place", "reason", "from", "when", "came back", "explanation", "settled", box=None)
+    table = Table("place", "reason", "from", "when", "explanation", box=None)
     for held in letters:
-        letter, done = held.letter, held.settled
-        came_back = f"{held.returned} x" if held.returned else ""
-        words = f"{done.outcome} by {done.by}: {done.reason}" if done else ""
+        letter = held.letter
         place = f"{letter.topic}/{letter.partition}/{letter.offset}"
-        when = f"{letter.recorded_at:%Y-%m-%d %H:%M:%S}Z"
-        table.add_row(str(held.place), letter.reason, place, when, came_back, escape(letter.explanation), escape(words))
+        table.add_row(str(held.place), letter.reason, place, f"{letter.recorded_at:%m-%d %H:%M:%S}Z", escape(_words(held)))
     Console().print(table if letters else "No dead letters.")
 
 
@@ -89,6 +86,12 @@ def _at_the_desk(data: Path | None, act: Callable[[LetterDesk], Awaitable[Result
             return await act(resources.letters())
 
     return asyncio.run(run())
+
+
+def _words(held: HeldLetter) -> str:
+    came_back = f"; came back {held.returned} times" if held.returned else ""
+    settled = f"; {held.settled.outcome} by {held.settled.by}: {held.settled.reason}" if held.settled else ""
+    return held.letter.explanation + came_back + settled
 
 
 def _summary(held: HeldLetter) -> dict[str, object]:

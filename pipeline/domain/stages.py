@@ -61,7 +61,8 @@ def consequence(stage: Stage, lags: Sequence[PartitionLag], studies_of: Sequence
     if count == 0:
         return f"{stage.name.capitalize()} is {age} behind on {place}; no open study is affected yet."
     studies, verb = ("1 study", "is") if count == 1 else (f"{count} studies", "are")
-    return f"{studies} of {stage.name} {place} {verb} {stage.meaning.format(age=age)}."
+    of = f"on {place} of {stage.name}" if len(numbers) == len(studies_of) else f"of {stage.name} {place}"
+    return f"{studies} {of} {verb} {stage.meaning.format(age=age)}."
 
 
 def partitions_in_words(numbers: Sequence[int], of: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pipeline.domain.stages import PartitionLag, Stage, age_in_words
@@ -63,7 +63,8 @@ class Conditions:
     def of(self, seen: Operations) -> list[Condition]:
         """What is amiss now, the bad first, the longest first."""
         found = list(_amiss(seen))
-        self._since = {key: self._since.get(key, seen.at) for key, *_ in found}
+        begun = {f"stage-{stage.stage.name}": seen.at - timedelta(seconds=stage.seconds) for stage in seen.stages}
+        self._since = {key: self._since.get(key, begun.get(key, seen.at)) for key, *_ in found}
         told = [Condition(key, level, words, remedy, self._since[key]) for key, level, words, remedy in found]
         return sorted(told, key=lambda condition: (condition.level == "warn", condition.since))
 

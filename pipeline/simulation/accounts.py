@@ -63,7 +63,7 @@ class Accounts:
 
     async def dead_letters(self) -> list[DeadLetter]:
         """The dead letters of the run."""
-        letters = await asyncio.to_thread(lambda: list(KafkaDeadLetters(self.settings.kafka).read()))
+        letters = await asyncio.to_thread(KafkaDeadLetters(self.settings.kafka).read)
         return [letter for _, _, letter in letters if letter.recorded_at >= self.since]
 
     async def summary(self, sent: Sent, dead: list[DeadLetter]) -> dict[str, Any]:

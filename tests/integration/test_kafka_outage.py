@@ -167,7 +167,7 @@ async def test_a_dead_letter_driven_again_has_its_effect_once(broker: Broker, lo
     good = _received()
     bad = Received(LABS, 0, 0, b"somebody else", good.body, good.headers)
     await stage.handle([batch([bad])])
-    letters = await asyncio.to_thread(lambda: list(KafkaDeadLetters(broker.settings).read()))
+    letters = await asyncio.to_thread(KafkaDeadLetters(broker.settings).read)
     (letter,) = [found for _, _, found in letters if found.headers.get("event_id") == good.headers["event_id"]]
     assert (letter.reason, letter.topic, letter.body) == ("wrong-key", "labs", good.body)
     again = resend(letter, 1)

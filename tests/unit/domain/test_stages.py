@@ -21,6 +21,9 @@ def test_the_sentence_names_whom_it_affects() -> None:
     assert consequence(RANKING, [lag(3, 130), lag(7, 30)], STUDIES) == (
         "49 studies of ranking partitions 3 and 7 are where they stood 2 min ago: newer assessments are not on the list yet."
     )
+    assert consequence(CONTEXT, [lag(n, 20 + n) for n in range(8)], STUDIES) == (
+        "50 studies on all 8 partitions of context are ranked on data 27 s old."
+    )
     assert consequence(SCORING, [lag(0, 8)], STUDIES) == "Scoring is 8 s behind on partition 0; no open study is affected yet."
 
 

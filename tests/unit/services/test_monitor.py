@@ -110,11 +110,11 @@ async def test_a_waiting_records_time_is_read_once(site: Site) -> None:
 
 
 async def test_a_condition_remembers_since_when(site: Site) -> None:
-    """And is forgotten when it is over."""
+    """A stage has been behind since its next record came; what is over is forgotten."""
+    since = site.clock.now()
     await site.arrive()
     site.clock.advance(timedelta(seconds=6))
     await site.context()
-    since = site.clock.now()
     site.clock.advance(timedelta(seconds=20))
     await site.context()
     assert [condition.since for condition in site.monitor.conditions] == [since]
