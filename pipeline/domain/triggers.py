@@ -46,11 +46,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An alert after an item was looked at, the event that led there, and a word on it."""
+    """An alert after an item was looked at, the event that led there, and a word on it for the history; None: not worth a line."""
 
     alert: Alert
     event: escalation.Event
-    note: str
+    note: str | None
 
 
 def candidates(item: WorklistItem, now: datetime, policy: EscalationPolicy) -> Iterator[Candidate]:
@@ -124,7 +124,7 @@ def _judge_one(
     policy: EscalationPolicy,
 ) -> Verdict | None:
     if known is not None and known.is_open:
-        return _changed(item, candidate, known, now)
+        return _changed(item, candidate, known, now, policy)
     if not candidate.fresh or (known is not None and not _speaks_again(known, candidate, policy)):
         return None
     muted = _muted(item, candidate, others, usage, now, policy)
@@ -154,13 +154,14 @@ def _speaks_again(known: Alert, candidate: Candidate, policy: EscalationPolicy) 
     return known.state == "withdrawn" or silenced or is_worse(known.signs, candidate.signs, policy)
 
 
-def _changed(item: WorklistItem, candidate: Candidate, known: Alert, now: datetime) -> Verdict | None:
+def _changed(item: WorklistItem, candidate: Candidate, known: Alert, now: datetime, policy: EscalationPolicy) -> Verdict | None:
     """An open alert follows its reasons, without another message: the next step tells what is true then."""
     if dict(candidate.signs) == known.signs and candidate.finding == known.finding and item.patient == known.patient:
         return None
     after = escalation.apply(known, "change", now)
     after = replace(after, signs=dict(candidate.signs), finding=candidate.finding, radlex=candidate.radlex, patient=item.patient)
-    return Verdict(replace(after, context_version=item.context_version), "change", candidate.finding)
+    same = known.signs.keys() == candidate.signs.keys() and not is_worse(known.signs, candidate.signs, policy)
+    return Verdict(replace(after, context_version=item.context_version), "change", None if same else candidate.finding)
 
 
 def _muted(
@@ -170,7 +171,11 @@ def _muted(
     if candidate.trigger == "deadline" and any(one.study_uid == uid and one.trigger == "critical" and one.is_open for one in others):
         return "duplicate"
     for other in others:
-        same = other.trigger == candidate.trigger and candidate.trigger in _OF_PATIENT and other.study_uid != uid
+        if other.study_uid == uid:
+            if other.trigger == candidate.trigger and _acknowledged_lately(other, candidate, now, policy):
+                return "persistent"
+            continue
+        same = other.trigger == candidate.trigger and candidate.trigger in _OF_PATIENT
         if not same or is_worse(other.signs, candidate.signs, policy):
             continue
         if other.is_open:
@@ -178,6 +183,12 @@ def _muted(
         if other.state in ("acknowledged", "resolved") and now - other.changed_at < policy.remembered:
             return "persistent"
     return "budget" if _over_budget(candidate.trigger, usage, policy) else None
+
+
+def _acknowledged_lately(known: Alert, candidate: Candidate, now: datetime, policy: EscalationPolicy) -> bool:
+    """Gone for a while and back, as a score that swings about its limit, after somebody had taken it in hand: no news."""
+    recent = known.acknowledged_at is not None and now - known.acknowledged_at < policy.remembered
+    return known.state == "withdrawn" and recent and not is_worse(known.signs, candidate.signs, policy)
 
 
 def _over_budget(trigger: Trigger, usage: Usage, policy: EscalationPolicy) -> bool:

@@ -66,12 +66,10 @@ class Escalation:
             found = await transaction.of([item.study.study_uid for item in items], sorted({item.patient for item in items}))
             usage = await transaction.usage(policy.shift_start(now))
             verdicts = _judge(items, found, usage, now, policy)
-            changes = [
-                AlertChange(one.alert, alert_words.entry(one.alert, alert_words.STEP_WORDS[one.event], one.note, now)) for one in verdicts
-            ]
-            await transaction.store(changes)
+            await transaction.store([_change(one, now) for one in verdicts])
         self._count(verdicts)
-        await self._store.touch(sorted({one.alert.study_uid for one in verdicts if one.alert.study_uid is not None}))
+        seen = {one.alert.study_uid for one in verdicts if one.event != "change" and one.alert.study_uid is not None}
+        await self._store.touch(sorted(seen))
 
     async def _operations(self, summary: Summary, now: datetime) -> None:
         """The model and the feeds: told when down for long, withdrawn when back."""
@@ -130,6 +128,12 @@ def _judge(items: Sequence[WorklistItem], found: Sequence[Alert], usage: Usage, 
             if one.event == "raise" and one.alert.category > 1:
                 usage = Usage(usage.raised + 1, usage.judged, usage.confirmed)
     return verdicts
+
+
+def _change(verdict: Verdict, now: datetime) -> AlertChange:
+    if verdict.note is None:
+        return AlertChange(verdict.alert, None)
+    return AlertChange(verdict.alert, alert_words.entry(verdict.alert, alert_words.STEP_WORDS[verdict.event], verdict.note, now))
 
 
 def _again(alert: Alert, finding: str, since: datetime) -> Alert:
