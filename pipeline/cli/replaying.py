@@ -21,6 +21,7 @@ from rich.table import Table
 from pipeline.errors import StackError
 
 if TYPE_CHECKING:
+    from pipeline.replay.comparison import Comparison, FirstDifference
     from pipeline.replay.saved import Summary
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON in place of text")]
@@ -43,6 +44,7 @@ def register(app: typer.Typer) -> None:
     """Adds `record`, `replay` and `diff`."""
     app.command(epilog="Example: readfirst record --out night.rfl --from 2026-03-01T18:00")(record)
     app.command(epilog="Example: readfirst replay night.rfl --json     Example: readfirst replay night.rfl --speed 60 --live")(replay)
+    app.command(epilog="Example: readfirst diff night.rfl night.rfl --policy-b site.yaml --html diff.html")(diff)
 
 
 def record(
@@ -133,6 +135,80 @@ def replay(
         typer.echo(json.dumps(told))
     else:
         _show(told, reader.header.policy)
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(help="an event log, or a result of `replay --out`")],
+    b: Annotated[Path, typer.Argument(help="the other one; may be the same log")],
+    policy_a: Annotated[Path | None, typer.Option(help="a site file for A")] = None,
+    policy_b: Annotated[Path | None, typer.Option(help="a site file for B")] = None,
+    scorer_a: Annotated[Scores | None, typer.Option(help="scores of A, where they differ from --scorer")] = None,
+    scorer_b: Annotated[Scores | None, typer.Option(help="scores of B")] = None,
+    scorer: Annotated[Scores, typer.Option(help="scores of both")] = Scores.MODEL,
+    until: Annotated[datetime | None, typer.Option(formats=Times, help="UTC: no record later than that")] = None,
+    bisect: Annotated[bool, typer.Option("--bisect", help="finds the first event after which the histories differ")] = False,
+    html: Annotated[Path | None, typer.Option(help="writes a page with a plot")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="the table shows so many studies")] = 30,
+    any_model: AnyModel = False,
+    salvage: Salvage = False,
+    as_json: AsJson = False,
+) -> None:
+    """Says which studies moved between two replays, by how many places and minutes, when, and because of what. Exit code 1: they differ."""
+    import msgspec
+
+    from pipeline.adapters.telemetry.logging import configure
+    from pipeline.replay import comparison, comparison_page, running
+
+    configure("console", "error")
+    sides = []
+    for path, site, own in ((a, policy_a, scorer_a), (b, policy_b, scorer_b)):
+        with _bar(f"replaying {path.name}") as step:
+            sides.append(running.result(path, running.Choice((own or scorer).value, site, _utc(until), any_model, salvage), step))
+    found = comparison.compare(*sides)
+    first = comparison.first_difference(*sides) if bisect or html else None
+    if html:
+        _write(html, comparison_page.page(found, first))
+    if as_json:
+        plain = msgspec.to_builtins(found) | ({"first": msgspec.to_builtins(first)} if bisect else {})
+        typer.echo(json.dumps(plain))
+    else:
+        _show_difference(found, first if bisect else None, limit)
+    raise typer.Exit(0 if found.same else 1)
+
+
+def _show_difference(found: Comparison, first: FirstDifference | None, limit: int) -> None:
+    from pipeline.replay.comparison_page import clock, verdict, where
+
+    console = Console()
+    console.print(verdict(found), highlight=False, soft_wrap=True)
+    if first is not None:
+        console.print(where(first), highlight=False, soft_wrap=True)
+    if found.same:
+        return
+    classes = Table("order", "studies", "earlier in B", "later in B", "mean min", box=None)
+    for one in found.classes:
+        classes.add_row(one.group, f"{one.studies:,}", f"{one.earlier:,}", f"{one.later:,}", f"{one.mean_minutes:+.1f}")
+    console.print(classes)
+    moved = Table("study", "what", "at", "min", "places", "because of", "why in A", "why in B", box=None)
+    for study in found.moved[:limit]:
+        minutes = study.listed if study.minutes is None else f"{study.minutes:+.1f}"
+        places = "" if study.places is None else f"{study.places:+d}"
+        row = (f"…{study.study[-12:]}", study.what, clock(study.at), minutes, places, study.cause, study.why_a, study.why_b)
+        moved.add_row(*row)
+    console.print(moved)
+    if len(found.moved) > limit:
+        console.print(f"and {len(found.moved) - limit:,} more (--limit)", highlight=False)
+    for name, steps in (("gained", found.gained), ("lost", found.lost)):
+        if steps:
+            console.print(f"escalations {name}: " + ", ".join(f"{step} …{study[-12:]}" for study, step in steps), highlight=False)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise StackError(f"{path} cannot be written: {error.strerror}", "choose another file") from error
+    Console(stderr=True).print(f"written: {path}", highlight=False)
 
 
 def _plain(found: Summary) -> dict[str, Any]:
