@@ -24,22 +24,40 @@ GOLDEN = "golden"
 
 def register(app: typer.Typer) -> None:
     """Adds the command `simulate`."""
-    app.command(epilog="Example: readfirst simulate policies --plot waits.svg     Example: readfirst simulate golden")(simulate)
+    app.command(
+        epilog="Example: readfirst simulate policies --plot waits.svg     Example: readfirst simulate --log day.rfl --against new.yaml"
+    )(simulate)
 
 
 def simulate(
-    scenario: Annotated[str, typer.Argument(help="a shipped scenario, the path of a TOML file, or `golden`: the published tables")],
+    scenario: Annotated[
+        str | None, typer.Argument(help="a shipped scenario, the path of a TOML file, or `golden`: the published tables")
+    ] = None,
     policy: Annotated[list[str] | None, typer.Option(help="only this policy of the scenario; may be given several times")] = None,
     exams: Annotated[int | None, typer.Option(min=1000, help="studies; else what the scenario says")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="another seed gives other studies of the same kind")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object, nothing else, on standard output")] = False,
     plot: Annotated[Path | None, typer.Option(help="writes waits and open studies as SVG")] = None,
     nightly: Annotated[bool, typer.Option(help="golden: 2 million studies a figure instead of 200,000")] = False,
+    log: Annotated[Path | None, typer.Option(help="instead of a scenario: a recorded log (.rfl), read again under other rules")] = None,
+    site: Annotated[Path | None, typer.Option(help="log: the rules as they are, a site file; else the defaults")] = None,
+    against: Annotated[Path | None, typer.Option(help="log: the rules as they might be, a site file")] = None,
+    scorer: Annotated[str, typer.Option(help="log: model, recorded or rules")] = "model",
+    against_scorer: Annotated[str | None, typer.Option(help="log: the other rules' scores: model, recorded or rules")] = None,
 ) -> None:
     """What a reading order does to waiting times: by true class, AI class and order, in minutes.
 
     All policies see the same studies. Intervals are of 95 % (batch means). Readfirst's own deadlines come from the code that ranks live.
     """
+    if log is not None:
+        if scenario is not None:
+            raise StackError("a log and a scenario are two things", "give one of them")
+        from pipeline.cli.what_if import what_if
+
+        what_if(log, site, against, scorer, against_scorer, as_json)
+        return
+    if scenario is None:
+        raise StackError("nothing to simulate", "name a scenario (readfirst simulate policies), `golden`, or a log with --log")
     console = Console(stderr=True)
     with console.status("starting") as status:
         if scenario == GOLDEN:
