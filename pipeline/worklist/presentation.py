@@ -67,7 +67,7 @@ def row(listed: ListedItem, person: Identity | None, now: datetime) -> dict[str,
         "due_at": item.due_at,
         "target_at": item.target_at,
         "why": item.why,
-        "marks": marks(item),
+        "marks": [*reader_marks(listed, now), *marks(item)],
         "hold": hold(item, now),
         "override": override(item, now),
         "same_patient": listed.same_patient,
@@ -199,6 +199,18 @@ def marks(item: WorklistItem) -> list[dict[str, str]]:
         (study.preliminary_report, "prelim", "prelim report", "A preliminary report exists."),
     ]
     return [{"kind": kind, "word": word, "sentence": sentence} for shown, kind, word, sentence in found if shown]
+
+
+def reader_marks(listed: ListedItem, now: datetime) -> list[dict[str, str]]:
+    """What readers did, and that the patient has more than this one study to be read."""
+    made, found = override(listed.item, now), []
+    if made is not None:
+        sentence = f"{made['by']} set the deadline: {made['words']}."
+        found.append({"kind": f"moved-{made['direction']}", "word": f"moved {made['direction']}", "sentence": sentence})
+    if others := listed.same_patient:
+        sentence = f"{others} other {'study' if others == 1 else 'studies'} of this patient {'waits' if others == 1 else 'wait'}."
+        found.append({"kind": "same-patient", "word": f"{others} more", "sentence": sentence})
+    return found
 
 
 def what(study: StudyState) -> str:

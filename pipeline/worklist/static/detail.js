@@ -116,6 +116,7 @@ export class Detail extends EventTarget {
       el("p.exam", {}, `${study.what} · ${study.where}${study.indication ? ` · ${study.indication}` : ""}`),
       clock,
       this.#actions(study),
+      this.#heldWords(study),
       el("p.say", { role: "alert" }, this.#said),
     );
   }
@@ -137,7 +138,17 @@ export class Detail extends EventTarget {
       : this.#button(study.claimed_by ? `Claimed by ${study.claimed_by}` : ["Claim ", el("kbd", {}, "c")], "claim", study.claimed_by ? { disabled: true } : {}, study.claimed_by ? "" : "primary");
     const seen = study.acknowledged_by;
     const acknowledge = this.#button(seen ? `✓ Acknowledged by ${seen === this.reader.name ? "you" : seen}` : ["Acknowledge ", el("kbd", {}, "a")], "acknowledge", { disabled: Boolean(seen), title: "I have seen why this is urgent" });
-    return el("div.actions", {}, claim, acknowledge);
+    const aside = study.hold ? this.#button(["Back to the list ", el("kbd", {}, "h")], "resume") : this.#button(["Set aside ", el("kbd", {}, "h")], "aside");
+    const move = study.override
+      ? this.#button("Take the override back", "free")
+      : this.#button(["Move ", el("kbd", {}, "m")], "move");
+    return el("div.actions", {}, claim, acknowledge, aside, move);
+  }
+
+  #heldWords({ hold }) {
+    if (!hold) return null;
+    const how = hold.paused ? "Set aside" : "Put off";
+    return el("p.hold-note", {}, `${how} by ${hold.by}: ${hold.words}. Back at ${moment(hold.until, this.clock.now())} at the latest.`);
   }
 
   #button(label, action, attributes = {}, cls = "") {
@@ -148,16 +159,30 @@ export class Detail extends EventTarget {
 
   #sections(study) {
     const now = this.clock.now();
-    const won = sooner(study.minutes_won)
-      ? `${sooner(study.minutes_won)} before the order’s own target (${moment(study.target_at, now)}).`
+    const won = sooner(Math.abs(study.minutes_won))
+      ? `${sooner(Math.abs(study.minutes_won))} ${study.minutes_won > 0 ? "before" : "after"} the order’s own target (${moment(study.target_at, now)}).`
       : "the order’s own target.";
     return [
+      this.#alsoWaiting(study, now),
       section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}, ${won}`), reasons(study.reasons, { asOf: study.as_of, now })),
       section("Risk", ...contributions(study, now)),
       section("Patient, on one axis", ...drawTimeline(this.#more.timeline, { now, readyAt: study.ready_at })),
       section("Study", this.#facts(study, now)),
       section("History of this rank", history(this.#more.changes, now)),
     ];
+  }
+
+  #alsoWaiting({ also_waiting: others }, now) {
+    if (!others.length) return "";
+    const line = (other) => {
+      const link = el("a", { href: `/study/${encodeURIComponent(other.study_uid)}`, "data-other": other.study_uid }, other.what);
+      link.addEventListener("click", (event) => {
+        event.preventDefault();
+        this.dispatchEvent(new CustomEvent("other", { detail: other.study_uid }));
+      });
+      return el("li", {}, link, el("small", {}, [timeLeft(Date.parse(other.due_at) - now), other.claimed_by && `claimed by ${other.claimed_by}`].filter(Boolean).join(", ")));
+    };
+    return section("Also waiting for this patient", el("ul.also", {}, others.map(line)));
   }
 
   #marks(study) {

@@ -3,7 +3,7 @@
 import { el, svg } from "./dom.js";
 import { localTimes, moment, sooner, sourceWords } from "./words.js";
 
-const KINDS = { order: "order", deadline: "order", news2: "vitals", "critical-lab": "lab", "lab-flag": "lab", indication: "order", risk: "model", report: "report" };
+const KINDS = { order: "order", deadline: "order", news2: "vitals", "critical-lab": "lab", "lab-flag": "lab", indication: "order", risk: "model", report: "report", hold: "reader", override: "reader" };
 
 /** Every reason with its time, source, the minutes it moves the deadline, and what would change it. */
 export function reasons(rows, { asOf, now }) {
@@ -18,7 +18,7 @@ export function reasons(rows, { asOf, now }) {
         row.reverts_when ? el("small", {}, `Changes with ${local(row.reverts_when)}`) : "",
       ),
       el("td", {}, row.at ? moment(row.at, now) : "–", el("small", {}, [KINDS[row.kind] ?? row.kind, sourceWords(row.source)].filter(Boolean).join(", "))),
-      el("td.num", {}, sooner(row.minutes) ? [el("b", {}, sooner(row.minutes)), el("small", {}, "sooner")] : "–"),
+      el("td.num", {}, shift(row.minutes)),
     ),
   );
   return el(
@@ -26,6 +26,12 @@ export function reasons(rows, { asOf, now }) {
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "What"), el("th", { scope: "col" }, "When"), el("th.num", { scope: "col" }, "Due"))),
     el("tbody", {}, body),
   );
+}
+
+/** How much sooner, or (by a reader's own act only) later. */
+function shift(minutes) {
+  const words = sooner(Math.abs(minutes));
+  return words ? [el("b", {}, words), el("small", {}, minutes > 0 ? "sooner" : "later")] : "–";
 }
 
 /** The model's answer: a probability of what, how sure, and what pulled it up or down. */

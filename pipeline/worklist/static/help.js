@@ -10,6 +10,8 @@ export const KEYS = [
   ["c", "claim"],
   ["r", "release"],
   ["a", "acknowledge: seen why it is urgent"],
+  ["h", "set aside, or back to the list"],
+  ["m", "move up or down, with a reason"],
   [".", "apply waiting changes"],
   ["/", "filter"],
   ["p", "privacy: blur names"],
@@ -24,6 +26,8 @@ const MARKS = [
   ["missing", "2 missing", "inputs that are not known"],
   ["unmatched", "unmatched", "no order, or no known patient"],
   ["conflict", "conflict", "two versions of one image"],
+  ["moved-up", "moved up", "a reader set the deadline"],
+  ["same-patient", "1 more", "other studies of this patient wait"],
   ["twin", "same name", "another patient on the list has this name"],
 ];
 

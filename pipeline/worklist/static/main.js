@@ -1,5 +1,6 @@
 // Puts the page together.
 
+import { Adjusting } from "./adjusting.js";
 import { Api, studyPath } from "./api.js";
 import { ServerClock } from "./clock.js";
 import { Detail } from "./detail.js";
@@ -17,6 +18,7 @@ const reader = new Reader({ api });
 const status = new Status({ api, clock });
 const list = new List({ api, clock, reader, filters });
 const detail = new Detail({ api, clock, reader });
+const adjusting = new Adjusting({ api, clock });
 const feed = new Feed({ clock, refresh, onState: (state) => status.show(state) });
 let detailSeq = null;
 
@@ -62,12 +64,41 @@ async function act(action) {
   if (!reader.name) return reader.ask("Say who you are first: claims carry a name.");
   if (detail.uid !== uid) await open(uid);
   try {
-    detail.show(await api.post(studyPath(uid, `/${action}`)), { claim: "This study is yours.", release: "Released: it is open to all again.", acknowledge: "Acknowledged." }[action]);
+    detail.show(await api.post(studyPath(uid, `/${action}`)), { claim: "This study is yours.", release: "Released: it is open to all again.", acknowledge: "Acknowledged.", resume: "Back on the list.", free: "The rules decide again." }[action]);
   } catch (problem) {
     await detail.refresh();
     detail.say(problem.status === 409 && problem.body.claimed_by ? `${problem.body.claimed_by} was first: the study is claimed.` : problem.message);
   }
   feed.poke();
+}
+
+/** Sets the open (or focused) study aside, or takes it back; moves it. */
+async function adjust(how) {
+  const uid = detail.uid ?? list.focusedUid();
+  if (!uid) return status.say("Choose a study first.");
+  if (!reader.name) return reader.ask("Say who you are first: what you change carries your name.");
+  if (detail.uid !== uid || !detail.study) await open(uid);
+  const study = detail.study;
+  if (!study || study.state === "closed") return;
+  if (how === "aside" && study.hold) return act("resume");
+  try {
+    await (how === "aside" ? adjusting.askAside(study) : adjusting.askMove(study));
+  } catch (problem) {
+    detail.say(problem.message);
+  }
+}
+
+/** The site's sub-lists, and whether its newest rules were refused. */
+async function siteRules() {
+  try {
+    const site = await api.get("/api/site");
+    const select = byId("list-name");
+    const known = new Set([...select.options].map((option) => option.value));
+    for (const { name, title, skill } of site.lists) if (!known.has(name)) select.append(Object.assign(new Option(title, name), { title: skill }));
+    status.site(site);
+  } catch {
+    // The whole list is there without them.
+  }
 }
 
 async function nextCase() {
@@ -166,7 +197,16 @@ list.addEventListener("read", () => {
   }
   list.markOpen(detail.uid);
 });
-detail.addEventListener("action", ({ detail: action }) => (action === "close" ? close() : act(action)));
+detail.addEventListener("action", ({ detail: action }) => {
+  if (action === "close") close();
+  else if (action === "aside" || action === "move") adjust(action);
+  else act(action);
+});
+detail.addEventListener("other", ({ detail: uid }) => open(uid));
+adjusting.addEventListener("done", ({ detail: { study, say } }) => {
+  detail.show(study, say);
+  feed.poke();
+});
 reader.addEventListener("change", () => {
   api.forget();
   list.restart();
@@ -181,6 +221,7 @@ addEventListener("popstate", () => {
 listenToKeys({
   j: () => step(1), k: () => step(-1), ArrowDown: () => step(1), ArrowUp: () => step(-1), Home: () => step(-Infinity), End: () => step(Infinity),
   c: () => act("claim"), r: () => act("release"), a: () => act("acknowledge"), n: nextCase,
+  h: () => adjust("aside"), m: () => adjust("move"),
   "/": () => byId("q").focus(), "?": () => byId("help").showModal(), p: togglePrivacy, t: toggleTheme, ".": () => list.apply(), Escape: escape,
 });
 setInterval(() => {
@@ -195,5 +236,7 @@ try {
 } catch (problem) {
   setText(byId("connection"), problem.message);
 }
+siteRules();
+setInterval(siteRules, 60_000);
 feed.start();
 if (uidInAddress()) open(uidInAddress(), { push: false });

@@ -1,7 +1,7 @@
 // One study as a row. A row belongs to a study for life: it is updated and moved, never given to another.
 
 import { el, setText } from "./dom.js";
-import { localTimes, shortSpan, shortTimeLeft, urgency } from "./words.js";
+import { localTimes, moment, shortSpan, shortTimeLeft, urgency } from "./words.js";
 
 const NEW = 2 * 60_000;
 
@@ -100,9 +100,11 @@ export class Row {
     const same = { kind: "twin", word: "same name", born: born ? ` *${born}` : "", sentence: "Another patient on this list has the same name." };
     this.#marks(twin ? [same, ...study.marks] : study.marks);
     const mine = study.claimed_by !== null && study.claimed_by === reader;
-    this.#untouched = !study.claimed_by && !study.acknowledged_by;
+    this.#untouched = !study.claimed_by && !study.acknowledged_by && !study.hold;
     p.state.title = study.claimed_by ? `Claimed by ${study.claimed_by}` : study.acknowledged_by ? `Acknowledged by ${study.acknowledged_by}` : "";
-    if (study.claimed_by) this.#state("◆ ", mine ? "yours" : study.claimed_by, mine);
+    if (study.hold) p.state.title = `Set aside by ${study.hold.by}: ${study.hold.words}`;
+    if (study.hold) this.#state("‖ ", `${study.hold.paused ? "aside" : "put off"} till ${moment(study.hold.until, now)}`);
+    else if (study.claimed_by) this.#state("◆ ", mine ? "yours" : study.claimed_by, mine);
     else if (study.acknowledged_by) this.#state("✓ ", "acknowledged");
   }
 

@@ -5,6 +5,7 @@ import { clockTime, plural, shortSpan, span } from "./words.js";
 
 export class Status {
   #summary = null;
+  #site = null;
   #notice = null;
 
   constructor({ api, clock }) {
@@ -19,6 +20,11 @@ export class Status {
   /** A sentence for some seconds. */
   say(words, ms = 6000) {
     this.#notice = { words, until: performance.now() + ms };
+  }
+
+  /** The site's rules, as the server has them. */
+  site(rules) {
+    this.#site = rules;
   }
 
   /** How live: called each second and on every change. */
@@ -50,11 +56,13 @@ export class Status {
     if (this.#notice && performance.now() < this.#notice.until) found.push(["warn", this.#notice.words]);
     if (performance.now() < feed.sleptUntil) found.push(["quiet", `This tab was asleep for ${span(feed.sleptMs)}; the list was read again at ${clockTime(feed.lastGood ?? this.clock.now())}.`]);
     if (feed.troubleSince) found.push(["bad", `The server gets no news of changes since ${clockTime(Date.parse(feed.troubleSince))}.`]);
+    if (this.#site?.refused) found.push(["warn", `The site file was refused at ${clockTime(Date.parse(this.#site.refused.at))}: rules ${this.#site.version} stay in force.`]);
     if (!s) return found;
     if (s.degraded) found.push(["warn", `Degraded: ${s.degraded === s.open ? "all" : `${s.degraded} of ${s.open}`} ranked without the model (order target, rules and age only).`]);
     const quiet = s.feeds.filter((one) => one.state === "quiet");
     const never = s.feeds.filter((one) => one.state === "never");
     if (quiet.length) found.push(["warn", `${quiet.map((one) => one.words).join(", ")}.`]);
+    if (s.held) found.push(["quiet", `${plural(s.held, "study", "studies")} set aside.`]);
     if (s.unmatched) found.push(["quiet", `${plural(s.unmatched, "study", "studies")} unmatched.`]);
     if (never.length === s.feeds.length) found.push(["quiet", "Nothing has arrived yet."]);
     else if (never.length) found.push(["quiet", `Nothing yet: ${never.map((one) => one.name).join(", ")}.`]);
