@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +30,7 @@ from pipeline.replay.log_format import (
     LoggedRecord,
     LogHeader,
     Place,
+    Span,
     Stored,
     UnreadableLog,
     columns_decoder,
@@ -56,8 +58,8 @@ class LogWriter:
         self.models = dict(header.models)
         """Models that have scored what is in the log; those that the header does not name yet go into the index."""
         self._chunks: list[Chunk] = []
-        self._waiting: dict[Place, list[LoggedRecord]] = {}
-        self._bytes: dict[Place, int] = {}
+        self._waiting: dict[str, list[LoggedRecord]] = {}
+        self._bytes: dict[str, int] = {}
         self._ends: dict[Place, int] = {}
         self.records = 0
         if append and self.path.exists():
@@ -89,19 +91,19 @@ class LogWriter:
         if record.offset <= self._ends.get(place, -1):
             return False
         self._ends[place] = record.offset
-        waiting = self._waiting.setdefault(place, [])
+        waiting = self._waiting.setdefault(record.topic, [])
         waiting.append(record)
-        size = self._bytes.get(place, 0) + len(record.value or b"")
-        self._bytes[place] = size
+        size = self._bytes.get(record.topic, 0) + len(record.value or b"")
+        self._bytes[record.topic] = size
         self.records += 1
         if len(waiting) >= CHUNK_RECORDS or size >= CHUNK_BYTES:
-            self._write_chunk(place)
+            self._write_chunk(record.topic)
         return True
 
     def flush(self) -> None:
         """Everything written so far is on its way to the disk, in chunks."""
-        for place in list(self._waiting):
-            self._write_chunk(place)
+        for topic in list(self._waiting):
+            self._write_chunk(topic)
         self._file.flush()
 
     def close(self) -> None:
@@ -128,25 +130,22 @@ class LogWriter:
         self.header, self._chunks, self.models = reader.header, list(reader.chunks), dict(reader.models)
         self.records = sum(chunk.records for chunk in self._chunks)
         for chunk in self._chunks:
-            self._ends[chunk.place] = chunk.last
+            self._ends |= {(chunk.topic, span.partition): span.last for span in chunk.spans}
         file = self.path.open("r+b")
         file.truncate(reader.end)
         file.seek(reader.end)
         return file
 
-    def _write_chunk(self, place: Place) -> None:
-        records = self._waiting.pop(place)
+    def _write_chunk(self, topic: str) -> None:
+        records = sorted(self._waiting.pop(topic), key=lambda record: (record.partition, record.offset))
         times = [record.timestamp for record in records]
         chunk = Chunk(
             position=self._file.tell(),
-            topic=place[0],
-            partition=place[1],
-            first=records[0].offset,
-            last=records[-1].offset,
-            records=len(records),
+            topic=topic,
+            spans=[_span(partition, list(held)) for partition, held in groupby(records, key=lambda record: record.partition)],
             begins=min(times),
             ends=max(times),
-            json_bytes=self._bytes.pop(place),
+            json_bytes=self._bytes.pop(topic),
         )
         plain = encoder.encode(packed(records))
         body = bytes(cramjam.zstd.compress(plain, level=LEVEL))
@@ -203,14 +202,15 @@ class LogReader:
         return (min(c.begins for c in self.chunks), max(c.ends for c in self.chunks)) if self.chunks else None
 
     def partitions(self) -> dict[Place, list[int]]:
-        """Topic partition -> numbers of its chunks, in order."""
+        """Topic partition -> numbers of the chunks that have records of it, in order."""
         found: dict[Place, list[int]] = {}
         for number, chunk in enumerate(self.chunks):
-            found.setdefault(chunk.place, []).append(number)
+            for span in chunk.spans:
+                found.setdefault((chunk.topic, span.partition), []).append(number)
         return found
 
     def read(self, number: int) -> list[LoggedRecord]:
-        """The records of a chunk."""
+        """The records of a chunk, partition by partition."""
         chunk = self.chunks[number]
         self._file.seek(chunk.position)
         try:
@@ -287,13 +287,18 @@ class LogReader:
                 stored = stored_decoder.decode(payload)
                 if kind != b"C" or stored.number != len(self.chunks) or stored.chunk.position != position:
                     raise BadFrame("another chunk stands in its place: chunks were reordered, lost or repeated")
-                if stored.chunk.first <= ends.get(stored.chunk.place, -1):
+                spans = {(stored.chunk.topic, span.partition): span for span in stored.chunk.spans}
+                if any(span.first <= ends.get(place, -1) for place, span in spans.items()):
                     raise BadFrame("its offsets were there already")
             except (BadFrame, msgspec.DecodeError) as error:
                 self.end = position
                 return self._damaged(len(self.chunks), position, str(error))
-            ends[stored.chunk.place] = stored.chunk.last
+            ends |= {place: span.last for place, span in spans.items()}
             self.chunks.append(stored.chunk)
             position = self._file.tell()
         self.end = position
         return self._damaged(len(self.chunks), position, "the end is missing: it was not closed, or is cut off")
+
+
+def _span(partition: int, records: list[LoggedRecord]) -> Span:
+    return Span(partition, records[0].offset, records[-1].offset, len(records))

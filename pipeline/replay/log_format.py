@@ -1,15 +1,17 @@
-"""How an event log lies in its file (`.rfl`): chunks of one topic partition each, zstd-compressed and checksummed; an index at the end.
+"""How an event log lies in its file (`.rfl`): chunks of one topic each, zstd-compressed and checksummed; an index at the end.
 
 8 magic bytes, the version (u16, big-endian), then frames. A frame is its kind (1 byte), the length of its payload (u32), CRC-32 of kind and
-payload (u32), and the payload. Kinds: "H" the header (JSON, once, first), "C" a chunk (msgpack: number, place, then the zstd body), "I" the
+payload (u32), and the payload. Kinds: "H" the header (JSON, once, first), "C" a chunk (msgpack: what it holds, then the zstd body), "I" the
 index (msgpack), which the last 16 bytes of the file point to. Without an index (the recorder died) the chunks are found by reading along.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -65,23 +67,29 @@ class LogHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     zone: str = "UTC"
 
 
-class Chunk(msgspec.Struct, frozen=True, array_like=True):
-    """Where a chunk lies and what it holds. first, last: offsets; begins, ends: the least and the greatest timestamp."""
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """The records of one partition in a chunk. first, last: offsets."""
 
-    position: int
-    topic: str
     partition: int
     first: int
     last: int
     records: int
+
+
+class Chunk(msgspec.Struct, frozen=True, array_like=True):
+    """Where a chunk lies and what it holds: records of one topic, by partition. begins, ends: the least and the greatest timestamp."""
+
+    position: int
+    topic: str
+    spans: list[Span]
     begins: int
     ends: int
     json_bytes: int
 
     @property
-    def place(self) -> Place:
-        """Topic and partition."""
-        return self.topic, self.partition
+    def records(self) -> int:
+        """How many there are."""
+        return sum(span.records for span in self.spans)
 
 
 class _Columns(msgspec.Struct, array_like=True):
@@ -93,6 +101,8 @@ class _Columns(msgspec.Struct, array_like=True):
     """The distinct sets of header names."""
     header_sets: list[int]
     header_values: list[list[str]]
+    ids: list[bytes]
+    """Of each record the UUIDs that _HELD stands for: of the header event_id and the value, and of trace_id."""
 
 
 class Stored(msgspec.Struct, array_like=True):
@@ -134,34 +144,75 @@ class BadFrame(Exception):
 
 
 def packed(records: list[LoggedRecord]) -> _Columns:
+    """Column by column, and UUIDs as bytes, which compresses better."""
     names: dict[tuple[str, ...], int] = {}
     sets = [names.setdefault(tuple(record.headers), len(names)) for record in records]
+    ids, values, headers = [], [], []
+    for record in records:
+        held, value, told = _without_ids(record)
+        ids.append(held)
+        values.append(value)
+        headers.append(told)
     return _Columns(
         offsets=_differences([record.offset for record in records]),
         timestamps=_differences([record.timestamp for record in records]),
         keys=[record.key for record in records],
-        values=[record.value for record in records],
+        values=values,
         header_names=[list(each) for each in names],
         header_sets=sets,
-        header_values=[list(record.headers.values()) for record in records],
+        header_values=headers,
+        ids=ids,
     )
 
 
 def unpacked(chunk: Chunk, columns: _Columns) -> list[LoggedRecord]:
-    topic, partition, names = chunk.topic, chunk.partition, columns.header_names
+    """Partition by partition. Raises ValueError where columns and chunk do not fit together."""
+    topic, names = chunk.topic, columns.header_names
     rows = zip(
+        chain.from_iterable([span.partition] * span.records for span in chunk.spans),
         _sums(columns.offsets),
         _sums(columns.timestamps),
         columns.keys,
         columns.values,
         columns.header_sets,
         columns.header_values,
+        columns.ids,
         strict=True,
     )
-    return [
-        LoggedRecord(topic, partition, offset, at, key, value, dict(zip(names[chosen], values, strict=True)))
-        for offset, at, key, value, chosen, values in rows
-    ]
+    records = []
+    for partition, offset, at, key, value, chosen, told, ids in rows:
+        headers = dict(zip(names[chosen], told, strict=True))
+        if ids:
+            value = _with_ids(ids, value, headers)
+        records.append(LoggedRecord(topic, partition, offset, at, key, value, headers))
+    return records
+
+
+_HELD = "\0"
+"""No JSON has it as it is."""
+_HELD_BYTE = b"\0"
+_ID_BYTES = 16
+
+
+def _without_ids(record: LoggedRecord) -> tuple[bytes, bytes | None, list[str]]:
+    """The UUIDs of event and trace, and value and headers without them; all as it was where they are not written as we write them."""
+    headers, value = dict(record.headers), record.value
+    event, trace = headers.get("event_id", ""), headers.get("trace_id", "")
+    if value is None or _HELD_BYTE in value or not (_UUID.fullmatch(event) and _HEX.fullmatch(trace)):
+        return b"", value, list(headers.values())
+    headers["event_id"] = headers["trace_id"] = _HELD
+    return bytes.fromhex(event.replace("-", "") + trace), value.replace(event.encode(), _HELD_BYTE), list(headers.values())
+
+
+def _with_ids(ids: bytes, value: bytes | None, headers: dict[str, str]) -> bytes | None:
+    plain = ids[:_ID_BYTES].hex()
+    event = f"{plain[:8]}-{plain[8:12]}-{plain[12:16]}-{plain[16:20]}-{plain[20:]}"
+    headers["event_id"], headers["trace_id"] = event, ids[_ID_BYTES:].hex()
+    return None if value is None else value.replace(_HELD_BYTE, event.encode())
+
+
+_HEX = re.compile("[0-9a-f]{32}")
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def _differences(numbers: list[int]) -> list[int]:

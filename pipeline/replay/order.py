@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import groupby
 
 from pipeline.replay.log_file import LoggedRecord, LogReader
 
@@ -16,9 +16,10 @@ Key = tuple[int, str, str, int, int]
 
 
 def in_order(records: LogReader | Iterable[LoggedRecord]) -> Iterator[LoggedRecord]:
-    """Of a log file one chunk a partition is in memory at a time; of other records all."""
+    """Of a log file a few chunks are in memory at a time; of other records all."""
     if isinstance(records, LogReader):
-        streams = [_stream(records, numbers) for numbers in records.partitions().values()]
+        chunks = _Chunks(records)
+        streams = [chunks.stream(partition, numbers) for (_, partition), numbers in records.partitions().items()]
     else:
         held: dict[tuple[str, int], list[LoggedRecord]] = {}
         for record in records:
@@ -27,8 +28,27 @@ def in_order(records: LogReader | Iterable[LoggedRecord]) -> Iterator[LoggedReco
     return heapq.merge(*streams, key=_key)
 
 
-def _stream(log: LogReader, numbers: Iterable[int]) -> Iterator[LoggedRecord]:
-    return chain.from_iterable(log.read(number) for number in numbers)
+class _Chunks:
+    """Chunks from which not all partitions have been fetched yet."""
+
+    def __init__(self, log: LogReader) -> None:
+        self._log = log
+        self._held: dict[int, dict[int, list[LoggedRecord]]] = {}
+
+    def stream(self, partition: int, numbers: Iterable[int]) -> Iterator[LoggedRecord]:
+        """The records of a partition out of these chunks."""
+        for number in numbers:
+            yield from self._fetch(number, partition)
+
+    def _fetch(self, number: int, partition: int) -> list[LoggedRecord]:
+        if number not in self._held:
+            records = self._log.read(number)
+            self._held[number] = {place: list(held) for place, held in groupby(records, key=lambda record: record.partition)}
+        held = self._held[number]
+        found = held.pop(partition)
+        if not held:
+            del self._held[number]
+        return found
 
 
 def _once(partition: Iterable[LoggedRecord]) -> Iterator[LoggedRecord]:
