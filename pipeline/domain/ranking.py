@@ -148,10 +148,11 @@ def _seen(item: WorklistItem) -> tuple[object, ...]:
         item.degraded,
         item.sex,
         item.age,
-        None if item.risk is None else (item.risk.scorer, item.risk.model, item.risk.model_version, _rounded(item.risk.probability)),
+        _risk_seen(item.risk),
         [(explanation.said(reason.evidence), reason.binding) for reason in item.reasons],
     )
 
 
-def _rounded(probability: float | None) -> float | None:
-    return None if probability is None else round(probability, 2)
+def _risk_seen(risk: Risk | None) -> tuple[object, ...] | None:
+    """A model that was not asked and one that did not answer look the same; `degraded` tells them apart."""
+    return None if risk is None or risk.probability is None else (risk.scorer, risk.model, risk.model_version, round(risk.probability, 2))

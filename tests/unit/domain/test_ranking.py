@@ -167,6 +167,17 @@ def test_same_to_a_reader():
     assert not same_to_a_reader(None, first)
 
 
+def test_a_model_that_stays_away_is_told_once():
+    """While it does not answer, the rules that go ahead of each request and the empty answers after them move nothing."""
+    away = Risk(scorer="rules")
+    first = follow(assessment(1, [POTASSIUM]), assessment(1, [POTASSIUM], away, degraded=True))
+    ahead = rank(first, assessment(2, [POTASSIUM]), STUDY, NOON)
+
+    assert first.degraded
+    assert same_to_a_reader(first, ahead)
+    assert same_to_a_reader(ahead, rank(ahead, assessment(2, [POTASSIUM], away, degraded=True), STUDY, NOON))
+
+
 def test_provisional_and_missing():
     """An incomplete study is provisional; what is not known is listed and moves nothing."""
     bare = StudyState(study_uid="1", ready_at=NOON, patient_class="I", modality="CT")
