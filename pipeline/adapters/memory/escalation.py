@@ -146,6 +146,10 @@ class MemoryAlerts:
             self._held |= ids
         return ids
 
+    def release_all(self) -> None:
+        """What a database does when its clients have died."""
+        self._held.clear()
+
     async def _let_go(self, ids: set[str]) -> None:
         async with self._freed:
             self._held -= ids

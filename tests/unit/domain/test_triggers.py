@@ -17,11 +17,12 @@ from schemas.worklist import WorklistItem
 from tests.alert_builders import minutes, news2, potassium, study
 from tests.store_fixtures import START
 
+UNUSED = Usage()
 RISKY = with_(DEFAULT, risk_from=0.8)
 
 
 def judged(
-    item: WorklistItem, *known: Alert, of_patient: tuple[Alert, ...] = (), usage: Usage = Usage(), after: float = 0,
+    item: WorklistItem, *known: Alert, of_patient: tuple[Alert, ...] = (), usage: Usage = UNUSED, after: float = 0,
     policy: EscalationPolicy = DEFAULT,
 ) -> list[Verdict]:  # fmt: skip
     """So many minutes after START."""
