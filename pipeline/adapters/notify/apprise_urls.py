@@ -14,5 +14,5 @@ async def send(notice: Notice, channel: Channel) -> Delivery:
     if not way.add(channel.url):
         return Delivery("refused", "apprise does not know this URL")
     kind = apprise.NotifyType.INFO if notice.kind == "withdrawn" else apprise.NotifyType.WARNING
-    told = await way.async_notify(body=f"{notice.text}\n\nReference: {notice.key}", title=notice.subject, notify_type=kind)
+    told = await way.async_notify(body=f"{notice.text}\n\nFor: {notice.role}\nReference: {notice.key}", title=notice.subject, notify_type=kind)
     return Delivery("delivered") if told else Delivery("unknown", "the service did not confirm it")
