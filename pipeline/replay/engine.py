@@ -13,10 +13,10 @@ import msgspec
 import structlog
 
 from pipeline.adapters.memory.clock import ManualClock
-from pipeline.adapters.memory.context_store import MemoryContextStore
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.ports import ItemChange, Record, Scorer
 from pipeline.replay import digest as digests
+from pipeline.replay.facts import ReplayedFacts
 from pipeline.replay.log_file import LoggedRecord, LogReader, milliseconds
 from pipeline.replay.order import in_order
 from pipeline.replay.stages import Arrived, Stages
@@ -92,7 +92,7 @@ async def replay(
     progress: told now and then how many events have gone through.
     """
     engine = Engine(policy, scorer, clock or ManualClock(), keep_history=keep_history, on_move=on_move)
-    with _quietly():
+    with quietly():
         await engine.run(
             in_order(records), until=until, batch_size=1 if pace else batch_size, restarts=restarts, pace=pace, progress=progress
         )
@@ -116,7 +116,7 @@ class Engine:
         self._clock = clock
         self._keep_history = keep_history
         self._on_move = on_move
-        self._facts = MemoryContextStore()
+        self._facts = ReplayedFacts(clock)
         self._list = ReplayedList(self._moved)
         self._stages = Stages(clock, self._facts, self._list, policy, None if isinstance(scorer, str) else scorer)
         self._watched: dict[bytes, set[str]] = {}
@@ -278,7 +278,7 @@ def _time(milliseconds_: int) -> datetime:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """A million batches need no line each, unless whoever calls has said what is to be logged."""
     if structlog.is_configured():
         yield

@@ -15,7 +15,7 @@ from schemas.events import AnyEvent
 from tests.property.logs import interleaved, logged
 from tests.property.test_context import histories
 
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+relaxed = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def played(records: Sequence[LoggedRecord], **options: Any) -> Replayed:
