@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from schemas.time import Precision, Timestamp, ZoneOrigin
@@ -33,6 +34,7 @@ _PARTS: tuple[tuple[str, Precision], ...] = (
 )
 
 
+@lru_cache(maxsize=256)  # one message says the same moment in many places
 def from_hl7(text: str | None, zone: ZoneInfo, received: datetime) -> Timestamp:
     """An HL7 TS or DTM, `YYYY[MM[DD[HH[MM[SS[.S[S[S[S]]]]]]]]][+/-ZZZZ]` (v2.8 section 2.A.22); `zone` where it has no offset."""
     written = (text or "").strip()

@@ -20,6 +20,7 @@ from schemas.identifiers import pseudonym
 from schemas.time import Timestamp
 
 Comparator = Literal["<", "<=", ">", ">="]
+_COMPARATORS = frozenset(get_args(Comparator))
 
 STATUSES: dict[str, ObservationStatus] = {
     **dict.fromkeys(("F", "U", "V", ""), "final"),
@@ -77,9 +78,8 @@ def code_of(obx: Segment) -> Code:
     return Code(loinc, Coding(loinc, LOINC, display[:200] if display else None) if loinc else None)
 
 
-def observation(obx: Segment, group: OrderGroup, person: Person, envelope: Envelope, unmapped: Counter[str]) -> Observation:
+def observation(obx: Segment, code: Code, group: OrderGroup, person: Person, envelope: Envelope, unmapped: Counter[str]) -> Observation:
     """Raises Refused where OBX-5 is not of the type that OBX-2 says. `unmapped` counts why values stay outside the catalogue."""
-    code = code_of(obx)
     status = STATUSES[obx.text(11).upper()]
     effective, specimen = _effective(obx, group, envelope)
     measured = _measured(obx, status, code)
@@ -109,7 +109,7 @@ def number_of(text: str) -> tuple[float, Comparator | None] | None:
     if match is None:
         return None
     comparator = match["comparator"]
-    return float(match["number"]), comparator if comparator in get_args(Comparator) else None  # type: ignore[return-value]
+    return float(match["number"]), comparator if comparator in _COMPARATORS else None  # type: ignore[return-value]
 
 
 def _measured(obx: Segment, status: ObservationStatus, code: Code) -> _Measured:

@@ -86,9 +86,10 @@ def observation_events(
             if not is_result(obx):
                 unmapped["no-result"] += 1
                 continue
-            vital = is_vital(code_of(obx))
+            code = code_of(obx)
+            vital = is_vital(code)
             topic = VITALS if vital or (vital is None and panel_is_vital) else LABS
-            sorted_by_topic[topic.name].append(observation(obx, group, person, envelope, unmapped))
+            sorted_by_topic[topic.name].append(observation(obx, code, group, person, envelope, unmapped))
     return [
         (
             topic,
