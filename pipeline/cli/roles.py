@@ -145,6 +145,7 @@ async def _web(settings: Settings, life: Life) -> None:
     from pipeline.adapters.postgres.site import PostgresSiteRegister
     from pipeline.adapters.telemetry import exports
     from pipeline.services import ledger
+    from pipeline.worklist.alerts import AlertRoom
     from pipeline.worklist.app import create_app
     from pipeline.worklist.operations import OperationsRoom
     from pipeline.worklist.stream import ChangeHub
@@ -168,6 +169,7 @@ async def _web(settings: Settings, life: Life) -> None:
             rules=rules,
             figures=PostgresSiteRegister(resources.database),
             ledger=resources.ledger,
+            alerts=AlertRoom(resources.alerts, resources.alert_desk(), resources.clock),
         )
         keep = timedelta(days=settings.postgres.keep_days)
         upkeep = asyncio.create_task(keep_maintained(resources.database, resources.clock, keep), name="upkeep")

@@ -17,6 +17,7 @@ from pipeline.domain.site import Policy
 from pipeline.errors import Conflict
 from pipeline.ports import Clock, ListedItem, ListQuery, Page, WorklistActions, WorklistReader
 from pipeline.worklist import presentation, readers
+from pipeline.worklist.alerts import AlertRoom, method_of
 from pipeline.worklist.people import People
 from pipeline.worklist.problems import problem
 from pipeline.worklist.queries import list_query, matches, without_text
@@ -39,6 +40,7 @@ class WorklistApi:
         hub: ChangeHub,
         clock: Clock,
         policy: Callable[[], Policy],
+        alerts: AlertRoom | None = None,
     ) -> None:
         self._reader = reader
         self._actions = actions
@@ -46,6 +48,7 @@ class WorklistApi:
         self._hub = hub
         self._clock = clock
         self._policy = policy
+        self._alerts = alerts
 
     def routes(self) -> list[Route]:
         """All of /api but the stream."""
@@ -58,7 +61,7 @@ class WorklistApi:
             Route(f"{study}/timeline", self.timeline),
             Route(f"{study}/claim", self._act(self._actions.claim), methods=["POST"]),
             Route(f"{study}/release", self._act(self._actions.release), methods=["POST"]),
-            Route(f"{study}/acknowledge", self._act(self._actions.acknowledge), methods=["POST"]),
+            Route(f"{study}/acknowledge", self.acknowledge, methods=["POST"]),
             Route("/api/summary", self.summary),
             Route("/api/reader", self.who),
             Route("/api/reader", self.say_who, methods=["POST"]),
@@ -70,8 +73,10 @@ class WorklistApi:
         query = list_query(request.query_params, self._clock.now(), self._policy())
         page = await self._page(query, reader)
         people = await self._people.behind((listed.item.patient for listed in page.items), reader)
-        body = {"items": presentation.by_person(page.items, people, self._clock.now()), "next": page.next}
-        return self._answer(request, body)
+        rows = presentation.by_person(page.items, people, self._clock.now())
+        if self._alerts is not None:
+            await self._alerts.of_rows(rows)
+        return self._answer(request, {"items": rows, "next": page.next})
 
     async def study(self, request: Request) -> Response:
         """One study, open or closed, with its reasons."""
@@ -95,7 +100,8 @@ class WorklistApi:
         """Counts, the oldest, the feeds. A store that cannot be read is a 503, which the page shows."""
         now = self._clock.now()
         found = await self._reader.summary(now)
-        return self._json(presentation.summary(found, now, self._hub.trouble_since))
+        alerts = await self._alerts.summary() if self._alerts is not None else {}
+        return self._json({**presentation.summary(found, now, self._hub.trouble_since), **alerts})
 
     async def next(self, request: Request) -> Response:
         """Claims the most urgent study that the filters allow and nobody has."""
@@ -117,6 +123,11 @@ class WorklistApi:
         response = self._json({"reader": reader})
         readers.remember(response, reader, secure=request.url.scheme == "https")
         return response
+
+    async def acknowledge(self, request: Request) -> Response:
+        """Seen why it is urgent: the study's open alerts go with it."""
+        method = method_of(request)
+        return await self._act(lambda uid, reader, now: self._actions.acknowledge(uid, reader, now, method=method))(request)
 
     def _act(self, action: Act) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -155,7 +166,11 @@ class WorklistApi:
         accession = await self._people.number(item.study.accession, reader)
         same = (await self._reader.page(ListQuery(limit=SAME_PATIENT, patient=item.patient))).items if listed.same_patient else []
         others = [one for one in same if one.item.study.study_uid != item.study.study_uid]
-        return presentation.detail(listed, people.get(item.patient), accession, others, self._clock.now())
+        body = presentation.detail(listed, people.get(item.patient), accession, others, self._clock.now())
+        if self._alerts is not None:
+            await self._alerts.of_rows([body])
+            body["alerts"] = await self._alerts.of_study(item.study.study_uid)
+        return body
 
     def _json(self, body: Any) -> Response:
         response = Response(msgspec.json.encode(body), media_type="application/json")

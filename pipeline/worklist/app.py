@@ -16,6 +16,7 @@ from pipeline.ports import Clock, IdentityVault, LedgerStore, SiteFigures, Workl
 from pipeline.services.adjusting import Adjusting
 from pipeline.services.site_rules import DefaultRules
 from pipeline.worklist.adjusting_api import AdjustingApi, Rules
+from pipeline.worklist.alerts import AlertRoom
 from pipeline.worklist.api import WorklistApi
 from pipeline.worklist.ledger import LedgerPage
 from pipeline.worklist.operations import OperationsRoom
@@ -42,17 +43,18 @@ def create_app(
     rules: Rules | None = None,
     figures: SiteFigures | None = None,
     ledger: LedgerStore | None = None,
+    alerts: AlertRoom | None = None,
 ) -> Starlette:
     """The application. time_zone: IANA name of the zone in which the page shows times (raises ZoneInfoNotFoundError).
 
     allowed_hosts: names under which browsers may reach it; any other Host is refused, which stops DNS rebinding.
     rules: the site's (None: the defaults). figures: what they lead to.
-    hub: one that somebody else looks at too. operations, ledger: without it there is no /ops, no /ledger.
+    hub: one that somebody else looks at too. operations, ledger, alerts: without it there is no /ops, no /ledger, no alert.
     """
     ZoneInfo(time_zone)
     hub = hub or ChangeHub(reader, clock)
     rules = rules or DefaultRules()
-    api = WorklistApi(reader, actions, People(vault, clock), hub, clock, rules.policy)
+    api = WorklistApi(reader, actions, People(vault, clock), hub, clock, rules.policy, alerts)
     adjusting = AdjustingApi(Adjusting(actions, clock, rules.policy), rules, figures, clock, api.answer_study)
     stream = EventStream(hub, clock)
 
@@ -69,6 +71,7 @@ def create_app(
             *api.routes(),
             *adjusting.routes(),
             Route("/api/events", stream.endpoint),
+            *(alerts.routes() if alerts else ()),
             *(operations.routes(time_zone) if operations else ()),
             *(LedgerPage(ledger).routes(time_zone) if ledger else ()),
             *Pages(reader, clock, time_zone).routes(),

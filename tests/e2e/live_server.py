@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipeline.services.alert_desk import AlertDesk
+from pipeline.worklist.alerts import AlertRoom
 from pipeline.worklist.app import create_app
 from tests.e2e.department import Department
 
@@ -78,7 +80,11 @@ class LiveServer:
     def __init__(self, department: Department) -> None:
         self.department = department
         self.loop: asyncio.AbstractEventLoop | None = None
-        app = create_app(department.worklist, department.worklist, department.vault, department.clock, time_zone="Europe/Berlin")
+        alerts = department.worklist.alerts
+        room = AlertRoom(alerts, AlertDesk(alerts, alerts, department.worklist, department.clock), department.clock)
+        app = create_app(
+            department.worklist, department.worklist, department.vault, department.clock, time_zone="Europe/Berlin", alerts=room
+        )
         self.faults = Faults(app)
         config = uvicorn.Config(self.faults, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1, lifespan="on")
         self._server = uvicorn.Server(config)

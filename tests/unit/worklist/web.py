@@ -14,6 +14,8 @@ from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.adapters.memory.worklist import MemoryWorklist
 from pipeline.errors import Unavailable
 from pipeline.ports import Identity, ItemChange, Summary
+from pipeline.services.alert_desk import AlertDesk
+from pipeline.worklist.alerts import AlertRoom
 from pipeline.worklist.app import create_app
 from schemas.assessments import Evidence, StudyState
 from schemas.worklist import Reason, WorklistItem
@@ -72,7 +74,9 @@ class Web:
             self.vault.identities[f"p{number}"] = Identity(
                 f"p{number}", str(100 + number), "HOSP", f"Family{number}^Given", "19860102", "F"
             )
-        self.app = create_app(self.worklist, self.worklist, self.vault, self.clock, time_zone="Europe/Berlin")
+        self.alerts = self.worklist.alerts
+        room = AlertRoom(self.alerts, AlertDesk(self.alerts, self.alerts, self.worklist, self.clock), self.clock)
+        self.app = create_app(self.worklist, self.worklist, self.vault, self.clock, time_zone="Europe/Berlin", alerts=room)
 
     def put(self, made: WorklistItem, cause: str = "arrived") -> None:
         """What the ranking stage does."""
