@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from logging import WARNING
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -16,8 +18,9 @@ from pipeline.adapters.memory.clock import ManualClock
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.ports import ItemChange, Record, Scorer
 from pipeline.replay import digest as digests
+from pipeline.replay import state
 from pipeline.replay.facts import ReplayedFacts
-from pipeline.replay.log_file import LoggedRecord, LogReader, milliseconds
+from pipeline.replay.log_file import LoggedRecord, LogReader, UnreadableLog, milliseconds
 from pipeline.replay.order import in_order
 from pipeline.replay.stages import Arrived, Stages
 from pipeline.replay.stores import ReplayedList
@@ -85,11 +88,14 @@ async def replay(
     on_move: Callable[[RankMove], None] | None = None,
     pace: Callable[[datetime], Awaitable[None]] | None = None,
     progress: Callable[[int], None] = lambda done: None,
+    from_state: Path | None = None,
+    save_state: Path | None = None,
 ) -> Replayed:
     """`scorer` None: the rules alone, so every item is degraded; "recorded": the scores that the log holds. A scorer's clock is `clock`.
 
     restarts: the workers are made anew after so many records, as after a crash. pace: awaited before each record, with its time.
-    progress: told now and then how many events have gone through.
+    progress: told now and then how many events have gone through. from_state: goes on where `save_state` of an earlier replay stopped;
+    records that went in then are passed over. Raises UnreadableLog, DamagedLog for a state that cannot be used.
     """
     engine = Engine(policy, scorer, clock or ManualClock(), keep_history=keep_history, on_move=on_move)
     with quietly():
@@ -113,6 +119,7 @@ class Engine:
     ) -> None:
         self._policy = policy
         self._recorded = scorer == "recorded"
+        self._scorer_name = scorer if isinstance(scorer, str) else "rules" if scorer is None else type(scorer).__name__
         self._clock = clock
         self._keep_history = keep_history
         self._on_move = on_move
@@ -128,6 +135,9 @@ class Engine:
         self._digest = digests.HistoryDigest()
         self._history: list[RankMove] = []
         self._events = 0
+        self._seen: dict[str, int] = {}
+        """Up to where records went in before the state was written that this replay began with."""
+        self._went: dict[tuple[str, int], int] = {}
         self._until: datetime | None = None
 
     async def run(
@@ -143,7 +153,7 @@ class Engine:
         """The records in their order; can be called again with those that follow."""
         end, wave = None if until is None else milliseconds(until), Wave()
         for record in records:
-            if not self._wanted(record) or (end is not None and record.timestamp > end):
+            if not self._wanted(record) or (end is not None and record.timestamp > end) or state.is_seen(self._seen, record):
                 continue
             if pace is not None:
                 await pace(_time(record.timestamp))
@@ -158,6 +168,7 @@ class Engine:
                 self._stages.restart()
             wave.add(record, alone)
             self._events += record.topic in _INPUTS
+            self._went[record.topic, record.partition] = record.offset
         await self._through(wave)
 
     def result(self) -> Replayed:
@@ -177,6 +188,55 @@ class Engine:
             dead_lettered=dict(context.dead_lettered),
             until=self._until,
         )
+
+    async def save(self, path: Path) -> None:
+        """Everything that the records to come depend on."""
+        context, writer = self._stages.context, state.StateWriter(path)
+        for fact in self._facts.everything():
+            writer.fact(state.StoredFact(*fact))
+        statements = {patient: (said.survivor, said.recorded_at, said.event_id) for patient, said in self._facts.statements.items()}
+        writer.finish(
+            state.State(
+                seen={**self._seen, **{state.place_name(*place): offset for place, offset in self._went.items()}},
+                clock=self._clock.now(),
+                version=self._facts.version,
+                open=list(self._list.open.values()),
+                closed=list(self._list.closed.values()),
+                statements=statements,
+                chains=self._digest.chains,
+                total=f"{self._digest.total:x}",
+                changes=self._digest.changes,
+                events=self._events,
+                counts={"applied": {"": context.applied}, "ignored": context.ignored, "dead_lettered": context.dead_lettered},
+                requests=self._requests,
+                versions=self._versions,
+                degraded=[(one.request, one.trace_id, one.choice) for one in await self._stages.degraded.all()],
+                policy=self._policy.version,
+                scorer=self._scorer_name,
+            )
+        )
+
+    async def restore(self, path: Path) -> None:
+        """Raises UnreadableLog, also for a state of other rules or scores: what follows would be neither the one nor the other."""
+        found, log = state.read(path)
+        if (found.policy, found.scorer) != (self._policy.version, self._scorer_name):
+            made, now = f"rules {found.policy}, scores {found.scorer}", f"rules {self._policy.version}, scores {self._scorer_name}"
+            raise UnreadableLog(f"{path} was made by {made}; this replay goes by {now}")
+        self._clock.set(found.clock)
+        for fact in state.facts(log):
+            self._facts.restore(fact.patient, fact.topic, fact.body, fact.observation)
+        log.close()
+        self._facts.version, self._facts.statements = found.version, found.told()
+        self._list.closed = {item.study.study_uid: item for item in found.closed}
+        for item in found.open:
+            self._list.open[item.study.study_uid] = item
+            self._watch(None, item)
+        self._digest = digests.HistoryDigest(found.chains, int(found.total, 16), found.changes)
+        self._events, self._seen, self._requests, self._versions = found.events, found.seen, found.requests, found.versions
+        context = self._stages.context
+        context.applied = found.counts["applied"][""]
+        context.ignored, context.dead_lettered = Counter(found.counts["ignored"]), Counter(found.counts["dead_lettered"])
+        await self._stages.degraded.note(found.scores())
 
     def _wanted(self, record: LoggedRecord) -> bool:
         return record.topic in _INPUTS or (self._recorded and record.topic == ASSESSMENTS.name and record.value is not None)

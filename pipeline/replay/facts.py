@@ -60,20 +60,30 @@ class ReplayedFacts(MemoryContextStore):
         for member in closure(patient, self.statements if statements is None else statements):
             yield from self._stored(member)
 
-    def everything(self) -> Iterator[Fact]:
-        """All facts that there still are."""
-        for patient in {**self._shelves[True].places, **self._shelves[False].places}:
-            yield from self._stored(patient)
+    @property
+    def version(self) -> int:
+        """The last one that was given out; settable, for a replay that is taken up again."""
+        return self._version
 
-    def restore(self, patient: str, topic: str, body: bytes, kept_as: str, version: int) -> None:
-        """A fact of an earlier replay; versions go on from `version`."""
-        self._version = max(self._version, version)
-        self._shelves[kept_as == OBSERVATION].put(self._clock.now().toordinal(), patient, topic, body)
+    @version.setter
+    def version(self, version: int) -> None:
+        self._version = version
+
+    def everything(self) -> Iterator[tuple[str, str, bytes, bool]]:
+        """All facts that there still are: patient, topic, body, and whether it is an observation."""
+        for observation, shelf in self._shelves.items():
+            for patient in shelf.places:
+                for topic, body in shelf.of(patient):
+                    yield patient, topic, body, observation
+
+    def restore(self, patient: str, topic: str, body: bytes, observation: bool) -> None:
+        """A fact of an earlier replay; its days begin anew."""
+        self._shelves[observation].put(self._clock.now().toordinal(), patient, topic, body)
 
     def _stored(self, patient: str) -> Iterator[Fact]:
-        for kind, shelf in self._shelves.items():
+        for shelf in self._shelves.values():
             for topic, body in shelf.of(patient):
-                yield Fact(patient, "", OBSERVATION if kind else "", _UNKNOWN, topic, 0, 0, body)
+                yield Fact(patient, "", "", _UNKNOWN, topic, 0, 0, body)
 
 
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)

@@ -62,7 +62,7 @@ class Stages:
         self._policy = policy
         self._scorer = scorer
         self._offsets = MemoryOffsets()
-        self._degraded = MemoryDegradedScores()
+        self.degraded = MemoryDegradedScores()
         self._produced = _Produced()
         self._ends: Counter[str] = Counter()
         self._context: ContextStage | None = None
@@ -75,7 +75,7 @@ class Stages:
         self._context = ContextStage(self._facts, self._produced, self._clock, GROUP, gather, windows_max=WINDOWS_MOST)
         if before is not None:
             self._context.applied, self._context.ignored, self._context.dead_lettered = before.applied, before.ignored, before.dead_lettered
-        self._scoring = ScoringStage(self._offsets, self._degraded, self._produced, self._scorer, None, self._clock, GROUP)
+        self._scoring = ScoringStage(self._offsets, self.degraded, self._produced, self._scorer, None, self._clock, GROUP)
         self._ranking = RankingStage(self._listed, self._produced, self._clock, GROUP, lambda: self._policy)
 
     @property

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -55,3 +58,18 @@ def test_a_record_that_is_read_twice_counts_once(data: st.DataObject, history: l
     again = [record for record in records for _ in range(data.draw(st.integers(1, 2)))]
 
     assert played(again).digest == played(records).digest
+
+
+@relaxed
+@given(st.data(), histories)
+def test_a_replay_taken_up_again_gives_the_same(data: st.DataObject, history: list[AnyEvent]) -> None:
+    """Stopped at any time, its state written to a file, and continued from there by another process."""
+    records = logged(history)
+    moments = sorted({record.timestamp for record in records})
+    until = datetime.fromtimestamp(data.draw(st.sampled_from(moments)) / 1000, UTC)
+    with TemporaryDirectory() as folder:
+        played(records, until=until, save_state=Path(folder) / "state")
+        continued = played(records, from_state=Path(folder) / "state")
+
+    assert continued.digest == played(records).digest
+    assert continued.events == len(records)
