@@ -58,9 +58,9 @@ class Played:
         limit = self.day.moment(moment)
         early = [alert for alert in self._alerts(study) if alert.at < limit]
         if early:
-            lines = "\n".join(
-                f"  {self.day.words(alert.at)}  {self._called(alert.study_uid)}  {alert.step}: {alert.reason}" for alert in early
-            )
+            concerned = {alert.alert_id for alert in early}
+            before = [alert for alert in self.escalations if alert.alert_id in concerned and alert.at < limit]
+            lines = "\n".join(f"  {self.day.words(one.at)}  {self._called(one.study_uid)}  {one.step}: {one.reason}" for one in before)
             _fail(f"escalated before {self.day.words(limit)}:\n{lines}", self, study, self.at(early[0].at))
 
     def assert_escalated(self, study: str, before: str | datetime) -> None:
