@@ -22,6 +22,7 @@ from pipeline.errors import StackError
 
 if TYPE_CHECKING:
     from pipeline.replay.comparison import Comparison, FirstDifference
+    from pipeline.replay.log_file import LogReader
     from pipeline.replay.saved import Summary
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON in place of text")]
@@ -55,6 +56,7 @@ def record(
     until: Annotated[datetime | None, typer.Option(formats=Times, help="UTC")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="goes on until Ctrl-C")] = False,
     append: Annotated[bool, typer.Option("--append", help="goes on where the log ends")] = False,
+    scrub: Annotated[Path | None, typer.Option(help="no recording: a copy of this log with new pseudonyms and dates, fit to leave")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Records what came in, and what was answered to it, from the running stack: pseudonyms only, as they stand in Kafka."""
@@ -63,10 +65,13 @@ def record(
     from pipeline.domain.site import DEFAULT
     from pipeline.replay import recording
 
-    settings = running_settings(data)
     path = out or Path(f"readfirst-{datetime.now(UTC):%Y%m%d-%H%M%S}.rfl")
     if path.exists() and not append:
         raise StackError(f"{path} exists", "add to it with --append, or name another file with --out")
+    if scrub is not None:
+        _scrub(scrub, path, as_json)
+        return
+    settings = running_settings(data)
     topics = recording.topics_named(topic) if topic else recording.TOPICS
     wanted = recording.Wanted(topics, _utc(begin), _utc(until), follow)
     policy = (load(settings.site_file).policy if settings.site_file else DEFAULT).version
@@ -92,6 +97,18 @@ def record(
         typer.echo(f"  {done.missed:,} records are missing between the old end and the new: retention had removed them")
 
 
+def _scrub(log: Path, path: Path, as_json: bool) -> None:
+    from pipeline.replay import running, scrub
+
+    done = scrub.scrub(running.opened(log, salvage=False), path)
+    if as_json:
+        typer.echo(json.dumps({"log": str(path), "records": done.records, "left_out": done.left_out, "bytes": path.stat().st_size}))
+    else:
+        typer.echo(
+            f"{path}: {done.records:,} records under new pseudonyms and dates; {done.left_out:,} left out (answers, and unreadable ones)"
+        )
+
+
 def replay(
     log: Annotated[Path, typer.Argument(help="an event log (.rfl)")],
     speed: Annotated[str, typer.Option(help='"max", or how many times faster than life')] = "max",
@@ -99,6 +116,10 @@ def replay(
     scorer: Annotated[Scores, typer.Option(help="the model that is here, the scores in the log, or the rules alone")] = Scores.MODEL,
     site: Site = None,
     out: Annotated[Path | None, typer.Option(help="keeps the ranking's history, for `readfirst diff`")] = None,
+    from_state: Annotated[Path | None, typer.Option(help="goes on where --save-state of an earlier replay stopped")] = None,
+    save_state: Annotated[Path | None, typer.Option(help="writes what a later replay needs to go on from here")] = None,
+    live: Annotated[bool, typer.Option("--live", help="into the running stack, through Kafka, instead of memory")] = False,
+    data: Data = None,
     any_model: AnyModel = False,
     salvage: Salvage = False,
     as_json: AsJson = False,
@@ -115,6 +136,9 @@ def replay(
     console = Console(stderr=True)
     if reader.damage is not None:
         console.print(f"[yellow]damaged:[/yellow] {reader.damage}", highlight=False, soft_wrap=True)
+    if live:
+        _feed(reader, data, _utc(until), _speed(speed), as_json)
+        return
     writer = saved.SavedWriter(out) if out else None
     started, cpu = time.monotonic(), time.process_time()
     with _bar("replaying") as step:
@@ -125,6 +149,8 @@ def replay(
             on_move=writer.add if writer else None,
             speed=_speed(speed),
             progress=step,
+            from_state=from_state,
+            save_state=save_state,
         )
     seconds, busy = time.monotonic() - started, time.process_time() - cpu
     found = saved.summary(done, log.name, choice.policy.version, scorer.value)
@@ -135,6 +161,20 @@ def replay(
         typer.echo(json.dumps(told))
     else:
         _show(told, reader.header.policy)
+
+
+def _feed(log: LogReader, data: Path | None, until: datetime | None, speed: float | None, as_json: bool) -> None:
+    from pipeline.cli.running import running_settings
+    from pipeline.replay import running
+
+    settings, started = running_settings(data), time.monotonic()
+    with _bar("sending") as step:
+        sent = running.fed(log, settings, until, speed, step)
+    rate = round(sent / max(time.monotonic() - started, 1e-9))
+    if as_json:
+        typer.echo(json.dumps({"log": log.path.name, "sent": sent, "events_per_s": rate}))
+    else:
+        typer.echo(f"{sent:,} records are in Kafka ({rate:,}/s); `readfirst lag` says when they are ranked")
 
 
 def diff(

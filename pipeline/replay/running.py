@@ -10,13 +10,18 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal
 
+from pipeline.adapters.kafka.log import KafkaEventLog
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.site.file import load
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.ports import Scorer
 from pipeline.replay import saved, scorers
 from pipeline.replay.engine import RankMove, Replayed, replay
+from pipeline.replay.feeding import feed
 from pipeline.replay.log_file import LogReader, UnreadableLog
+from pipeline.replay.order import in_order
+from pipeline.replay.state import FORMAT as STATE_FORMAT
+from pipeline.settings import Settings
 from schemas.topics import BY_NAME
 
 ScorerName = Literal["model", "recorded", "rules"]
@@ -42,6 +47,9 @@ class Choice:
 def opened(path: Path, salvage: bool) -> LogReader:
     """Raises UnreadableLog, also for documents of a newer major version; DamagedLog unless what is good is to be read."""
     log = LogReader(path, salvage=salvage)
+    if log.header.note == STATE_FORMAT:
+        log.close()
+        raise UnreadableLog(f"{path} is the state of a replay: name it with --from-state, beside the log that goes on from there")
     for name, schema in log.header.schemas.items():
         topic = BY_NAME.get(name)
         known = str(topic.document.__struct_config__.tag) if topic else "no such topic"
@@ -70,6 +78,8 @@ def played(
     on_move: Callable[[RankMove], None] | None = None,
     speed: float | None = None,
     progress: Progress = lambda done, total: None,
+    from_state: Path | None = None,
+    save_state: Path | None = None,
 ) -> Replayed:
     """Blocks until the log has gone through. speed: so many times faster than life; None: as fast as this machine can."""
     clock = ManualClock()
@@ -83,8 +93,24 @@ def played(
         on_move=on_move,
         pace=None if speed is None else _Pace(speed),
         progress=lambda done: progress(done, log.records),
+        from_state=from_state,
+        save_state=save_state,
     )
     return asyncio.run(run)
+
+
+def fed(log: LogReader, settings: Settings, until: datetime | None, speed: float | None, progress: Progress) -> int:
+    """Sends the log's input records to a running stack. Raises Unavailable."""
+
+    async def send() -> int:
+        kafka = KafkaEventLog(settings.kafka)
+        try:
+            pace = None if speed is None else _Pace(speed)
+            return await feed(in_order(log), kafka, until=until, pace=pace, progress=lambda done: progress(done, log.records))
+        finally:
+            await kafka.close()
+
+    return asyncio.run(send())
 
 
 def result(path: Path, choice: Choice, progress: Progress = lambda done, total: None) -> saved.Saved:
