@@ -47,8 +47,7 @@ def adjusted(item: WorklistItem, made: Adjustment | None) -> WorklistItem:
     paused = timedelta(seconds=made.paused_s) + (made.hold.until - made.hold.since if made.hold and made.hold.paused else _NONE)
     due, target = item.due_at + paused, item.target_at + paused
     if made.override is not None:
-        sooner = made.override.due_at <= made.override.ruled_at
-        due = min(due, made.override.due_at) if sooner else max(due, made.override.due_at)
+        due = min(due, made.override.due_at) if moves_up(made.override) else max(due, made.override.due_at)
     acts = [*_hold_reasons(made, paused), *_override_reasons(made, item.target_at, due)]
     overridden = any(reason.binding for reason in acts)
     reasons = [replace(reason, binding=reason.binding and not overridden) for reason in item.reasons] + acts
@@ -63,11 +62,21 @@ def standing(made: Adjustment | None, item: WorklistItem, now: datetime, policy:
     if hold is not None and (end := _hold_ends(hold, item, now, policy)) is not None:
         paused_s += max((end - hold.since).total_seconds(), 0.0) if hold.paused else 0.0
         hold = None
-    if override is not None and (now >= override.until or _more_pressing(override.ruled_at, item, policy)):
+    if override is not None and _override_ends(override, item, now, policy):
         override = None
     if hold is None and override is None and not paused_s:
         return None
     return replace(made, hold=hold, override=override, paused_s=paused_s)
+
+
+def moves_up(act: Override) -> bool:
+    """Whether it was given to have the study read sooner than the rules would."""
+    return act.due_at <= act.ruled_at
+
+
+def _override_ends(act: Override, item: WorklistItem, now: datetime, policy: Policy) -> bool:
+    """More danger ends only what holds a study down: to end what moved it up could make it later."""
+    return now >= act.until or (not moves_up(act) and _more_pressing(act.ruled_at, item, policy))
 
 
 def _hold_ends(hold: Hold, item: WorklistItem, now: datetime, policy: Policy) -> datetime | None:
@@ -105,13 +114,12 @@ def _override_reasons(made: Adjustment, target: datetime, due: datetime) -> list
     override = made.override
     if override is None:
         return []
-    sooner = override.due_at <= override.ruled_at
+    sooner = moves_up(override)
     beyond = ", later than the order's own target" if override.due_at > target else ""
     label = f"moved {'up' if sooner else 'down'} by {override.by}{beyond}: {override.words}; until {override.until:%Y-%m-%d %H:%MZ}"
+    ends = "that time" if sooner else "that time, or more danger"
     minutes = round((target - override.due_at) / timedelta(minutes=1), 1)
-    return [
-        _act("override", "up" if sooner else "down", label, override.since, minutes, "that time, or more danger", due == override.due_at)
-    ]
+    return [_act("override", "up" if sooner else "down", label, override.since, minutes, ends, due == override.due_at)]
 
 
 def _act(kind: str, code: str, label: str, at: datetime | None, minutes: float, ends: str | None = None, binding: bool = False) -> Reason:

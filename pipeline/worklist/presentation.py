@@ -126,7 +126,7 @@ def override(item: WorklistItem, now: datetime) -> dict[str, Any] | None:
     made = item.adjustment.override if item.adjustment else None
     if made is None or now >= made.until:
         return None
-    direction = "up" if made.due_at <= made.ruled_at else "down"
+    direction = "up" if adjustments.moves_up(made) else "down"
     return {"direction": direction, "words": made.words, "by": made.by, "since": made.since, "until": made.until, "due_at": made.due_at}
 
 

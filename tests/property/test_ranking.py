@@ -151,6 +151,20 @@ def test_what_readers_do_passes(study, evidence, risk, acts):
     assert paused <= now + timedelta(days=2) - NOON
 
 
+@given(studies, st.lists(rules, max_size=2), rules, acts)
+def test_danger_never_makes_a_study_later_whatever_readers_did(study, evidence, danger, acts):
+    """One more piece of evidence leaves a held, deferred or overridden study where it is, or brings it forward."""
+    item, now, version = rank(None, assess(study, evidence, None), study, NOON), NOON, 1
+    for act, pause in acts:
+        now, version = now + timedelta(seconds=pause), version + 1
+        with suppress(InvalidMessage):
+            item = _act(act, item, now, assess(study, evidence, None, version))
+    now += timedelta(seconds=1)
+    with_it, without = (rank(item, assess(study, found, None, version + 1), study, now) for found in ([*evidence, danger], evidence))
+
+    assert with_it.due_at <= without.due_at
+
+
 def _act(act, item, now, assessment):
     match act:
         case "hold":
