@@ -180,12 +180,9 @@ def brief(alert: Alert) -> dict[str, Any]:
 
 def mark(alert: Alert) -> dict[str, str]:
     """The word on the row."""
-    told = "" if alert.told is None else f" {alert.told.role} was told last."
-    return {
-        "kind": "alert",
-        "word": "alert" if alert.state == "notified" else "escalated",
-        "sentence": f"Nobody has acknowledged: {alert.finding}.{told}",
-    }
+    told = "" if alert.told is None else f" The {alert.told.role} was told last."
+    word = "alert" if alert.state == "notified" else "escalated"
+    return {"kind": "alert", "word": word, "sentence": f"Nobody has acknowledged this alert.{told}"}
 
 
 def line(entry: alerts.Alert) -> dict[str, Any]:

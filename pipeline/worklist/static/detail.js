@@ -3,6 +3,7 @@
 import { studyPath } from "./api.js";
 import { byId, el } from "./dom.js";
 import { legend } from "./help.js";
+import { escalation } from "./escalation.js";
 import { contributions, history, reasons } from "./evidence.js";
 import { drawTimeline } from "./timeline.js";
 import { moment, plural, sooner, span, timeLeft, urgency } from "./words.js";
@@ -94,10 +95,15 @@ export class Detail extends EventTarget {
 
   #draw() {
     const study = this.#study;
-    const active = this.pane.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+    const focused = document.activeElement;
+    const active = this.pane.contains(focused) ? focused.dataset.action : null;
+    const filling = this.pane.querySelector(".resolving[open]");
     const scroll = this.pane.scrollTop;
     this.pane.replaceChildren(this.#head(study), ...this.#sections(study));
+    const place = filling && this.pane.querySelector(`.resolving[data-alert="${filling.dataset.alert}"]`);
+    place?.replaceWith(filling); // what is being typed there stays
     this.pane.scrollTop = scroll;
+    if (place && filling.contains(focused)) focused.focus({ preventScroll: true });
     if (active) (this.pane.querySelector(`[data-action="${active}"]`) ?? this.pane).focus({ preventScroll: true });
   }
 
@@ -163,6 +169,7 @@ export class Detail extends EventTarget {
       ? `${sooner(Math.abs(study.minutes_won))} ${study.minutes_won > 0 ? "before" : "after"} the order’s own target (${moment(study.target_at, now)}).`
       : "the order’s own target.";
     return [
+      escalation(study.alerts, { now, reader: this.reader.name, act: (alert, verb, body) => this.dispatchEvent(new CustomEvent("alert", { detail: { alert, verb, body } })) }) ?? "",
       this.#alsoWaiting(study, now),
       section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}, ${won}`), reasons(study.reasons, { asOf: study.as_of, now })),
       section("Risk", ...contributions(study, now)),
@@ -186,8 +193,9 @@ export class Detail extends EventTarget {
   }
 
   #marks(study) {
-    if (!study.marks.length) return null;
-    return el("ul.marks-list", {}, study.marks.map((mark) => el("li", {}, el("span.mark", { "data-kind": mark.kind }, mark.word), el("span", {}, mark.sentence))));
+    const marks = study.marks.filter((mark) => mark.kind !== "alert"); // the section above tells it
+    if (!marks.length) return null;
+    return el("ul.marks-list", {}, marks.map((mark) => el("li", {}, el("span.mark", { "data-kind": mark.kind }, mark.word), el("span", {}, mark.sentence))));
   }
 
   #facts(study, now) {

@@ -10,6 +10,7 @@ export const KEYS = [
   ["c", "claim"],
   ["r", "release"],
   ["a", "acknowledge: seen why it is urgent"],
+  ["e", "alerts that nobody has acknowledged"],
   ["h", "set aside, or back to the list"],
   ["m", "move up or down, with a reason"],
   [".", "apply waiting changes"],
@@ -20,6 +21,7 @@ export const KEYS = [
 ];
 
 const MARKS = [
+  ["alert", "alert", "told, and nobody has acknowledged"],
   ["provisional", "provisional", "images are still arriving"],
   ["stale", "stale data", "a value is older than it should be"],
   ["degraded", "no model", "ranked by order target, rules and age alone"],

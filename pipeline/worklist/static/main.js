@@ -5,6 +5,7 @@ import { Api, studyPath } from "./api.js";
 import { ServerClock } from "./clock.js";
 import { Detail } from "./detail.js";
 import { byId, setText } from "./dom.js";
+import { Alerts } from "./escalation.js";
 import { Feed } from "./feed.js";
 import { helpBody } from "./help.js";
 import { listenToKeys } from "./keys.js";
@@ -19,6 +20,7 @@ const status = new Status({ api, clock });
 const list = new List({ api, clock, reader, filters });
 const detail = new Detail({ api, clock, reader });
 const adjusting = new Adjusting({ api, clock });
+const alerts = new Alerts({ api, clock, reader });
 const feed = new Feed({ clock, refresh, onState: (state) => status.show(state) });
 let detailSeq = null;
 
@@ -99,6 +101,21 @@ async function siteRules() {
   } catch {
     // The whole list is there without them.
   }
+}
+
+/** What a button of an alert says. */
+async function actOnAlert({ alert, verb, body }) {
+  if (!reader.name) return reader.ask("Say who you are first: an acknowledgement carries a name.");
+  const said = { acknowledge: "The alert is acknowledged.", "take-over": "The alert is yours.", resolve: "The alert is closed." }[verb];
+  let words = said;
+  try {
+    await api.post(`/api/alerts/${alert.id}/${verb}`, body);
+  } catch (problem) {
+    words = problem.message;
+  }
+  await detail.refresh();
+  detail.say(words);
+  feed.poke();
 }
 
 async function nextCase() {
@@ -207,6 +224,12 @@ adjusting.addEventListener("done", ({ detail: { study, say } }) => {
   detail.show(study, say);
   feed.poke();
 });
+detail.addEventListener("alert", ({ detail: asked }) => actOnAlert(asked));
+alerts.addEventListener("study", ({ detail: uid }) => open(uid));
+alerts.addEventListener("changed", () => {
+  detail.refresh();
+  feed.poke();
+});
 reader.addEventListener("change", () => {
   api.forget();
   list.restart();
@@ -220,7 +243,7 @@ addEventListener("popstate", () => {
 });
 listenToKeys({
   j: () => step(1), k: () => step(-1), ArrowDown: () => step(1), ArrowUp: () => step(-1), Home: () => step(-Infinity), End: () => step(Infinity),
-  c: () => act("claim"), r: () => act("release"), a: () => act("acknowledge"), n: nextCase,
+  c: () => act("claim"), r: () => act("release"), a: () => act("acknowledge"), n: nextCase, e: () => alerts.open(),
   h: () => adjust("aside"), m: () => adjust("move"),
   "/": () => byId("q").focus(), "?": () => byId("help").showModal(), p: togglePrivacy, t: toggleTheme, ".": () => list.apply(), Escape: escape,
 });
@@ -240,3 +263,4 @@ siteRules();
 setInterval(siteRules, 60_000);
 feed.start();
 if (uidInAddress()) open(uidInAddress(), { push: false });
+if (location.hash === "#alerts") alerts.open();

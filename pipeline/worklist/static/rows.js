@@ -43,7 +43,7 @@ export class Row {
   update(study, { rank, twin, reader, now }) {
     this.study = study;
     setText(this.parts.rank, String(rank));
-    const key = JSON.stringify([study.seq, study.context_version, study.person, study.state, twin, reader]);
+    const key = JSON.stringify([study.seq, study.context_version, study.alert?.state, study.acknowledged_by, study.person, study.state, twin, reader]);
     if (key !== this.#seen) {
       this.#content(study, { twin, reader, now });
       this.#seen = key;

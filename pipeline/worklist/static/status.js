@@ -1,7 +1,7 @@
 // What stands above the list: figures, feeds in plain words, and how live all of it is. The strip is always there, so its words shift nothing.
 
 import { byId, el, setText } from "./dom.js";
-import { clockTime, plural, shortSpan, span } from "./words.js";
+import { clockTime, localTimes, plural, shortSpan, span } from "./words.js";
 
 export class Status {
   #summary = null;
@@ -58,6 +58,7 @@ export class Status {
     if (feed.troubleSince) found.push(["bad", `The server gets no news of changes since ${clockTime(Date.parse(feed.troubleSince))}.`]);
     if (this.#site?.refused) found.push(["warn", `The site file was refused at ${clockTime(Date.parse(this.#site.refused.at))}: rules ${this.#site.version} stay in force.`]);
     if (!s) return found;
+    for (const one of s.operations ?? []) found.push(["bad", `${localTimes(one.finding, one.identified_at, this.clock.now())}.`]);
     if (s.degraded) found.push(["warn", `Degraded: ${s.degraded === s.open ? "all" : `${s.degraded} of ${s.open}`} ranked without the model (order target, rules and age only).`]);
     const quiet = s.feeds.filter((one) => one.state === "quiet");
     const never = s.feeds.filter((one) => one.state === "never");
@@ -75,6 +76,8 @@ export class Status {
     setText(byId("count-open"), s.open.toLocaleString("en-GB"));
     setText(byId("count-overdue"), s.overdue.toLocaleString("en-GB"));
     byId("overdue").classList.toggle("some", s.overdue > 0);
+    setText(byId("count-alerts"), s.alerts === undefined ? "–" : s.alerts.toLocaleString("en-GB"));
+    byId("alerts-box").classList.toggle("some", s.alerts > 0);
     document.title = s.overdue ? `(${s.overdue} overdue) Readfirst` : "Readfirst";
   }
 
