@@ -21,6 +21,8 @@ def test_a_late_value_counts_from_when_it_is_known(replay: Replay) -> None:
     day.assert_rank("ACC1").at("10:39").is_below("SOON").not_because("K")
     day.assert_rank("ACC1").at("10:40").is_top(1).because("K 6.8 at 10:20Z").due_before("10:40")
     day.assert_rank("ACC1").at("10:50").is_top(1).because("K 6.8").not_because("K 4.1")
+    day.assert_no_escalation_before("10:40")
+    day.assert_escalated("ACC1", before="10:41")
 
 
 def test_a_corrected_value_takes_its_rank_back(replay: Replay) -> None:
@@ -41,6 +43,7 @@ def test_a_merge_brings_the_other_numbers_values_and_an_unmerge_takes_them_away(
     day.assert_rank("ACC1").at("10:30").is_top(1).because("pH 7.1")
     assert day.at("10:30").rows[0].item.study.preliminary_report
     day.assert_rank("ACC1").at("11:00").is_below("SOON").not_because("pH")
+    day.assert_no_escalation_before("22:30", "ACC1")  # it is being read: a preliminary report is there
     day.assert_not_listed("ACC1", at="11:30")
 
 
