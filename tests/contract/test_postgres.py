@@ -265,3 +265,15 @@ async def test_a_message_that_came_twice_is_one_receipt_and_one_repeat(database:
         await asyncio.gather(*(receipts.close(many) for _ in range(5)))
 
     assert [(count.count, count.repeats) for count in await PostgresAccounting(database).receipts(START)] == [(12, 42)]
+
+
+async def test_a_receipt_that_cannot_be_kept_harms_no_other(database: Database) -> None:
+    """Messages that come together share a transaction; the one whose outcome the table refuses fails alone, all others are kept."""
+    receipts = PostgresReceipts(database)
+    told = [Receipt("lis", "hl7", f"{number}", "accepted", None, (), START) for number in range(20)]
+    told[7] = Receipt("lis", "hl7", "7", "no such outcome", None, (), START)
+
+    ends = await asyncio.gather(*(receipts.close(one) for one in told), return_exceptions=True)
+
+    assert [number for number, end in enumerate(ends) if end is not None] == [7]
+    assert [(await receipts.open("lis", "hl7", str(number)))[0] for number in (6, 7, 8)] == ["done", "new", "done"]

@@ -1,43 +1,113 @@
-"""The gateways' memory of what they acknowledged."""
+"""The gateways' memory of what they acknowledged; messages that come at the same time share a transaction, as its commit costs most."""
 
 from __future__ import annotations
 
-from pipeline.adapters.postgres.database import Database
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from pipeline.adapters.postgres.database import Connection, Database
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.values import event_uuid, key, storable_or_none
+from pipeline.errors import Unavailable
 from pipeline.ports import Receipt
 
 _sql = Queries("intake")
+TOGETHER_MAX = 64
+"""Messages in one transaction."""
+Row = Mapping[str, Any]
+Answer = TypeVar("Answer")
 
 
 class PostgresReceipts:
     """Receipts."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._opening: Together[tuple[Any, ...] | None] = Together(database, _open)
+        self._closing: Together[None] = Together(database, _close)
 
     async def open(self, source: str, kind: str, identity: str) -> tuple[str, Receipt | None]:
         """As Receipts.open."""
-        row_key = {"source": key(source), "kind": key(kind), "identity": key(identity)}
-        async with self._database.connection() as connection:
-            if await (await connection.execute(_sql.open, row_key)).fetchone() is not None:
-                return "new", None
-            row = await (await connection.execute(_sql.find, row_key)).fetchone()
-        if row is None or row[0] is None:
+        found = await self._opening.run({"source": key(source), "kind": key(kind), "identity": key(identity)})
+        if found is None:
+            return "new", None
+        outcome, reason, event_ids, received_at = found
+        if outcome is None:
             return "pending", None
-        outcome, reason, event_ids, received_at = row
         return "done", Receipt(source, kind, identity, outcome, reason, tuple(str(event_id) for event_id in event_ids), received_at)
 
     async def close(self, receipt: Receipt) -> None:
         """As Receipts.close; what was accepted once stays accepted."""
-        parameters = {
-            "source": key(receipt.source),
-            "kind": key(receipt.kind),
-            "identity": key(receipt.identity),
-            "outcome": receipt.outcome,
-            "reason": storable_or_none(receipt.reason),
-            "event_ids": [event_uuid(event_id) for event_id in receipt.event_ids],
-            "received_at": receipt.received_at,
-        }
-        async with self._database.connection() as connection:
-            await connection.execute(_sql.close, parameters)
+        await self._closing.run(
+            {
+                "source": key(receipt.source),
+                "kind": key(receipt.kind),
+                "identity": key(receipt.identity),
+                "outcome": receipt.outcome,
+                "reason": storable_or_none(receipt.reason),
+                "event_ids": [event_uuid(event_id) for event_id in receipt.event_ids],
+                "received_at": receipt.received_at,
+            }
+        )
+
+
+class Together(Generic[Answer]):
+    """Runs a statement for one row; rows that come while it is under way are the next transaction together. `run` returns after commit."""
+
+    def __init__(self, database: Database, statement: Callable[[Connection, Sequence[Row]], Awaitable[Sequence[Answer]]]) -> None:
+        self._database = database
+        self._statement = statement
+        self._waiting: list[tuple[Row, asyncio.Future[Answer]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self, row: Row) -> Answer:
+        """Raises Unavailable, as everybody in the same transaction is told."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((row, answer))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        return await answer
+
+    async def _work(self) -> None:
+        while self._waiting:
+            # In one order by everyone: two gateways that are sent the same messages must not wait for each other.
+            turn = sorted(self._waiting[:TOGETHER_MAX], key=lambda one: (one[0]["source"], one[0]["kind"], one[0]["identity"]))
+            del self._waiting[:TOGETHER_MAX]
+            await self._commit(turn)
+
+    async def _commit(self, turn: Sequence[tuple[Row, asyncio.Future[Answer]]]) -> None:
+        try:
+            async with self._database.transaction() as connection:
+                answers = await self._statement(connection, [row for row, _ in turn])
+        except Exception as error:
+            if len(turn) > 1 and not isinstance(error, Unavailable):
+                for one in turn:  # one of them is at fault, and must not be everybody's
+                    await self._commit([one])
+                return
+            for _, answer in turn:
+                if not answer.done():  # whoever asked may have gone
+                    answer.set_exception(error)
+            return
+        for (_, answer), found in zip(turn, answers, strict=True):
+            if not answer.done():
+                answer.set_result(found)
+
+
+_PENDING = (None, None, (), None)
+
+
+async def _open(connection: Connection, rows: Sequence[Row]) -> list[tuple[Any, ...] | None]:
+    """None for a new one, else what is known of it."""
+    async with connection.cursor() as cursor:
+        await cursor.executemany(_sql.open, rows, returning=True)
+        new = [bool(await each.fetchall()) async for each in cursor.results()]
+    known: list[tuple[Any, ...] | None] = []
+    for row, is_new in zip(rows, new, strict=True):
+        known.append(None if is_new else await (await connection.execute(_sql.find, row)).fetchone() or _PENDING)
+    return known
+
+
+async def _close(connection: Connection, rows: Sequence[Row]) -> list[None]:
+    async with connection.cursor() as cursor:
+        await cursor.executemany(_sql.close, rows)
+    return [None] * len(rows)
