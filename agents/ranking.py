@@ -10,6 +10,7 @@ import faust
 from pipeline import bootstrap
 from pipeline.adapters.faust import batches
 from pipeline.adapters.faust.application import application, source
+from pipeline.adapters.telemetry import exports
 from pipeline.services.reviews import Review
 from pipeline.settings import Settings
 from schemas.topics import ASSESSMENTS
@@ -24,8 +25,10 @@ def build(settings: Settings) -> faust.App:
     @app.agent(source(app, settings.kafka, [ASSESSMENTS]))  # type: ignore[untyped-decorator]
     async def ranking(stream: Any) -> None:
         async with bootstrap.resources(settings) as resources, resources.site_rules() as rules, asyncio.TaskGroup() as tasks:
-            tasks.create_task(_review(resources.review(rules.policy)))
-            stage = resources.ranking_stage(GROUP, rules.policy)
+            stage, review = resources.ranking_stage(GROUP, rules.policy), resources.review(rules.policy)
+            exports.site(rules)
+            exports.ranking(stage, review)
+            tasks.create_task(_review(review))
             await batches.run(app, stream, stage, resources.offsets, settings.kafka.topic_prefix)
 
     return app

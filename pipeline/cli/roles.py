@@ -145,6 +145,7 @@ async def _web(settings: Settings, life: Life) -> None:
     from pipeline.adapters.postgres.site import PostgresSiteRegister
     from pipeline.adapters.telemetry import exports
     from pipeline.services import ledger
+    from pipeline.services.churn import ChurnWatch
     from pipeline.worklist.alerts import AlertRoom
     from pipeline.worklist.app import create_app
     from pipeline.worklist.operations import OperationsRoom
@@ -171,6 +172,10 @@ async def _web(settings: Settings, life: Life) -> None:
             ledger=resources.ledger,
             alerts=AlertRoom(resources.alerts, resources.alert_desk(), resources.clock),
         )
+        churn = ChurnWatch(PostgresSiteRegister(resources.database), resources.clock, rules.policy)
+        exports.site(rules)
+        exports.churn(churn)
+        restless = asyncio.create_task(churn.run(), name="churn")
         keep = timedelta(days=settings.postgres.keep_days)
         upkeep = asyncio.create_task(keep_maintained(resources.database, resources.clock, keep), name="upkeep")
         watching = asyncio.create_task(monitor.watch(), name="monitor")
@@ -180,6 +185,7 @@ async def _web(settings: Settings, life: Life) -> None:
         await _uvicorn(life, app, settings.web.host, settings.web.port, resources.database.ping)
         upkeep.cancel()
         watching.cancel()
+        restless.cancel()
         counting.cancel()
 
 

@@ -9,8 +9,9 @@ What readers do themselves is outside the theorem, and on record: a hold moves D
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Literal
 
 from msgspec.structs import replace
 
@@ -32,6 +33,31 @@ def is_outdated(stored: WorklistItem | None, assessment: Assessment) -> bool:
     if assessment.context_version == stored.context_version:
         return assessment.risk is None and not assessment.degraded
     return assessment.context_version < stored.context_version
+
+
+Oddity = Literal["score-out-of-range", "deadline-passed", "study-twice"]
+
+
+def oddities(assessment: Assessment) -> list[Oddity]:
+    """What ranking meets by a rule of its own: a score that is no probability counts as none, a deadline that had passed before the images
+    came leaves the time to open the study, and of a study that is there twice the one due first counts."""
+    risk, studies = assessment.risk, assessment.studies
+    known = {study.study_uid for study in studies}
+    found: list[Oddity] = ["study-twice"] * (len(studies) - len(known))
+    found += ["deadline-passed" for study in studies if study.deadline is not None and study.deadline < study.ready_at]
+    if risk is not None and risk.probability is not None and not 0 <= risk.probability <= 1:
+        found.append("score-out-of-range")
+    return found
+
+
+def each_once(studies: Sequence[StudyState], policy: Policy = DEFAULT) -> list[StudyState]:
+    """Of a study that is there twice the one whose own target is sooner; the others as they are."""
+    sooner: dict[str, StudyState] = {}
+    for study in studies:
+        known = sooner.get(study.study_uid)
+        if known is None or deadlines.decide(study, (), policy).due_at < deadlines.decide(known, (), policy).due_at:
+            sooner[study.study_uid] = study
+    return list(sooner.values())
 
 
 def rank(
@@ -97,7 +123,7 @@ def known_risk(previous: WorklistItem | None, assessment: Assessment) -> Risk | 
     time and version, so that the list does not jump to and fro; the score of another patient is never carried over.
     """
     new = assessment.risk
-    if new is not None and new.probability is not None:
+    if new is not None and new.probability is not None and 0 <= new.probability <= 1:
         return new
     if (
         previous is not None
@@ -106,7 +132,7 @@ def known_risk(previous: WorklistItem | None, assessment: Assessment) -> Risk | 
         and previous.patient == assessment.patient
     ):
         return previous.risk
-    return new
+    return new if new is None or new.probability is None else replace(new, probability=None)
 
 
 def _degraded(previous: WorklistItem | None, assessment: Assessment) -> bool:

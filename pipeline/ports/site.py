@@ -95,6 +95,10 @@ class SiteFigures(Protocol):
         """The hours since then in which anything changed, oldest first."""
         ...
 
+    async def lately(self, since: datetime) -> ChurnHour:
+        """All that has happened since then, as one; its `hour` is `since`."""
+        ...
+
     async def sources(self, limit: int = 50) -> Sequence[OrderingSource]:
         """The most inflated first."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ class RankingStage:
         self.unchanged = 0
         self.outdated = 0
         self.dead_lettered = 0
+        self.odd: Counter[ranking.Oddity] = Counter()
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Produces the changed items, then stores them with the applied offsets. Raises Unavailable: the batches must come again."""
@@ -82,7 +84,8 @@ class RankingStage:
         items: dict[str, WorklistItem] = dict(stored)
         last: dict[str, _Understood] = {}
         for one in understood:
-            for study in one.assessment.studies:
+            self.odd.update(ranking.oddities(one.assessment))
+            for study in ranking.each_once(one.assessment.studies, policy):
                 before = items.get(study.study_uid)
                 if ranking.is_outdated(before, one.assessment):
                     outdated += 1

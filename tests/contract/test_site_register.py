@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.site import MemorySiteRegister
 from pipeline.adapters.postgres.context_store import PostgresContextStore
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
 from pipeline.adapters.postgres.site import PostgresSiteRegister
-from pipeline.domain.site import Policy
+from pipeline.domain.site import Churn, Policy
 from pipeline.ports import Fact, SiteRegister, SiteRules
+from pipeline.services.churn import ChurnWatch
 from schemas import codec
 from schemas.events import OrderEvent
 from schemas.topics import ASSESSMENTS, ORDERS
@@ -65,6 +67,10 @@ async def test_churn(database: Database) -> None:
     (hour,) = await register.churn(START - timedelta(hours=1))
     assert (hour.changes, hour.moves, hour.top_moves, hour.studies) == (33, 2, 1, 30)
     assert await register.churn(START + timedelta(hours=1)) == []
+    watch = ChurnWatch(register, ManualClock(START + timedelta(minutes=30)), lambda: Policy(churn=Churn(1.0, 0.5)))
+    await watch.look()
+    assert watch.last is not None
+    assert (watch.last.moves_per_study, watch.last.top_moves, watch.last.ratio) == (2 / 30, 1, 2.0)
 
 
 async def test_inflation_by_ordering_source(database: Database) -> None:

@@ -54,6 +54,13 @@ class PostgresSiteRegister:
             rows = await (await connection.execute(_sql.churn, {"since": since})).fetchall()
         return [ChurnHour(*row) for row in rows]
 
+    async def lately(self, since: datetime) -> ChurnHour:
+        """As SiteFigures.lately."""
+        async with self._database.connection() as connection:
+            row = await (await connection.execute(_sql.lately, {"since": since})).fetchone()
+        assert row is not None  # aggregates always give a row
+        return ChurnHour(*row)
+
     async def sources(self, limit: int = 50) -> Sequence[OrderingSource]:
         """As SiteFigures.sources."""
         async with self._database.connection() as connection:

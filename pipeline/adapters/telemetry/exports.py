@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.telemetry.metrics import METRICS, Labels, Metrics, Sample
@@ -12,6 +12,12 @@ from pipeline.services.conditions import Operations
 from pipeline.services.intake import Intake
 from pipeline.services.letters import IntakeGate
 from pipeline.services.monitor import Monitor
+
+if TYPE_CHECKING:  # these belong to one role each: the others start without their code
+    from pipeline.services.churn import ChurnWatch
+    from pipeline.services.ranking import RankingStage
+    from pipeline.services.reviews import Review
+    from pipeline.services.site_rules import SiteRulesInForce
 
 STALE_AFTER_S = 15.0
 """A look older than this is not served: no figure is better than an old one, and its absence raises an alert."""
@@ -57,6 +63,35 @@ def ranked(events: Sequence[Ranked], metrics: Metrics = METRICS) -> None:
         metrics.observe("readfirst_event_to_rank_seconds", max((event.ranked_at - event.received_at).total_seconds(), 0.0))
         if event.true_at is not None:
             metrics.observe("readfirst_truth_to_rank_seconds", max((event.ranked_at - event.true_at).total_seconds(), 0.0))
+
+
+def site(rules: SiteRulesInForce, metrics: Metrics = METRICS) -> None:
+    """Whether the newest site file was refused."""
+    metrics.source(lambda: [Sample("readfirst_site_file_refused", float(bool(rules.faults)))])
+
+
+def ranking(stage: RankingStage, review: Review, metrics: Metrics = METRICS) -> None:
+    """What was odd, and what was looked at again."""
+
+    def read() -> Iterator[Sample]:
+        for reason, count in list(stage.odd.items()):
+            yield Sample("readfirst_odd_values_total", count, {"reason": reason})
+        yield Sample("readfirst_reviews_total", review.moved, {"outcome": "moved"})
+        yield Sample("readfirst_reviews_total", review.reviewed - review.moved, {"outcome": "unmoved"})
+
+    metrics.source(read)
+
+
+def churn(watch: ChurnWatch, metrics: Metrics = METRICS) -> None:
+    """How restless the list was in the last hour."""
+
+    def read() -> Iterator[Sample]:
+        if watch.last is not None:
+            yield Sample("readfirst_worklist_moves_per_study", watch.last.moves_per_study)
+            yield Sample("readfirst_worklist_top_moves", watch.last.top_moves)
+            yield Sample("readfirst_worklist_churn_ratio", watch.last.ratio)
+
+    metrics.source(read)
 
 
 def web(clients: Callable[[], int], watching: Monitor, pool: Database, metrics: Metrics = METRICS) -> None:

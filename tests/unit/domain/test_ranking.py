@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pytest
 
 from pipeline.domain.explanation import cause
-from pipeline.domain.ranking import is_outdated, rank, same_to_a_reader
+from pipeline.domain.ranking import each_once, is_outdated, oddities, rank, same_to_a_reader
 from pipeline.domain.urgency import severity_of
 from schemas.assessments import Assessment, Contribution, Evidence, Risk, StudyState
 
@@ -185,7 +186,14 @@ def test_provisional_and_missing():
     item = follow(msgspec.structs.replace(assessment(1, [gap], study=bare), age=None))
 
     assert item.provisional
-    assert item.missing == ["order", "indication", "laboratory results of the last 24 h", "age", "model score", "image assessment: no image model for CT"]
+    assert item.missing == [
+        "order",
+        "indication",
+        "laboratory results of the last 24 h",
+        "age",
+        "model score",
+        "image assessment: no image model for CT",
+    ]
     assert [reason.evidence.kind for reason in item.reasons] == ["order"]
 
 
@@ -204,3 +212,31 @@ def test_causes():
     assert cause(first, rank(first, assessment(2, study=stat), stat, NOON)) == "stat, inpatient: within 60 min"
     assert cause(first, rank(first, assessment(2, study=reported), reported, NOON)) == "reported"
     assert rank(first, assessment(2, study=reported), reported, NOON).state == "closed"
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.01, 81.0, float("nan"), float("inf")])
+def test_a_score_that_is_no_probability_counts_as_none(probability):
+    """It moves nothing, does not take the place of the last good one, and is counted."""
+    bad = assessment(2, risk=risk(probability))
+
+    assert follow(bad).due_at == follow(assessment()).due_at
+    assert follow(bad).risk.probability is None
+    assert follow(assessment(1, risk=risk(0.81)), bad).risk.probability == 0.81
+    assert oddities(bad) == ["score-out-of-range"]
+
+
+def test_a_study_that_is_there_twice():
+    """The one due first counts, wherever it stands, and it is counted."""
+    urgent = msgspec.structs.replace(STUDY, priority="stat")
+    for twice in ([STUDY, urgent], [urgent, STUDY]):
+        assert each_once(twice) == [urgent]
+        assert oddities(msgspec.structs.replace(assessment(), studies=twice)) == ["study-twice"]
+    assert each_once([STUDY]) == [STUDY]
+
+
+def test_a_deadline_that_had_passed_is_counted():
+    """It leaves five minutes from the first image."""
+    late = msgspec.structs.replace(STUDY, deadline=NOON - timedelta(days=1))
+
+    assert follow(assessment(study=late)).due_at == NOON + timedelta(minutes=5)
+    assert oddities(assessment(study=late)) == ["deadline-passed"]

@@ -22,6 +22,13 @@ select version, digest, body, at, faults from site_version order by id desc limi
 -- The last hours of the list.
 select hour, changes, moves, top_moves, studies, overrides, holds from list_churn where hour >= %(since)s order by hour
 
+-- name: lately
+-- The list from a moment on.
+select %(since)s::timestamptz, count(*), count(*) filter (where due_before <> due_at),
+    count(*) filter (where due_before <> due_at and in_top), count(distinct study_uid),
+    count(*) filter (where kind = 'override'), count(*) filter (where kind = 'hold')
+from rank_change where at >= %(since)s
+
 -- name: sources
 -- Who orders how much as stat or asap, the most inflated first.
 select source, place, orders, pressing, share, department, inflation from ordering_source
