@@ -11,7 +11,22 @@ from rich.console import Console
 
 from pipeline.errors import ReadfirstError, StackError
 
-MODULES = ("demo", "stack", "send", "worklist", "site", "lag", "ledger", "dlq", "replaying", "simulate", "models", "bench", "roles")
+MODULES = (
+    "demo",
+    "stack",
+    "send",
+    "worklist",
+    "alerts",
+    "site",
+    "lag",
+    "ledger",
+    "dlq",
+    "replaying",
+    "simulate",
+    "models",
+    "bench",
+    "roles",
+)
 """In the order of the help. `run` is built without the others: a stack starts seven of it, and their imports cost a second each."""
 
 

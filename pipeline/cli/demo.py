@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,15 +14,21 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pipeline.cli.running import foreground_stack
+from pipeline.adapters.local.stack import status
+from pipeline.cli.running import folder, foreground_stack
 from pipeline.settings import Settings
 from pipeline.simulation.accounts import Accounts, reconciled
+from pipeline.simulation.alerting import DemoAlerts, settled
 from pipeline.simulation.feed import Feed
 from pipeline.simulation.hospital import Hospital, Plan
 from pipeline.simulation.messages import Outgoing
+from pipeline.simulation.receivers import Arrived
 
 ONCE_SECONDS = 10.0
 """Real time that the bounded stream is spread over, before whatever the machine needs longer."""
+
+ONCE_FACTOR = 450.0
+"""How many times faster than life alerts escalate in the bounded demo: an hour's ladder in eight seconds."""
 
 
 def register(app: typer.Typer) -> None:
@@ -40,9 +47,9 @@ def demo(
 ) -> None:
     """Starts everything and feeds it a believable hospital over C-STORE and MLLP, with late, corrected and repeated messages."""
     console = Console(stderr=True)
-    with foreground_stack(data, console) as settings:
+    with _receivers(data, console, ONCE_FACTOR if once else factor, quiet=once) as alerts, foreground_stack(data, console) as settings:
         if once:
-            summary = asyncio.run(_bounded(settings, console, source, studies, seed))
+            summary = asyncio.run(_bounded(settings, console, source, studies, seed, alerts))
             print(json.dumps(summary) if as_json else _table(summary))
             if summary["unaccounted"] or not summary["ranked"]:
                 sys.exit(1)
@@ -54,7 +61,25 @@ def demo(
             console.print("stopping")
 
 
-async def _bounded(settings: Settings, console: Console, source: Path | None, studies: int, seed: int) -> dict[str, Any]:
+@contextmanager
+def _receivers(data: Path | None, console: Console, factor: float, *, quiet: bool) -> Iterator[DemoAlerts | None]:
+    """Where alerts arrive; none where the stack runs already or the site has rules of its own: those say who is told."""
+    place = folder(data)
+    if status(place).running or Settings().site_file is not None:
+        yield None
+        return
+
+    def heard(message: Arrived) -> None:
+        if not quiet:
+            console.print(f"  {message.by:<8} to {message.role}: {message.subject}", highlight=False, markup=False)
+
+    with DemoAlerts(place, factor, heard) as alerts:
+        yield alerts
+
+
+async def _bounded(
+    settings: Settings, console: Console, source: Path | None, studies: int, seed: int, alerts: DemoAlerts | None
+) -> dict[str, Any]:
     """Sends everything once, then waits until each event is accounted for. Raises StackError when that takes too long."""
     started = datetime.now(UTC)
     plan = Plan(studies=studies, observations=36, seed=seed)
@@ -71,7 +96,8 @@ async def _bounded(settings: Settings, console: Console, source: Path | None, st
             f"sent {sum(feed.sent.values())} messages in {(datetime.now(UTC) - started).total_seconds():.1f} s; waiting for the last rank"
         )
     async with Accounts(settings, started) as accounts:
-        return await reconciled(accounts, feed, timeout_s=90)
+        summary = await reconciled(accounts, feed, timeout_s=90)
+    return summary if alerts is None else {**summary, "alerts": await settled(alerts, settings)}
 
 
 async def _endless(settings: Settings, studies: int, factor: float, seed: int) -> None:

@@ -58,7 +58,7 @@ class AlertRoom:
         """All of them."""
         one = "/api/alerts/{alert_id}"
         return [
-            Route("/api/alerts", self.list),
+            Route("/api/alerts", self.standing),
             Route(one, self.one),
             Route(f"{one}/acknowledge", self.acknowledge, methods=["POST"]),
             Route(f"{one}/take-over", self.take_over, methods=["POST"]),
@@ -66,7 +66,7 @@ class AlertRoom:
             Route("/alert/{alert_id}", self.link),
         ]
 
-    async def list(self, request: Request) -> Response:
+    async def standing(self, request: Request) -> Response:
         """Open ones; with `?state=standing` the acknowledged and silent ones too, with a state's own name those alone."""
         asked = request.query_params.get("state", "open")
         states: Collection[str] = {"open": escalation.OPEN, "standing": escalation.STANDING}.get(asked, [asked])
@@ -98,7 +98,7 @@ class AlertRoom:
         words = {name: readers.clean_name(value) for name in ("received_by", "method", "finding") if (value := getattr(said, name))}
         if None in words.values():
             raise HTTPException(400, f"Words have 1 to {readers.LONGEST} letters and no control characters.")
-        resolution = Resolution(**words, confirmed=said.confirmed)  # type: ignore[arg-type]
+        resolution = Resolution(**words, confirmed=said.confirmed)
         return self._json(await self.detail(await self.desk.resolve(request.path_params["alert_id"], reader, resolution)))
 
     async def link(self, request: Request) -> Response:
