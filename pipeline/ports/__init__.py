@@ -5,6 +5,7 @@ from pipeline.ports.context import ContextStore, ContextTransaction, Fact, Ignor
 from pipeline.ports.edge import DeadLetters, Identity, IdentityVault, ObjectStore, Receipt, Receipts, StoredObject
 from pipeline.ports.ledger import LedgerStore
 from pipeline.ports.log import Clock, EventLog, Record
+from pipeline.ports.models import DriftCounts, ShadowScores
 from pipeline.ports.reviews import ReviewStore, ReviewTransaction
 from pipeline.ports.scoring import DegradedScore, DegradedScores, Scorer
 from pipeline.ports.site import ChurnHour, OrderingSource, SiteFigures, SiteRegister, SiteRules, SiteSource, SiteVersion
@@ -38,6 +39,7 @@ __all__ = [
     "DeadLetters",
     "DegradedScore",
     "DegradedScores",
+    "DriftCounts",
     "EventLog",
     "Fact",
     "Identity",
@@ -62,6 +64,7 @@ __all__ = [
     "ReviewStore",
     "ReviewTransaction",
     "Scorer",
+    "ShadowScores",
     "SiteFigures",
     "SiteRegister",
     "SiteRules",

@@ -49,3 +49,7 @@ delete from intake.study where last_image < %(oldest)s
 -- name: expire_step
 -- Performed procedure steps, ended or given up.
 delete from intake.step where changed_at < %(oldest)s
+
+-- name: expire_shadow_score
+-- Long enough to judge a candidate by.
+delete from shadow_score where scored_at < %(oldest)s

@@ -1,0 +1,138 @@
+"""The versions of a model on this site: which one is served, which one looks on (shadow), and who changed that, when and why.
+
+A folder `<models>/<model>/` holds one artefact folder a version and `state.json`, which is replaced in one step: whatever is interrupted,
+the old state stays in force. Without it, the artefact that comes with Readfirst is served.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from pipeline.adapters.onnx import artefact
+from pipeline.errors import Conflict, NotFound, StackError
+
+STATE_FILE = "state.json"
+Act = Literal["promoted", "rolled back", "shadowed", "unshadowed"]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One change. objections: what spoke against it; then `reason` says why it was done all the same."""
+
+    at: datetime
+    act: Act
+    version: str
+    before: str | None
+    by: str
+    reason: str | None = None
+    objections: list[str] = []
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """served, shadow: versions; served None: the shipped one. before: what was served until the last promotion, for going back."""
+
+    served: str | None = None
+    before: str | None = None
+    shadow: str | None = None
+    history: list[Entry] = []
+
+
+class ModelVersions:
+    """Of one model. Several processes may read while one writes."""
+
+    def __init__(self, models: Path, model: str, shipped: Path = artefact.SHIPPED) -> None:
+        self._folder = models / model
+        self._shipped = shipped
+
+    def state(self) -> State:
+        """Raises StackError when the file is damaged."""
+        try:
+            return msgspec.json.decode((self._folder / STATE_FILE).read_bytes(), type=State)
+        except FileNotFoundError:
+            return State()
+        except (OSError, msgspec.DecodeError) as error:
+            raise StackError(
+                f"{self._folder / STATE_FILE} cannot be read: {error}", "put back a copy, or remove it: then the shipped model is served"
+            ) from error
+
+    def versions(self) -> dict[str, Path]:
+        """version -> its folder, the shipped one among them."""
+        here = {folder.name: folder for folder in sorted(self._folder.glob("*/")) if (folder / artefact.REFERENCE_FILE).is_file()}
+        return {artefact.load_reference(self._shipped).version: self._shipped, **here}
+
+    def served(self) -> Path:
+        """The folder of what is served. Raises StackError when it is gone."""
+        return self._shipped if (version := self.state().served) is None else self._known(version)
+
+    def shadow(self) -> Path | None:
+        """The folder of what looks on."""
+        return None if (version := self.state().shadow) is None else self._known(version)
+
+    def install(self, candidate: Path) -> str:
+        """Copies an artefact to this site and returns its version; the same one again changes nothing.
+
+        Raises StackError when it is damaged or foreign, Conflict when another model has that version.
+        """
+        found = artefact.load(candidate)
+        version = found.reference.version
+        if (known := self.versions().get(version)) is not None:
+            if artefact.load_reference(known).sha256 != found.reference.sha256:
+                raise Conflict(f"version {version} is another model already; give the candidate a version of its own")
+            return version
+        fresh, target = self._folder / f".{version}.new", self._folder / version
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.copytree(candidate, fresh)
+        fresh.rename(target)
+        return version
+
+    def promote(self, version: str, at: datetime, by: str, reason: str | None, objections: list[str]) -> State:
+        """From now on `version` is served."""
+        state = self.state()
+        self._known(version)
+        before = state.served
+        entry = Entry(at=at, act="promoted", version=version, before=before, by=by, reason=reason, objections=objections)
+        shadow = None if state.shadow == version else state.shadow
+        return self._write(msgspec.structs.replace(state, served=version, before=before, shadow=shadow), entry)
+
+    def roll_back(self, at: datetime, by: str, reason: str | None) -> State:
+        """What was served before the last promotion is served again. Raises NotFound when there was none."""
+        state = self.state()
+        last = next((entry for entry in reversed(state.history) if entry.act in ("promoted", "rolled back")), None)
+        if last is None or last.act == "rolled back":
+            raise NotFound("there is no promotion to go back from")
+        back_to = state.before or artefact.load_reference(self._shipped).version
+        entry = Entry(at=at, act="rolled back", version=back_to, before=state.served, by=by, reason=reason)
+        return self._write(msgspec.structs.replace(state, served=state.before, before=None), entry)
+
+    def look_on(self, version: str | None, at: datetime, by: str) -> State:
+        """`version` scores beside the served one from now on; None: nobody does."""
+        state = self.state()
+        if version is not None:
+            self._known(version)
+        name = version or state.shadow
+        if name is None:
+            raise NotFound("no version looks on")
+        entry = Entry(at=at, act="shadowed" if version else "unshadowed", version=name, before=state.shadow, by=by)
+        return self._write(msgspec.structs.replace(state, shadow=version), entry)
+
+    def _known(self, version: str) -> Path:
+        known = self.versions()
+        if version not in known:
+            raise NotFound(f"there is no version {version!r} here; there are: {', '.join(sorted(known))}")
+        return known[version]
+
+    def _write(self, state: State, entry: Entry) -> State:
+        state = msgspec.structs.replace(state, history=[*state.history, entry])
+        self._folder.mkdir(parents=True, exist_ok=True)
+        fresh = self._folder / f".{STATE_FILE}.{os.getpid()}"
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(state), indent=1))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._folder / STATE_FILE)
+        return state

@@ -1,0 +1,119 @@
+"""Whether what a model sees, and what it says, is still what it was made on: shares by bin, compared by the population stability index.
+
+PSI = sum over bins of (p - q) ln(p / q), p the reference's share of a bin and q today's. The usual reading in credit scoring, where it
+comes from: below 0.1 no change, 0.1 to 0.25 look at it, above 0.25 another population.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from pipeline.domain.features import DEMOGRAPHICS, OBSERVABLES
+from schemas.assessments import Features, Risk
+
+RISK = "risk"
+MISSING = -1
+"""The bin of a value that is not there."""
+SETTLED, LOOK = 0.1, 0.25
+LEAST = 200
+"""Rows of which PSI says something: with ten bins, chance alone gives about 9 / n."""
+_FLOOR = 1e-4
+"""Smallest share counted with, so that an empty bin does not weigh infinitely."""
+
+Verdict = Literal["as made on", "look at it", "another population", "too few"]
+Counts = Mapping[tuple[str, int], int]
+"""(input, bin) -> how many."""
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the rows that a model was made on. edges: input -> inner edges of its bins; shares: of all rows, the missing ones first."""
+
+    rows: int
+    edges: dict[str, list[float]]
+    shares: dict[str, list[float]]
+
+
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one input (or the risk). missing, missing_before: shares of rows without it."""
+
+    input: str
+    rows: int
+    psi: float
+    missing: float
+    missing_before: float
+    verdict: Verdict
+
+
+def bins(reference: Reference, seen: Features, risk: Risk | None) -> Iterable[tuple[str, int]]:
+    """Where one request falls: a bin for each input of the reference, and for the risk where there is a probability."""
+    for name, edges in reference.edges.items():
+        if name == RISK:
+            if risk is not None and risk.probability is not None:
+                yield RISK, bisect_right(edges, risk.probability)
+            continue
+        value = value_of(seen, name)
+        yield name, MISSING if value is None else bisect_right(edges, value)
+
+
+def value_of(seen: Features, name: str) -> float | None:
+    """The newest value of an observable, or a demographic as a number."""
+    if name == "age":
+        return seen.age
+    if name == "sex":
+        return {"F": 1.0, "M": 0.0}.get(seen.sex)
+    return seen.values.get(f"{name}.last")
+
+
+def reference_of(rows: Sequence[Features], risks: Sequence[float], parts: int = 10) -> Reference:
+    """Bins of equal shares (fewer where values are repeated), of what is present in `rows`."""
+    series: dict[str, list[float | None]] = {name: [value_of(row, name) for row in rows] for name in (*OBSERVABLES, *DEMOGRAPHICS)}
+    series[RISK] = list(risks)
+    edges = {name: _edges([value for value in values if value is not None], parts) for name, values in series.items()}
+    shares = {}
+    for name, values in series.items():
+        counts = Counter(MISSING if value is None else bisect_right(edges[name], value) for value in values)
+        shares[name] = [round(counts[place] / len(values), 6) for place in range(MISSING, len(edges[name]) + 1)]
+    return Reference(rows=len(rows), edges=edges, shares=shares)
+
+
+def drifts(reference: Reference, counts: Counts) -> list[Drift]:
+    """Each input beside the reference, the most changed first."""
+    found = [_drift(name, reference.shares[name], counts) for name in reference.edges]
+    return sorted(found, key=lambda drift: (drift.verdict == "too few", -drift.psi, drift.input))
+
+
+def psi(expected: Sequence[float], found: Sequence[float]) -> float:
+    """Of two lists of shares over the same bins."""
+    pairs = [(max(p, _FLOOR), max(q, _FLOOR)) for p, q in zip(expected, found, strict=True)]
+    return sum((p - q) * math.log(p / q) for p, q in pairs)
+
+
+def _drift(name: str, shares: Sequence[float], counts: Counts) -> Drift:
+    found = [counts.get((name, place), 0) for place in range(MISSING, len(shares) - 1)]
+    rows = sum(found)
+    if not rows:
+        return Drift(input=name, rows=0, psi=0.0, missing=0.0, missing_before=shares[0], verdict="too few")
+    value = psi(shares, [count / rows for count in found])
+    verdict: Verdict = "as made on" if value < SETTLED else "look at it" if value < LOOK else "another population"
+    return Drift(
+        input=name,
+        rows=rows,
+        psi=round(value, 4),
+        missing=round(found[0] / rows, 4),
+        missing_before=shares[0],
+        verdict=verdict if rows >= LEAST else "too few",
+    )
+
+
+def _edges(values: Sequence[float], parts: int) -> list[float]:
+    ordered = sorted(values)
+    if not ordered:
+        return []
+    cuts = (ordered[min(len(ordered) * part // parts, len(ordered) - 1)] for part in range(1, parts))
+    return sorted({cut for cut in cuts if cut > ordered[0]})

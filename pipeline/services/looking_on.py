@@ -1,0 +1,113 @@
+"""What is noted beside scoring and never holds it up: a candidate's scores on the same requests, and what the model was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from datetime import date
+
+import structlog
+
+from pipeline.domain import drift
+from pipeline.domain.shadow import ShadowScore
+from pipeline.errors import Unavailable
+from pipeline.ports import Clock, DriftCounts, Scorer, ShadowScores
+from schemas.assessments import AssessRequest, Risk
+
+log = structlog.get_logger()
+
+WAITING_MAX = 2_000
+"""Requests that wait for the candidate; beyond it the oldest are left out, and counted."""
+CHUNK = 64
+PAUSE_S = 1.0
+FLUSH_S = 30.0
+
+Answered = tuple[AssessRequest, Risk]
+Candidate = Callable[[], Scorer | None]
+"""The one that looks on at present, if any."""
+
+
+class LookingOn:
+    """`note` is called with each answer of the served model; `run` does the rest. `left_out` counts what the candidate never saw."""
+
+    def __init__(
+        self, candidate: Candidate, scores: ShadowScores, counts: DriftCounts, reference: Callable[[], drift.Reference | None], clock: Clock
+    ) -> None:
+        self._candidate = candidate
+        self._scores = scores
+        self._store = counts
+        self._reference = reference
+        self._clock = clock
+        self._waiting: deque[Answered] = deque()
+        self._counts: dict[tuple[date, str], Counter[tuple[str, int]]] = {}
+        self.left_out = 0
+        self.scored = 0
+
+    def note(self, requests: Sequence[AssessRequest], risks: Sequence[Risk]) -> None:
+        """Costs nothing that waits, and raises nothing."""
+        reference = self._reference()
+        for request, risk in zip(requests, risks, strict=True):
+            if risk.probability is None:
+                continue
+            if reference is not None:
+                counted = self._counts.setdefault((self._clock.now().date(), risk.model_version or ""), Counter())
+                counted.update(drift.bins(reference, request.features, risk))
+            self._waiting.append((request, risk))
+        while len(self._waiting) > WAITING_MAX:
+            self._waiting.popleft()
+            self.left_out += 1
+
+    async def run(self) -> None:
+        """Until cancelled; what was counted and not yet stored is stored at the end."""
+        since = 0.0
+        try:
+            while True:
+                await asyncio.sleep(PAUSE_S)
+                await self.look()
+                since += PAUSE_S
+                if since >= FLUSH_S:
+                    await self.flush()
+                    since = 0.0
+        finally:
+            await self.flush()
+
+    async def look(self) -> None:
+        """Lets the candidate score what waits."""
+        candidate = self._candidate()
+        if candidate is None:
+            self._waiting.clear()
+            return
+        while self._waiting:
+            part = [self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))]
+            try:
+                answers = await candidate.score([request for request, _ in part])
+                await self._scores.add([score for pair in zip(part, answers, strict=True) if (score := _score(*pair)) is not None])
+            except Unavailable as error:
+                self.left_out += len(part)
+                log.warning("shadow_left_out", requests=len(part), reason=str(error))
+                return
+            self.scored += len(part)
+
+    async def flush(self) -> None:
+        """Stores what was counted. What cannot be stored is kept for the next time."""
+        counted, self._counts = self._counts, {}
+        while counted:
+            (day, version), counts = counted.popitem()
+            try:
+                await self._store.add(day, version, counts)
+            except Unavailable as error:
+                log.warning("drift_counts_kept_back", reason=str(error))
+                for key, back in [((day, version), counts), *counted.items()]:
+                    self._counts.setdefault(key, Counter()).update(back)
+                return
+
+
+def _score(answered: Answered, shadow: Risk) -> ShadowScore | None:
+    request, served = answered
+    if served.probability is None or shadow.probability is None or served.scored_at is None:
+        return None
+    versions = served.model_version or "", shadow.model_version or ""
+    return ShadowScore(
+        request.patient, request.context_version, served.scored_at, versions[0], served.probability, versions[1], shadow.probability
+    )

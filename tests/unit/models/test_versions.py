@@ -1,0 +1,121 @@
+"""Versions of a model on a site: promoted, rolled back, looking on; interrupted at any point, the old one serves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx.versions import STATE_FILE, ModelVersions
+from pipeline.errors import Conflict, NotFound, StackError
+
+NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> ModelVersions:
+    """A site that serves what comes with Readfirst."""
+    return ModelVersions(tmp_path / "models", "clinical_risk")
+
+
+def candidate(folder: Path, version: str) -> Path:
+    """The shipped model under another version."""
+    target = folder / f"candidate-{version}"
+    shutil.copytree(artefact.SHIPPED, target)
+    reference = json.loads((target / artefact.REFERENCE_FILE).read_text())
+    (target / artefact.REFERENCE_FILE).write_text(json.dumps({**reference, "version": version}))
+    return target
+
+
+def shipped() -> str:
+    return artefact.load_reference().version
+
+
+def test_the_shipped_model_serves_until_another_is_promoted(versions: ModelVersions, tmp_path: Path) -> None:
+    """Promotion and the way back, each kept with who and why."""
+    assert versions.served() == artefact.SHIPPED
+    version = versions.install(candidate(tmp_path, "901"))
+    assert versions.served() == artefact.SHIPPED
+
+    versions.promote(version, NOW, "kim", "better for us", ["all: AUC 0.8"])
+    assert artefact.load_reference(versions.served()).version == "901"
+    versions.roll_back(NOW, "kim", "alarms at night")
+    assert versions.served() == artefact.SHIPPED
+    history = versions.state().history
+    assert [(entry.act, entry.version, entry.by, entry.reason) for entry in history] == [
+        ("promoted", "901", "kim", "better for us"),
+        ("rolled back", shipped(), "kim", "alarms at night"),
+    ]
+    assert history[0].objections == ["all: AUC 0.8"]
+
+
+def test_back_goes_one_step(versions: ModelVersions, tmp_path: Path) -> None:
+    """To what was served before, not to the beginning; and not twice."""
+    for version in ("901", "902"):
+        versions.promote(versions.install(candidate(tmp_path, version)), NOW, "kim", None, [])
+    assert versions.roll_back(NOW, "kim", None).served == "901"
+    with pytest.raises(NotFound, match="no promotion"):
+        versions.roll_back(NOW, "kim", None)
+
+
+def test_one_looks_on(versions: ModelVersions, tmp_path: Path) -> None:
+    """A candidate beside the served one, until it is sent away or promoted."""
+    version = versions.install(candidate(tmp_path, "901"))
+    versions.look_on(version, NOW, "kim")
+    assert (versions.shadow() or Path()).name == "901"
+    assert versions.served() == artefact.SHIPPED
+    versions.promote(version, NOW, "kim", None, [])
+    assert versions.shadow() is None
+    with pytest.raises(NotFound):
+        versions.look_on(None, NOW, "kim")
+
+
+def test_a_version_is_one_model(versions: ModelVersions, tmp_path: Path) -> None:
+    """The same file again is no change; another file under a known version is refused, a damaged one too."""
+    folder = candidate(tmp_path, "901")
+    assert versions.install(folder) == versions.install(folder) == "901"
+    with pytest.raises(NotFound, match="903"):
+        versions.promote("903", NOW, "kim", None, [])
+    (folder / artefact.MODEL_FILE).write_bytes(b"something else")
+    with pytest.raises(StackError, match="SHA-256"):
+        versions.install(folder)
+    taken = candidate(tmp_path / "other", shipped())
+    reference = json.loads((taken / artefact.REFERENCE_FILE).read_text())
+    (taken / artefact.MODEL_FILE).write_bytes(b"x")
+    digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+    (taken / artefact.REFERENCE_FILE).write_text(json.dumps({**reference, "sha256": digest}))
+    with pytest.raises(Conflict, match="another model already"):
+        versions.install(taken)
+
+
+def test_interrupted_the_old_one_serves(versions: ModelVersions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the copy and the new state, and in the middle of writing it."""
+    version = versions.install(candidate(tmp_path, "901"))
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        versions.promote(version, NOW, "kim", None, [])
+    monkeypatch.undo()
+    assert versions.served() == artefact.SHIPPED
+
+    monkeypatch.setattr(Path, "rename", die)
+    with pytest.raises(KeyboardInterrupt):
+        versions.install(candidate(tmp_path, "902"))
+    monkeypatch.undo()
+    assert "902" not in versions.versions()
+    assert versions.install(tmp_path / "candidate-902") == "902"
+
+
+def test_a_damaged_state_is_told(versions: ModelVersions, tmp_path: Path) -> None:
+    """Not taken for the shipped model: nobody knows what should be served."""
+    (tmp_path / "models" / "clinical_risk").mkdir(parents=True)
+    (tmp_path / "models" / "clinical_risk" / STATE_FILE).write_text("{")
+    with pytest.raises(StackError, match=r"state\.json"):
+        versions.served()

@@ -1,0 +1,113 @@
+"""What looks on never holds up what it looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+import pytest
+
+from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.memory.model_life import MemoryDriftCounts, MemoryShadowScores
+from pipeline.domain import drift
+from pipeline.errors import Unavailable
+from pipeline.services import looking_on
+from pipeline.services.looking_on import LookingOn
+from schemas.assessments import AssessRequest, Features, Risk
+
+NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
+REFERENCE = drift.reference_of(
+    [Features(values={"heart_rate.last": 60.0 + n}, age=50.0) for n in range(100)], [n / 100 for n in range(100)]
+)
+
+
+def request(number: int) -> AssessRequest:
+    return AssessRequest(
+        event_id=str(number),
+        patient=f"p{number}",
+        context_version=number,
+        as_of=NOW,
+        recorded_at=NOW,
+        urgency=1,
+        studies=[],
+        features=Features(values={"heart_rate.last": 75.0}),
+    )
+
+
+def risk(probability: float | None, version: str = "1") -> Risk:
+    return Risk(scorer="triton", probability=probability, model_version=version, scored_at=NOW)
+
+
+class Candidate:
+    """Says 0.5 of everybody, or nothing."""
+
+    def __init__(self) -> None:
+        self.away = False
+
+    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+        if self.away:
+            raise Unavailable("away")
+        return [risk(0.5, "2") for _ in requests]
+
+
+class Room:
+    """A LookingOn and what is behind it."""
+
+    def __init__(self) -> None:
+        self.candidate: Candidate | None = Candidate()
+        self.scores, self.counts = MemoryShadowScores(), MemoryDriftCounts()
+        self.watch = LookingOn(lambda: self.candidate, self.scores, self.counts, lambda: REFERENCE, ManualClock(NOW))
+
+
+async def test_the_candidate_scores_what_was_served() -> None:
+    """Both probabilities of the same request are kept; what the rules answered has none."""
+    room = Room()
+    room.watch.note([request(1), request(2)], [risk(0.2), risk(None)])
+    await room.watch.look()
+
+    assert [(score.patient, score.served, score.shadow) for score in await room.scores.since(NOW)] == [("p1", 0.2, 0.5)]
+
+
+async def test_nobody_looks_on_and_nothing_piles_up() -> None:
+    """Without a candidate nothing is kept for one."""
+    room = Room()
+    room.candidate = None
+    room.watch.note([request(1)], [risk(0.2)])
+    await room.watch.look()
+    room.candidate = Candidate()
+    await room.watch.look()
+
+    assert await room.scores.since(NOW) == []
+
+
+async def test_a_candidate_that_fails_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it did not see is counted; so is what there were too many of."""
+    monkeypatch.setattr(looking_on, "WAITING_MAX", 3)
+    room = Room()
+    assert room.candidate is not None
+    room.candidate.away = True
+    room.watch.note([request(n) for n in range(5)], [risk(0.2)] * 5)
+    assert room.watch.left_out == 2
+    await room.watch.look()
+    assert (room.watch.left_out, room.watch.scored) == (5, 0)
+
+
+async def test_what_was_asked_is_counted_by_day() -> None:
+    """Every answer counts once, in the bin of each input; a store that is away gets it later."""
+    room = Room()
+    room.watch.note([request(1)] * 2, [risk(0.2), risk(0.93)])
+    store, room.watch._store = room.watch._store, _Away()  # type: ignore[assignment]
+    await room.watch.flush()
+    room.watch._store = store
+    room.watch.note([request(1)], [risk(0.2)])
+    await room.watch.flush()
+    counts = await room.counts.of(date(2026, 3, 2), "1")
+
+    assert sum(rows for (name, _), rows in counts.items() if name == "heart_rate") == 3
+    assert counts[("age", drift.MISSING)] == 3
+    assert sum(rows for (name, _), rows in counts.items() if name == drift.RISK) == 3
+
+
+class _Away:
+    async def add(self, *_: object) -> None:
+        raise Unavailable("away")
