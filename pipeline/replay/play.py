@@ -70,6 +70,8 @@ async def _played(running: Coroutine[Any, Any, Replayed], log: SmallLog, escalat
         events=replayed.events,
         day=log.day,
         names=Names(log.names),
+        ignored=replayed.ignored,
+        dead_lettered=replayed.dead_lettered,
     )
 
 

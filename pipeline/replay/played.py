@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NoReturn, Self
 
@@ -21,6 +21,7 @@ _TELLING = ("notified", "escalated")
 class Played:
     """A finished replay. changes: the ranking's history, in order; escalations: each step, in order.
 
+    events: records read; ignored, dead_lettered: those that had no effect, by reason.
     digest: of list and history, the same for the same log. state_digest: of the list at the end, the same however the events came.
     """
 
@@ -31,6 +32,8 @@ class Played:
     events: int
     day: Day
     names: Names
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    dead_lettered: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def end(self) -> datetime:

@@ -52,7 +52,7 @@ CORRECTED = SmallLog.of(
 @given(variation=shuffled(CORRECTED))
 @settings(max_examples=15, deadline=None)
 def test_whatever_the_order(variation: Variation) -> None:
-    """A correction counts, whether it comes before or after what it corrects."""
+    """Orders before or after their images, values before or after both, twice, and with restarts: the correction counts."""
     variation.play().assert_rank("ACC1").not_because("K 6.8")
     assert variation.play().state_digest == play(CORRECTED).state_digest
 
