@@ -1,0 +1,29 @@
+"""The escalation agent under kill -9, on real Kafka and Postgres, telling a real webhook receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.adapters.kafka import topics
+from pipeline.benchmarks.escalation import Trial, run
+from pipeline.settings import Kafka, Postgres, Settings
+
+
+@pytest.mark.timeout(290)
+def test_every_step_is_sent_once_however_often_the_agent_is_killed(kafka: str, migrated: Callable[[], str], tmp_path: Path) -> None:
+    """Killed every two seconds; a message that was under way comes once more at most, and says so. `bench escalation`: the large one."""
+    settings = Settings(
+        data=tmp_path,
+        kafka=Kafka(bootstrap_servers=kafka, topic_prefix="kills.", partitions=2),
+        postgres=Postgres(dsn=SecretStr(migrated())),
+    )
+    topics.create(settings.kafka)
+    found = run(Trial(alerts=600, seconds=12, kill_every_s=2), settings, tmp_path, lambda part, what: None)
+
+    assert (found["missed"], found["unmarked_repeats"], found["more_than_twice"], found["unknown"]) == (0, 0, 0, 0)
+    assert found["sent_once"] + found["sent_twice_and_marked"] == found["steps"] == 600
+    assert found["kills"] >= 4
