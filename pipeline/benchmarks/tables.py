@@ -120,6 +120,36 @@ def _simulation_note(result: dict[str, Any]) -> str:
     return f"One reader, one kind of study, {result['exams']:,} exams drawn and read on one core; median of {result['runs']}."
 
 
+def _ranking(result: dict[str, Any]) -> Iterator[Row]:
+    single, first, deep = result["rerank_ms"], result["first_page_ms"], result["deep_page_ms"]
+    yield "one study re-ranked, in the database", f"{single['update']:g} ms", "planning and execution of the update; asked for: under 2 ms"
+    whole = "read locked, written, history, pages told, commit on disk: p50"
+    yield "the same as the ranking stage does it", f"{single['p50']:g} ms", f"{whole}; p95 {single['p95']:g} ms"
+    yield "the first page of 100, p50", f"{first['p50']:g} ms", f"p95 {first['p95']:g} ms; asked for: under 10 ms"
+    yield f"page {result['deep'] + 1}, p50", f"{deep['p50']:g} ms", f"p95 {deep['p95']:g} ms; asked for: no slower"
+    beside = f"{result['burst_wrong']} of them in a wrong place afterwards; asked for: 5 s"
+    yield f"{result['burst']:,} new scores at once, settled after", f"{result['burst_s']:g} s", beside
+
+
+def _ranking_note(result: dict[str, Any]) -> str:
+    return f"{result['open']:,} open studies in one Postgres; client and server on this machine."
+
+
+def _escalation(result: dict[str, Any]) -> Iterator[Row]:
+    steps = result["steps"]
+    yield "steps that arrived exactly once", f"{result['sent_once']:,} of {steps:,}", f"{result['missed']} missed"
+    marked = f"{result['unmarked_repeats']} without the mark, {result['more_than_twice']} more often"
+    yield "sent a second time, and marked as such", f"{result['sent_twice_and_marked']:,}", marked
+    yield "all had arrived after", f"{result['all_sent_after_s']:g} s", f"they were due within {result['seconds']:g} s"
+
+
+def _escalation_note(result: dict[str, Any]) -> str:
+    return (
+        f"{result['alerts']:,} open alerts, a step of each due within {result['seconds']:g} s, the agent started and killed (kill -9) "
+        f"{result['kills']} times, {result['kill_every_s']:g} s after each start; signed webhooks on loopback."
+    )
+
+
 _TITLES = {
     "context": "Context stage",
     "latency": "Latency",
@@ -127,6 +157,8 @@ _TITLES = {
     "startup": "Start",
     "memory": "Memory",
     "simulation": "Department simulator",
+    "ranking": "The list",
+    "escalation": "Alerts under kill -9",
 }
 _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "context": _context,
@@ -135,6 +167,8 @@ _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "startup": _startup,
     "memory": _memory,
     "simulation": _simulation,
+    "ranking": _ranking,
+    "escalation": _escalation,
 }
 _NOTES: dict[str, Callable[[dict[str, Any]], str]] = {
     "context": _context_note,
@@ -142,4 +176,6 @@ _NOTES: dict[str, Callable[[dict[str, Any]], str]] = {
     "intake": _intake_note,
     "memory": _memory_note,
     "simulation": _simulation_note,
+    "ranking": _ranking_note,
+    "escalation": _escalation_note,
 }

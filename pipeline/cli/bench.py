@@ -29,6 +29,8 @@ class Figure(StrEnum):
     STARTUP = "startup"
     MEMORY = "memory"
     SIMULATION = "simulation"
+    ESCALATION = "escalation"
+    RANKING = "ranking"
 
 
 def register(app: typer.Typer) -> None:
@@ -40,9 +42,7 @@ def bench(
     figure: Annotated[Figure | None, typer.Argument(help="one figure; all of them where none is named")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a figure, by name where there are several")] = False,
     write_readme: Annotated[bool, typer.Option(help="keep the results in infra/figures.json and write the README's block from it")] = False,
-    runs: Annotated[
-        int | None, typer.Option(min=1, help="context (1), simulation, startup (3): rounds, the medians are told")
-    ] = None,
+    runs: Annotated[int | None, typer.Option(min=1, help="context (1), simulation, startup (3): rounds, the medians are told")] = None,
     events: Annotated[int, typer.Option(min=10_000, help="context: vital signs")] = 200_000,
     open_share: Annotated[float, typer.Option(min=0, max=1, help="context: share of the patients with a study to be read")] = 0.05,
     seconds: Annotated[float, typer.Option(min=1, help="latency: how long each rate is held")] = 20.0,
@@ -71,7 +71,7 @@ def bench(
 
 
 def _measures(runs: int | None, load: Load, seconds: float) -> dict[str, Callable[[Progress], dict[str, Any]]]:
-    from pipeline.benchmarks import context, intake, latency, memory, simulation, startup
+    from pipeline.benchmarks import context, escalation, intake, latency, memory, ranking, simulation, startup
 
     return {
         Figure.CONTEXT: lambda progress: context.measure(load, runs or 1, progress),
@@ -80,6 +80,8 @@ def _measures(runs: int | None, load: Load, seconds: float) -> dict[str, Callabl
         Figure.STARTUP: lambda progress: startup.measure(runs or 3, progress),
         Figure.MEMORY: lambda progress: memory.measure(STUDIES, progress),
         Figure.SIMULATION: lambda progress: simulation.measure(runs or 3, progress),
+        Figure.ESCALATION: lambda progress: escalation.measure(escalation.Trial(), progress),
+        Figure.RANKING: ranking.measure,
     }
 
 
