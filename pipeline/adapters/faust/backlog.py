@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import monotonic
 from typing import Any
 
 from faust.types import TP
@@ -12,6 +13,9 @@ MESSAGES_MAX = 64
 """Messages that wait, each a fetched partition batch; beyond them Faust's own short buffer fills, and records stay in the fetcher."""
 RECORDS_MAX = 4000
 """A transaction takes no further message once it has so many records."""
+APART_S = 0.05
+"""Transactions begin at least so far apart: under load each is larger and there are fewer, whose cost hardly grows with their size. Who
+comes after a quiet moment does not wait."""
 
 
 class Backlog:
@@ -21,6 +25,7 @@ class Backlog:
         self._waiting: deque[Any] = deque()
         self._changed = asyncio.Condition()
         self._ended = False
+        self._next_at = 0.0
 
     async def fill(self, events: Any) -> None:
         """Takes in all that comes, until the stream ends."""
@@ -39,6 +44,9 @@ class Backlog:
         """The oldest messages, at least one, by partition: those of one partition follow each other without a hole. Empty at the end."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._waiting or self._ended)
+        await asyncio.sleep(max(0.0, self._next_at - monotonic()))
+        self._next_at = monotonic() + APART_S
+        async with self._changed:
             taken: dict[TP, list[Any]] = {}
             records = 0
             while self._waiting and records < RECORDS_MAX and _follows(taken, self._waiting[0]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -97,3 +98,21 @@ async def test_the_end_of_the_stream_is_the_end() -> None:
     assert await taken(failing) == {}
     with pytest.raises(RuntimeError):
         await task
+
+
+async def test_turns_under_load_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes just after a turn waits a little for company; the first one does not wait."""
+    monkeypatch.setattr(backlog, "APART_S", 0.5)
+    waiting = Backlog()
+    began = monotonic()
+    task = await filled(waiting, message(A, 0))
+    assert await taken(waiting) == {A: [0]}
+    assert monotonic() - began < backlog.APART_S
+    again = asyncio.create_task(waiting.fill(stream(message(A, 1))))
+    turn = asyncio.create_task(taken(waiting))
+    await asyncio.sleep(0.005)
+    more = asyncio.create_task(waiting.fill(stream(message(B, 7))))
+
+    assert await turn == {A: [1], B: [7]}
+    for each in (task, again, more):
+        each.cancel()
