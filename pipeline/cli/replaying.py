@@ -104,9 +104,7 @@ def _scrub(log: Path, path: Path, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"log": str(path), "records": done.records, "left_out": done.left_out, "bytes": path.stat().st_size}))
     else:
-        typer.echo(
-            f"{path}: {done.records:,} records under new pseudonyms and dates; {done.left_out:,} left out (answers, and unreadable ones)"
-        )
+        typer.echo(f"{path}: {done.records:,} records under new pseudonyms and dates; {done.left_out:,} left out (answers, unreadable)")
 
 
 def replay(

@@ -186,7 +186,7 @@ def _classes(groups: dict[str, str], moved: Sequence[Moved]) -> Iterator[ByClass
     minutes: defaultdict[str, list[float]] = defaultdict(list)
     for one in moved:
         if one.minutes is not None:
-            minutes[one.group].append(one.minutes)
+            minutes[groups[one.study]].append(one.minutes)
     for group, studies in sorted(Counter(groups.values()).items()):
         there = minutes[group]
         yield ByClass(

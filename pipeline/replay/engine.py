@@ -98,10 +98,14 @@ async def replay(
     records that went in then are passed over. Raises UnreadableLog, DamagedLog for a state that cannot be used.
     """
     engine = Engine(policy, scorer, clock or ManualClock(), keep_history=keep_history, on_move=on_move)
+    if from_state is not None:
+        await engine.restore(from_state)
     with quietly():
         await engine.run(
             in_order(records), until=until, batch_size=1 if pace else batch_size, restarts=restarts, pace=pace, progress=progress
         )
+    if save_state is not None:
+        await engine.save(save_state)
     return engine.result()
 
 
@@ -130,7 +134,6 @@ class Engine:
         """Patients with something to read -> their open studies."""
         self._requests: dict[str, AssessRequest] = {}
         self._versions: dict[str, int] = {}
-        self._times: dict[str, datetime] = {}
         self._rescored: datetime | None = None
         self._digest = digests.HistoryDigest()
         self._history: list[RankMove] = []
@@ -150,17 +153,16 @@ class Engine:
         pace: Callable[[datetime], Awaitable[None]] | None = None,
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
-        """The records in their order; can be called again with those that follow."""
-        end, wave = None if until is None else milliseconds(until), Wave()
-        for record in records:
-            if not self._wanted(record) or (end is not None and record.timestamp > end) or state.is_seen(self._seen, record):
-                continue
+        """The records in their order. until: a partition ends before its first record that is later."""
+        wave = Wave()
+        for record in self._before(records, until):
             if pace is not None:
                 await pace(_time(record.timestamp))
             alone = goes_alone(record, self._facts.statements)
-            full = len(wave) >= (1 if self._stages.waiting else batch_size)
+            full = len(wave) >= (1 if self._stages.waiting else batch_size) or self._has_review(_time(record.timestamp))
             if full or self._events in restarts or not wave.fits(record, alone, self._watched):
                 await self._through(wave)
+                await self._stages.review(_time(record.timestamp))
                 progress(self._events)
                 wave = Wave()
                 alone = goes_alone(record, self._facts.statements)
@@ -170,6 +172,19 @@ class Engine:
             self._events += record.topic in _INPUTS
             self._went[record.topic, record.partition] = record.offset
         await self._through(wave)
+        if until is not None:
+            await self._stages.review(until)
+
+    def _before(self, records: Iterable[LoggedRecord], until: datetime | None) -> Iterator[LoggedRecord]:
+        end, over = None if until is None else milliseconds(until), set[tuple[str, int]]()
+        for record in records:
+            if end is not None and record.timestamp > end:
+                over.add((record.topic, record.partition))
+            if self._wanted(record) and (record.topic, record.partition) not in over and not state.is_seen(self._seen, record):
+                yield record
+
+    def _has_review(self, until: datetime) -> bool:
+        return (at := self._list.next_review()) is not None and at <= until
 
     def result(self) -> Replayed:
         """What has come out so far."""
@@ -229,7 +244,7 @@ class Engine:
         self._facts.version, self._facts.statements = found.version, found.told()
         self._list.closed = {item.study.study_uid: item for item in found.closed}
         for item in found.open:
-            self._list.open[item.study.study_uid] = item
+            self._list.put(item)
             self._watch(None, item)
         self._digest = digests.HistoryDigest(found.chains, int(found.total, 16), found.changes)
         self._events, self._seen, self._requests, self._versions = found.events, found.seen, found.requests, found.versions
@@ -248,7 +263,7 @@ class Engine:
         self._until = _time(wave.last)
         self._clock.set(self._until)
         await self._rescore(self._until)
-        self._times = {record.headers.get("event_id", ""): _time(at) for record, at in zip(wave.records, wave.times, strict=True)}
+        self._stages.times = {record.headers.get("event_id", ""): _time(at) for record, at in zip(wave.records, wave.times, strict=True)}
         await self._take(wave.records)
         waiting = self._stages.returning()
         while waiting:
@@ -271,7 +286,7 @@ class Engine:
 
     async def _rescore(self, now: datetime) -> None:
         if self._stages.waiting and (self._rescored is None or now - self._rescored >= RESCORE_EVERY):
-            self._rescored, self._times = now, {}  # what is scored again moves the list now, not when its event came
+            self._rescored, self._stages.times = now, {}  # what is scored again moves the list now, not when its event came
             await self._stages.rescore()
 
     async def _apply_score(self, score: LoggedRecord) -> None:
@@ -299,7 +314,7 @@ class Engine:
             age=request.age,
         )
         if request.trigger:
-            self._times[request.trigger] = _time(score.timestamp)
+            self._stages.times[request.trigger] = _time(score.timestamp)
         await self._stages.rank([Record(ASSESSMENTS, score.key, codec.encode(answer), score.headers)])
 
     def _moved(self, before: WorklistItem | None, change: ItemChange) -> None:
@@ -309,8 +324,7 @@ class Engine:
         if not (self._keep_history or self._on_move):
             return
         listed = before is not None and before.state != "closed"
-        at = self._times.get(change.event_id) or self._clock.now()
-        move = RankMove(at, item, before.due_at if before is not None and listed else None, change.cause, change.event_id)
+        move = RankMove(self._clock.now(), item, before.due_at if before is not None and listed else None, change.cause, change.event_id)
         if self._keep_history:
             self._history.append(move)
         if self._on_move:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
+
+import msgspec
 
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.context_store import MemoryContextStore
@@ -18,6 +21,7 @@ from pipeline.ports import Batch, Received, Record, Scorer
 from pipeline.replay.stores import ReplayedList
 from pipeline.services.context import ContextStage
 from pipeline.services.ranking import RankingStage
+from pipeline.services.reviews import Review
 from pipeline.services.scoring import ScoringStage
 from schemas.topics import ASSESS, ASSESSMENTS, DLQ, INPUTS, Topic
 
@@ -34,6 +38,17 @@ class Arrived(NamedTuple):
     key: bytes
     body: bytes
     headers: Mapping[str, str]
+
+
+class _Caused(msgspec.Struct):
+    trigger: str = ""
+
+
+_caused = msgspec.json.Decoder(_Caused)
+
+
+def _trigger(assessment: Record) -> str:
+    return _caused.decode(assessment.value or b"").trigger
 
 
 class _Produced:
@@ -65,6 +80,8 @@ class Stages:
         self.degraded = MemoryDegradedScores()
         self._produced = _Produced()
         self._ends: Counter[str] = Counter()
+        self.times: dict[str, datetime] = {}
+        """Event id -> when Kafka got the event, of those that are under way."""
         self._context: ContextStage | None = None
         self.restart()
 
@@ -76,6 +93,7 @@ class Stages:
         if before is not None:
             self._context.applied, self._context.ignored, self._context.dead_lettered = before.applied, before.ignored, before.dead_lettered
         self._scoring = ScoringStage(self._offsets, self.degraded, self._produced, self._scorer, None, self._clock, GROUP)
+        self._review = Review(self._listed, self._produced, self._clock, lambda: self._policy)
         self._ranking = RankingStage(self._listed, self._produced, self._clock, GROUP, lambda: self._policy)
 
     @property
@@ -117,10 +135,19 @@ class Stages:
         await self.rank(self._produced.fetch(ASSESSMENTS))
 
     async def rank(self, assessments: Sequence[Record]) -> None:
-        """Ranks by assessments."""
-        if assessments:
-            batch = self._batch(assessments)
-            await self._insist(lambda: self._ranking.handle([batch]))
+        """Ranks by assessments, each at the time of the event that led to it: how long a study has stood where it stands counts."""
+        present = self._clock.now()
+        for assessment in assessments:
+            self._clock.set(self.times.get(_trigger(assessment), present))
+            batch = self._batch([assessment])
+            await self._insist(lambda batch=batch: self._ranking.handle([batch]))  # type: ignore[misc]
+        self._clock.set(present)
+
+    async def review(self, until: datetime) -> None:
+        """Looks again at what time alone changes, each at its moment."""
+        while (at := self._listed.next_review()) is not None and at <= until:
+            self._clock.set(at)
+            await self._review.once()
 
     def returning(self) -> list[Record]:
         """What the context stage has sent to input topics: events of merged patients, and merges told to those concerned."""
