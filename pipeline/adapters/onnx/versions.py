@@ -47,7 +47,7 @@ class ModelVersions:
 
     def __init__(self, models: Path, model: str, shipped: Path = artefact.SHIPPED) -> None:
         self._folder = models / model
-        self._shipped = shipped
+        self.shipped = shipped
 
     def state(self) -> State:
         """Raises StackError when the file is damaged."""
@@ -63,11 +63,11 @@ class ModelVersions:
     def versions(self) -> dict[str, Path]:
         """version -> its folder, the shipped one among them."""
         here = {folder.name: folder for folder in sorted(self._folder.glob("*/")) if (folder / artefact.REFERENCE_FILE).is_file()}
-        return {artefact.load_reference(self._shipped).version: self._shipped, **here}
+        return {artefact.load_reference(self.shipped).version: self.shipped, **here}
 
     def served(self) -> Path:
         """The folder of what is served. Raises StackError when it is gone."""
-        return self._shipped if (version := self.state().served) is None else self._known(version)
+        return self.shipped if (version := self.state().served) is None else self._known(version)
 
     def shadow(self) -> Path | None:
         """The folder of what looks on."""
@@ -105,7 +105,7 @@ class ModelVersions:
         last = next((entry for entry in reversed(state.history) if entry.act in ("promoted", "rolled back")), None)
         if last is None or last.act == "rolled back":
             raise NotFound("there is no promotion to go back from")
-        back_to = state.before or artefact.load_reference(self._shipped).version
+        back_to = state.before or artefact.load_reference(self.shipped).version
         entry = Entry(at=at, act="rolled back", version=back_to, before=state.served, by=by, reason=reason)
         return self._write(msgspec.structs.replace(state, served=state.before, before=None), entry)
 
