@@ -10,7 +10,7 @@ import structlog
 import uvloop
 from faust.types import TP
 
-from agents import context, escalation, ranking, scoring
+from agents import context, escalation, pictures, ranking, scoring
 from pipeline.adapters.faust.application import together
 from pipeline.adapters.faust.batches import fatal
 from pipeline.adapters.faust.watch import watch
@@ -27,6 +27,7 @@ AGENTS = {
     "agent-scoring": scoring.build,
     "agent-ranking": ranking.build,
     "agent-escalation": escalation.build,
+    "agent-pictures": pictures.build,
 }
 
 

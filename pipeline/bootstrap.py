@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.adapters.kafka.ends import KafkaEnds
     from pipeline.adapters.postgres.escalation import PostgresAlerts
     from pipeline.domain.escalation_policy import EscalationPolicy
+    from pipeline.ports import ImageModel
     from pipeline.ports.operations import Ranked
     from pipeline.services.alert_desk import AlertDesk
     from pipeline.services.alert_steps import AlertSteps
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pipeline.services.escalation_stage import EscalationStage
     from pipeline.services.letters import IntakeGate, LetterDesk
     from pipeline.services.monitor import Monitor
+    from pipeline.services.pictures import PictureStage, ScorerName
     from pipeline.services.ranking import RankingStage
     from pipeline.services.reviews import Review
     from pipeline.services.scoring import ScoringStage
@@ -235,6 +237,28 @@ class Resources:
         finally:
             if served is not None:
                 await served.close()
+
+    @asynccontextmanager
+    async def picture_stage(self, group: str) -> AsyncIterator[PictureStage]:
+        """Every head that is installed, each by Triton first where the settings name one. Raises StackError for a damaged head."""
+        from pipeline.adapters.onnx import heads
+        from pipeline.adapters.onnx.pictures import OnnxImageModel
+        from pipeline.adapters.pictures.reading import PooledReader
+        from pipeline.adapters.triton.pictures import TritonImageModel
+        from pipeline.services.pictures import InstalledHead, PictureStage
+
+        triton, reader = self.settings.triton, PooledReader(self.objects)
+        served = {name: TritonImageModel(triton.url, name, triton.image_deadline_s) for name in heads.names()} if triton.url else {}
+        installed = {}
+        for name in heads.names():
+            models: list[tuple[ScorerName, ImageModel]] = [("triton", served[name])] if name in served else []
+            installed[name] = InstalledHead(heads.load_reference(name), [*models, ("onnxruntime", OnnxImageModel(name))])
+        try:
+            yield PictureStage(self.offsets, self.log, reader, installed, self.clock, group)
+        finally:
+            reader.close()
+            for model in served.values():
+                await model.close()
 
 
 @asynccontextmanager

@@ -39,9 +39,12 @@ class UnfitPicture(ReadfirstError):
     """A picture that no model may judge. `reason` is a short stable code; `explanation` is for a person and holds no patient data."""
 
     def __init__(self, reason: str, explanation: str) -> None:
-        super().__init__(f"{reason}: {explanation}")
+        super().__init__(reason, explanation)  # both, so that it survives the way from another process
         self.reason = reason
         self.explanation = explanation
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.explanation}"
 
 
 class Unavailable(ReadfirstError):

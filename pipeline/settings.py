@@ -48,6 +48,7 @@ class Triton(BaseModel):
     url: str | None = "127.0.0.1:8001"
     model: str = "clinical_risk"
     deadline_s: float = Field(0.5, gt=0, description="client time limit of one request, seconds")
+    image_deadline_s: float = Field(10.0, gt=0, description="the same for a batch of pictures")
 
 
 class Gateways(BaseModel):

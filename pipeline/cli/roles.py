@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipeline.bootstrap import Resources
     from pipeline.services.intake import Intake
 
-AGENTS = ("agent-context", "agent-scoring", "agent-ranking", "agent-escalation")
+AGENTS = ("agent-context", "agent-scoring", "agent-ranking", "agent-escalation", "agent-pictures")
 
 
 def register(app: typer.Typer) -> None:

@@ -98,9 +98,10 @@ def local_stack(data: Path, external: bool = False) -> Stack:
 
 
 def _build_models(target: Path) -> None:
-    from pipeline.models import triton_repository
+    from pipeline.models import triton_heads, triton_repository
 
     triton_repository.build(target, "cpu")
+    triton_heads.build(target, "cpu")
 
 
 @contextmanager

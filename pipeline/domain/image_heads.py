@@ -12,7 +12,7 @@ from schemas.findings import ImageAssessment, ImageFinding
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a head was made for, in DICOM's words. None among body parts or views: the header may be silent; the head's own check decides."""
+    """What a head was made for, in DICOM's words. None among body parts or views: the header may be silent."""
 
     head: str
     modalities: frozenset[str]

@@ -6,6 +6,7 @@ from pipeline.ports.edge import DeadLetters, Identity, IdentityVault, ObjectStor
 from pipeline.ports.ledger import LedgerStore
 from pipeline.ports.log import Clock, EventLog, Record
 from pipeline.ports.models import DriftCounts, ShadowScores
+from pipeline.ports.pictures import ImageModel, Looked, Picture, PictureReader
 from pipeline.ports.reviews import ReviewStore, ReviewTransaction
 from pipeline.ports.scoring import DegradedScore, DegradedScores, Scorer
 from pipeline.ports.site import ChurnHour, OrderingSource, SiteFigures, SiteRegister, SiteRules, SiteSource, SiteVersion
@@ -45,14 +46,18 @@ __all__ = [
     "Identity",
     "IdentityVault",
     "Ignored",
+    "ImageModel",
     "ItemChange",
     "LedgerStore",
     "ListQuery",
     "ListedItem",
+    "Looked",
     "ObjectStore",
     "OffsetStore",
     "OrderingSource",
     "Page",
+    "Picture",
+    "PictureReader",
     "Place",
     "RankChange",
     "RankingStore",

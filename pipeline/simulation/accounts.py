@@ -17,9 +17,14 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 from schemas.dead_letter import DeadLetter
-from schemas.topics import ASSESS, ASSESSMENTS, INPUTS
+from schemas.topics import ASSESS, ASSESSMENTS, IMAGING, INPUTS
 
-READERS = (*(("readfirst-context", topic) for topic in INPUTS), ("readfirst-scoring", ASSESS), ("readfirst-ranking", ASSESSMENTS))
+READERS = (
+    ("readfirst-pictures", IMAGING),
+    *(("readfirst-context", topic) for topic in INPUTS),
+    ("readfirst-scoring", ASSESS),
+    ("readfirst-ranking", ASSESSMENTS),
+)
 
 MESSAGE_KINDS = {"hl7", "instance", "fhir"}
 """Kinds of receipts that stand for a message that somebody sent; the others are the gateways' own conclusions."""

@@ -19,7 +19,17 @@ from pipeline.settings import Settings
 
 SERVERS = ("postgres", "kafka", "triton")
 STEPS = ("migrate", "topics")
-ROLES = ("gateway-dicom", "gateway-hl7", "gateway-http", "agent-context", "agent-scoring", "agent-ranking", "agent-escalation", "web")
+ROLES = (
+    "gateway-dicom",
+    "gateway-hl7",
+    "gateway-http",
+    "agent-context",
+    "agent-scoring",
+    "agent-ranking",
+    "agent-escalation",
+    "agent-pictures",
+    "web",
+)
 
 RoleCommand = Callable[[str], Sequence[str]]
 _STEP_NEEDS = {"migrate": "postgres", "topics": "kafka"}

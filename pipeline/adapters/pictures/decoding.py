@@ -60,9 +60,9 @@ def _check_header(dataset: Any) -> None:
 
 def _as_shown(pixels: NDArray[Any], dataset: Any) -> NDArray[Any]:
     """With modality and VOI LUT; a window that cannot be, or leaves nothing to see, is left out: contrast is stretched anyway."""
-    values = apply_modality_lut(pixels, dataset)
+    values: NDArray[Any] = apply_modality_lut(pixels, dataset)
     try:
-        shown = apply_voi_lut(values, dataset)
+        shown: NDArray[Any] = apply_voi_lut(values, dataset)
     except Exception:  # a window of width 0, a LUT without data
         return values
     return shown if np.ptp(shown) > 0 else values

@@ -63,7 +63,8 @@ def stretched(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     dark, bright = (float(value) for value in np.percentile(values, _TAILS))
     if bright - dark < 1e-6:
         raise UnfitPicture("empty", "the picture is one even area")
-    return np.rint(np.clip((values - dark) / (bright - dark), 0.0, 1.0) * 255.0).astype(np.uint8)
+    spread: NDArray[np.uint8] = np.rint(np.clip((values - dark) / (bright - dark), 0.0, 1.0) * 255.0).astype(np.uint8)
+    return spread
 
 
 def _content(deviation: NDArray[np.floating]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 
 from pipeline.adapters.onnx import artefact
+from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.domain import features
 from pipeline.domain.model_answer import ModelReference, risks
 from pipeline.errors import Unavailable
@@ -23,7 +24,7 @@ MAX_BATCH = 64
 """The model's max_batch_size in Triton's repository."""
 LOWEST_PRIORITY = 3
 
-_CHANNEL = [
+CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2000),  # gRPC's own two minutes would keep the list degraded long after Triton is back
@@ -45,7 +46,7 @@ class TritonScorer:
 
     @cached_property
     def _client(self) -> InferenceServerClient:
-        return InferenceServerClient(self._url, channel_args=_CHANNEL)
+        return InferenceServerClient(self._url, channel_args=CHANNEL)
 
     @cached_property
     def _reference(self) -> ModelReference:
@@ -55,7 +56,8 @@ class TritonScorer:
         """As Scorer.score. Whatever goes wrong is Unavailable: a broken model must not stop the list."""
         try:
             async with asyncio.timeout(self._deadline_s):
-                answers = await asyncio.gather(*(self._infer(part, urgency) for urgency, part in _parts(requests)))
+                with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}):
+                    answers = await asyncio.gather(*(self._infer(part, urgency) for urgency, part in _parts(requests)))
         except Exception as error:
             raise Unavailable(f"Triton at {self._url} did not score: {type(error).__name__} {error}") from error
         found = {id(request): risk for part in answers for request, risk in part}

@@ -1,0 +1,58 @@
+"""Asks Triton's image model over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc.aio import InferenceServerClient
+
+from pipeline.adapters.onnx.pictures import FINDINGS, INPUT, UNLIKENESS, looked
+from pipeline.adapters.triton.scorer import CHANNEL
+from pipeline.errors import Unavailable
+from pipeline.ports import Looked, Picture
+
+MAX_BATCH = 8
+"""The model's max_batch_size in Triton's repository: an activation map a picture takes memory."""
+
+
+class TritonImageModel:
+    """ImageModel. The client is made inside the running loop at the first request; one for the process."""
+
+    def __init__(self, url: str, model: str, deadline_s: float, priority: int = 2) -> None:
+        self._url = url
+        self._model = model
+        self._deadline_s = deadline_s
+        self._priority = priority
+
+    @cached_property
+    def _client(self) -> InferenceServerClient:
+        return InferenceServerClient(self._url, channel_args=CHANNEL)
+
+    async def look(self, pictures: Sequence[Picture]) -> Sequence[Looked]:
+        """As ImageModel.look. Whatever goes wrong is Unavailable."""
+        parts = [pictures[start : start + MAX_BATCH] for start in range(0, len(pictures), MAX_BATCH)]
+        try:
+            async with asyncio.timeout(self._deadline_s * max(1, len(parts))):
+                answers = [await self._infer(part) for part in parts]
+        except Exception as error:
+            raise Unavailable(f"Triton at {self._url} did not look: {type(error).__name__} {error}") from error
+        return [one for answer in answers for one in answer]
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        if "_client" in self.__dict__:
+            await self._client.close()
+
+    async def _infer(self, pictures: Sequence[Picture]) -> list[Looked]:
+        stacked = np.stack(pictures)
+        question = InferInput(INPUT, list(stacked.shape), "UINT8")
+        question.set_data_from_numpy(stacked)
+        outputs = [InferRequestedOutput(FINDINGS), InferRequestedOutput(UNLIKENESS)]
+        answer = await self._client.infer(
+            self._model, [question], outputs=outputs, priority=self._priority, client_timeout=self._deadline_s
+        )
+        return looked(np.asarray(answer.as_numpy(FINDINGS)), np.asarray(answer.as_numpy(UNLIKENESS)))

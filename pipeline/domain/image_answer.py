@@ -1,0 +1,79 @@
+"""A head's numbers as an assessment that a person can read, and what must be known of a head to do that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from schemas.findings import ImageAssessment, ImageFinding
+
+LIMIT = 1.0
+"""Unlikeness from which a picture is not judged."""
+
+
+class HeadFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """One output. prevalence: share of the training pictures that had it. ranks: whether it may move a study up."""
+
+    code: str
+    label: str
+    prevalence: float
+    ranks: bool
+
+
+class HeadReference(msgspec.Struct, frozen=True, kw_only=True):
+    """What is published beside a head's weights. side: pixels of its input. sha256: of the ONNX file."""
+
+    head: str
+    version: str
+    side: int
+    expects: str
+    findings: tuple[HeadFinding, ...]
+    sha256: str
+
+
+def assessed(
+    reference: HeadReference, probabilities: Sequence[float], unlikeness: float, scorer: Literal["triton", "onnxruntime"], at: datetime
+) -> ImageAssessment:
+    """Findings, or the refusal of a picture that is not what the head expects. Raises ValueError for numbers that are no answer."""
+    if len(probabilities) != len(reference.findings) or not math.isfinite(unlikeness):
+        raise ValueError(f"{len(probabilities)} numbers and an unlikeness of {unlikeness} are no answer of {reference.head}")
+    if not all(0 <= probability <= 1 for probability in probabilities):
+        raise ValueError("the answer holds numbers that are no probabilities")
+    if unlikeness > LIMIT:
+        words = f"does not look like {reference.expects}"
+        return _refused(reference, at, "out-of-distribution", words, scorer=scorer, unlikeness=round(unlikeness, 3))
+    findings = [
+        ImageFinding(code=one.code, label=one.label, probability=round(chance, 5), prevalence=one.prevalence, ranks=one.ranks)
+        for one, chance in zip(reference.findings, probabilities, strict=True)
+    ]
+    return ImageAssessment(
+        head=reference.head, version=reference.version, at=at, scorer=scorer, findings=findings, unlikeness=round(unlikeness, 3)
+    )
+
+
+def refused(reference: HeadReference, reason: str, explanation: str, at: datetime) -> ImageAssessment:
+    """No model has seen it: the picture could not be read, or is none."""
+    return _refused(reference, at, reason, explanation)
+
+
+def _refused(
+    reference: HeadReference,
+    at: datetime,
+    reason: str,
+    explanation: str,
+    scorer: Literal["triton", "onnxruntime"] | None = None,
+    unlikeness: float | None = None,
+) -> ImageAssessment:
+    return ImageAssessment(
+        head=reference.head,
+        version=reference.version,
+        at=at,
+        scorer=scorer,
+        unlikeness=unlikeness,
+        refused=reason,
+        explanation=explanation,
+    )

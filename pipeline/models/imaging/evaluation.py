@@ -1,0 +1,159 @@
+"""The figures of the chest head as it ships: by its ONNX file alone, on patients that its weights have not seen."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.adapters.onnx.pictures import FEATURES, UNLIKENESS, OnnxHead
+from pipeline.adapters.pictures.decoding import prepared
+from pipeline.errors import NotFound, UnfitPicture
+from pipeline.models.evaluation.bootstrap import bootstrap_difference, bootstrap_interval
+from pipeline.models.evaluation.discrimination import auc, working_points
+from pipeline.models.evaluation.summary import figures, intervals, subgroups
+from pipeline.models.imaging import films, foreign, readout
+from pipeline.models.imaging.films import Films, Pictures
+
+Matrix = NDArray[np.float64]
+DICOM = "dicom-dev"
+_UNREADABLE_CHEST = ("malformed-real/966.dcm",)
+"""A chest film, but broken: neither a foreign picture nor a film to be read."""
+RIDGE_IMAGE, RIDGE_LABS, RIDGE_FUSION = 200.0, 3.0, 1.0
+_SAMPLES = 500
+_SPOILED_EVERY = 10
+
+
+def nih(head: OnnxHead, data: Path) -> dict[str, Any]:
+    """Pneumonia against no finding, on the fifth of the patients that was held out. Raises NotFound."""
+    whole = films.nih(data, head.reference.side)
+    test = whole.chosen(films.held_out(whole.patient, "nih"))
+    probability = head.run(test.pictures)[0][:, 0].astype(np.float64)
+    frontal = test.column("View Position", "AP")
+    return {
+        **figures(test.positive, probability),
+        **{f"{name}_95": pair for name, pair in intervals(test.positive, probability, test.patient, _SAMPLES).items()},
+        "patients": len(set(test.patient)),
+        "projection_alone_auc": round(auc(test.positive, frontal.astype(float)), 4),
+        "subgroups": subgroups(test.positive, probability, _members(test)),
+        "working_points": [
+            {"sensitivity": round(p.sensitivity, 3), "specificity": round(p.specificity, 3), "ppv_at_10_percent": round(p.ppv, 3)}
+            for p in working_points(test.positive, probability, prevalence=0.1)
+        ],
+    }
+
+
+def _members(test: Films) -> dict[str, films.Mask]:
+    frontal, female = test.column("View Position", "AP"), test.column("Patient Gender", "F")
+    return {"AP": frontal, "PA": ~frontal, "F": female, "M": ~female}
+
+
+def hannover(head: OnnxHead, data: Path) -> dict[str, Any]:
+    """Intensive care now or within seven days: image, laboratory and both, by cross-validation over patients. Raises NotFound."""
+    whole = films.hannover(data, head.reference.side)
+    return of_hannover(whole, head.run(whole.pictures, (FEATURES,))[0].astype(np.float64))
+
+
+def of_hannover(whole: Films, features: Matrix) -> dict[str, Any]:
+    """The read-outs are fitted anew in every fold; the encoder has never seen one of these films."""
+    fold, positive, patient = films.folds(whole.patient, "hannover"), whole.positive, whole.patient
+    frontal = whole.column("projection", "ap")
+    laboratory = _scaled_labs(whole)
+    image = readout.crossed(features, positive, fold, RIDGE_IMAGE)
+    labs = readout.crossed(laboratory, positive, fold, RIDGE_LABS)
+    fused = late_fusion(features, laboratory, positive, fold)
+    joint = readout.crossed(np.column_stack([features, 10 * laboratory]), positive, fold, RIDGE_IMAGE)
+    logits = {"image": image, "labs": labs, "late_fusion": fused, "one_readout_of_both": joint}
+    return {
+        "films": len(whole),
+        "patients": len(set(patient)),
+        "positives": int(positive.sum()),
+        "auc": {name: round(auc(positive, values), 4) for name, values in logits.items()},
+        "auc_95": {name: _pair(bootstrap_interval(auc, positive, values, patient, _SAMPLES)) for name, values in logits.items()},
+        "late_fusion_minus_image_95": _pair(bootstrap_difference(auc, positive, fused, image, patient, _SAMPLES)),
+        "image_within_ap_auc": round(auc(positive[frontal], image[frontal]), 4),
+        "projection_alone_auc": round(auc(positive, frontal.astype(float)), 4),
+        "missing_labs_alone_auc": round(auc(positive, readout.crossed(np.isnan(laboratory).astype(float), positive, fold, RIDGE_LABS)), 4),
+    }
+
+
+def late_fusion(image: Matrix, laboratory: Matrix, positive: films.Mask, fold: NDArray[np.int64]) -> Matrix:
+    """Logits [n]: in each fold two calibrated logits are joined by weights learned on the other folds, out of fold there too."""
+    parts = ((image, RIDGE_IMAGE), (laboratory, RIDGE_LABS))
+    logits = np.full(len(positive), np.nan)
+    for one in np.unique(fold):
+        rest, test = fold != one, fold == one
+        inner = [readout.crossed(part[rest], positive[rest], fold[rest], ridge) for part, ridge in parts]
+        join = readout.fit(np.column_stack(inner), positive[rest], RIDGE_FUSION)
+        outer = [readout.fit(part[rest], positive[rest], ridge)(readout.filled(part[test], part[rest])) for part, ridge in parts]
+        logits[test] = join(np.column_stack(outer))
+    return logits
+
+
+def ood(head: OnnxHead, data: Path) -> dict[str, Any]:
+    """Shares refused: films of patients that the check has not seen, spoiled films, and the pictures of dicom-dev. Raises NotFound."""
+    side = head.reference.side
+    unseen = {}
+    for name, whole in (("nih", films.nih(data, side)), ("hannover", films.hannover(data, side))):
+        unseen[name] = whole.chosen(films.held_out(whole.patient, name)).pictures
+    refused = {name: _refused(head, pictures) for name, pictures in unseen.items()}
+    every = np.concatenate(list(refused.values()))
+    spoiled = {way: _refused(head, foreign.spoiled(unseen["nih"][::_SPOILED_EVERY], (way,), 5)).mean() for way in foreign.WAYS}
+    return {
+        "films": len(every),
+        "films_refused": round(float(every.mean()), 4),
+        "films_refused_by_set": {name: round(float(part.mean()), 4) for name, part in refused.items()},
+        "spoiled_refused": {way: round(float(share), 3) for way, share in spoiled.items()},
+        **_dicom(head, data),
+    }
+
+
+def _dicom(head: OnnxHead, data: Path) -> dict[str, Any]:
+    """By folder: `chest` holds frontal films, all others something else or nothing."""
+    verdicts = {file: _verdict(head, (data / DICOM / file).read_bytes()) for file in _manifest(data)}
+    chest = [verdict for file, verdict in verdicts.items() if file.startswith("chest/")]
+    others = [verdict for file, verdict in verdicts.items() if not file.startswith("chest/") and file not in _UNREADABLE_CHEST]
+    looked = [verdict for verdict in others if verdict in ("accepted", "out-of-distribution")]
+    return {
+        "dicom_chest_refused": f"{sum(verdict != 'accepted' for verdict in chest)} of {len(chest)}",
+        "dicom_others": len(others),
+        "dicom_others_refused": round(sum(verdict != "accepted" for verdict in others) / len(others), 4),
+        "dicom_others_with_pixels": len(looked),
+        "dicom_others_with_pixels_refused": round(sum(verdict != "accepted" for verdict in looked) / max(len(looked), 1), 4),
+        "dicom_reasons": {reason: list(verdicts.values()).count(reason) for reason in sorted(set(verdicts.values()))},
+    }
+
+
+def _manifest(data: Path) -> list[str]:
+    try:
+        with (data / DICOM / "manifest.csv").open(newline="") as lines:
+            return [row["file"] for row in csv.DictReader(lines)]
+    except OSError as error:
+        raise NotFound(f"{data / DICOM}/manifest.csv is not there") from error
+
+
+def _verdict(head: OnnxHead, body: bytes) -> str:
+    """ "accepted", or why not."""
+    try:
+        picture = prepared(body, head.reference.side)
+    except UnfitPicture as unfit:
+        return unfit.reason
+    return "out-of-distribution" if _refused(head, picture[None])[0] else "accepted"
+
+
+def _refused(head: OnnxHead, pictures: Pictures) -> NDArray[np.bool_]:
+    refused: NDArray[np.bool_] = head.run(pictures, (UNLIKENESS,))[0][:, 0] > 1
+    return refused
+
+
+def _scaled_labs(whole: Films) -> Matrix:
+    """Logarithms: concentrations differ by factors. What lies beyond the laboratory's limits counts as not known."""
+    values = films.labs(whole)
+    return np.log1p(np.where(np.isfinite(values), np.clip(values, 0, None), np.nan))
+
+
+def _pair(pair: tuple[float, float]) -> tuple[float, float]:
+    return round(pair[0], 4), round(pair[1], 4)

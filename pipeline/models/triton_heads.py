@@ -1,0 +1,79 @@
+"""Adds the image heads to Triton's model repository: one model a head, under the head's name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.adapters.onnx.heads import HEADS, MODEL_FILE, load, names
+from pipeline.adapters.triton.pictures import MAX_BATCH
+from pipeline.adapters.triton.scorer import LOWEST_PRIORITY
+from pipeline.domain.image_answer import HeadReference
+from pipeline.models.triton_repository import PYTHON_BACKEND, Flavour
+
+_INSTANCES = {
+    "cpu": 'backend: "python"\ninstance_group [{ count: 1 kind: KIND_CPU }]',
+    # Half precision by TensorRT, its engine kept beside the model: the first start on a new kind of GPU takes a minute.
+    "gpu": (
+        'backend: "onnxruntime"\ninstance_group [{ count: 1 kind: KIND_GPU }]\n'
+        'optimization { execution_accelerators { gpu_execution_accelerator : [ { name : "tensorrt" '
+        'parameters { key: "precision_mode" value: "FP16" } parameters { key: "trt_engine_cache_enable" value: "true" } } ] } }'
+    ),
+}
+_CONFIG = """\
+# Written by pipeline.models.triton_heads.
+name: "{head}"
+{instances}
+max_batch_size: {batch}
+input [{{ name: "image" data_type: TYPE_UINT8 dims: [ {side}, {side} ] }}]
+output [
+  {{ name: "findings" data_type: TYPE_FP32 dims: [ {findings} ] }},
+  {{ name: "unlikeness" data_type: TYPE_FP32 dims: [ 1 ] }},
+  {{ name: "activation" data_type: TYPE_FP32 dims: [ {findings}, -1, -1 ] }}
+]
+# Priority 1 is the highest.
+dynamic_batching {{
+  max_queue_delay_microseconds: 2000
+  priority_levels: {priorities}
+  default_priority_level: {priorities}
+  default_queue_policy {{
+    timeout_action: REJECT
+    default_timeout_microseconds: 10000000
+    allow_timeout_override: true
+    max_queue_size: 256
+  }}
+}}
+version_policy {{ specific {{ versions: [ {version} ] }} }}
+model_warmup [
+  {{ name: "one" batch_size: 1 inputs {{ key: "image" value {{ data_type: TYPE_UINT8 dims: [ {side}, {side} ] zero_data: true }} }} }}
+]
+"""
+
+
+def build(target: Path, flavour: Flavour, folder: Path = HEADS) -> None:
+    """Writes a folder for every head below `target`, replacing what was there. Raises StackError when a head is damaged."""
+    for name in names(folder):
+        head = load(name, folder)
+        fresh, model = target / f".{name}.new", target / name
+        shutil.rmtree(fresh, ignore_errors=True)
+        version = fresh / head.reference.version
+        version.mkdir(parents=True)
+        (version / MODEL_FILE).write_bytes(head.onnx)
+        if flavour == "cpu":
+            shutil.copyfile(PYTHON_BACKEND, version / "model.py")
+        (fresh / "config.pbtxt").write_text(config(head.reference, flavour))
+        shutil.rmtree(model, ignore_errors=True)
+        fresh.rename(model)
+
+
+def config(reference: HeadReference, flavour: Flavour) -> str:
+    """Triton's ModelConfig as protobuf text."""
+    return _CONFIG.format(
+        head=reference.head,
+        instances=_INSTANCES[flavour],
+        batch=MAX_BATCH,
+        side=reference.side,
+        findings=len(reference.findings),
+        priorities=LOWEST_PRIORITY,
+        version=reference.version,
+    )

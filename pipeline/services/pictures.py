@@ -1,0 +1,174 @@
+"""The picture stage: images that have arrived in, what the image models say of them out, as events of the same patients.
+
+It stands beside the way of a score, not in it: whatever happens to a picture, laboratory values and orders are ranked without waiting.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from pipeline.domain import image_answer, image_heads
+from pipeline.domain.image_answer import HeadReference
+from pipeline.errors import Unavailable, UnfitPicture
+from pipeline.ports import Batch, Clock, EventLog, ImageModel, OffsetStore, Picture, PictureReader, Received, Record
+from pipeline.services.batch import Outcome, unapplied
+from pipeline.services.breaker import CircuitBreaker
+from schemas import codec
+from schemas.events import FindingEvent, ImagingEvent
+from schemas.findings import ImageAssessment
+from schemas.identifiers import event_id
+from schemas.topics import FINDINGS
+
+log = structlog.get_logger()
+
+SOURCE = "pictures"
+CHUNK = 8
+"""Pictures that are read, then looked at together."""
+SIZE_MAX = 256 << 20
+"""Bytes of an object that is fetched: the largest film of the largest detector is a quarter of it."""
+LOOKED_KEPT = 2_000
+"""Objects whose answer is remembered, for those that are told of again."""
+
+ScorerName = Literal["triton", "onnxruntime"]
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledHead:
+    """A head, and those that can be asked to look with it, the first choice first."""
+
+    reference: HeadReference
+    models: Sequence[tuple[ScorerName, ImageModel]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A picture to be looked at."""
+
+    event: ImagingEvent
+    trace_id: str
+    head: InstalledHead
+
+    @property
+    def uri(self) -> str:
+        assert self.event.uri is not None
+        return self.event.uri
+
+
+class PictureStage:
+    """Handles batches of `imaging`. Counts pictures: `looked` at, `refused`, `passed` over because no head is for them."""
+
+    def __init__(
+        self, offsets: OffsetStore, log: EventLog, reader: PictureReader, heads: Mapping[str, InstalledHead], clock: Clock, group: str
+    ) -> None:
+        """heads: by name, as `image_heads.SCOPES` names them."""
+        self._offsets = offsets
+        self._log = log
+        self._reader = reader
+        self._heads = heads
+        self._clock = clock
+        self._group = group
+        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
+        self._known: OrderedDict[tuple[str, str], ImageAssessment] = OrderedDict()
+        self.looked = 0
+        self.refused = 0
+        self.passed = 0
+
+    async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """Produces a finding for each picture of a head's kind, then notes the applied offsets. Raises Unavailable."""
+        async with self._offsets.begin(self._group, [batch.place for batch in batches]) as transaction:
+            pending = unapplied(transaction.applied, batches)
+            wanted = list(self._wanted(pending.records))
+            for start in range(0, len(wanted), CHUNK):
+                await self._look(wanted[start : start + CHUNK])
+            if pending.fresh:
+                await transaction.advance(pending.offsets)
+        if wanted:
+            log.info("pictures_looked_at", pictures=len(wanted), refused=self.refused, passed=self.passed)
+        return pending.outcomes
+
+    def _wanted(self, records: Sequence[Received]) -> Iterator[_Wanted]:
+        """What cannot be decoded is the context stage's to bury: it reads the same records."""
+        for record in records:
+            try:
+                event = codec.decode(record.topic, record.body)
+            except codec.UndecodableRecord:
+                continue
+            if event.kind != "instance" or event.uri is None:
+                continue
+            scope = image_heads.find(event.modality, event.body_part, event.view)
+            head = self._heads.get(scope.head) if scope else None
+            if head is None:
+                self.passed += 1
+            else:
+                yield _Wanted(event, record.headers.get("trace_id", ""), head)
+
+    async def _look(self, wanted: Sequence[_Wanted]) -> None:
+        new = {one.uri: one for one in wanted if (one.head.reference.head, one.uri) not in self._known}
+        pictures: list[tuple[_Wanted, Picture]] = []
+        for one in new.values():
+            picture = await self._read(one)
+            if isinstance(picture, UnfitPicture):
+                self._keep(one, image_answer.refused(one.head.reference, picture.reason, picture.explanation, self._clock.now()))
+            else:
+                pictures.append((one, picture))
+        for name in {one.head.reference.head for one, _ in pictures}:
+            await self._ask([(one, picture) for one, picture in pictures if one.head.reference.head == name])
+        await self._log.append([self._record(one) for one in wanted])
+        while len(self._known) > LOOKED_KEPT:
+            self._known.popitem(last=False)
+
+    async def _read(self, one: _Wanted) -> Picture | UnfitPicture:
+        if one.event.size > SIZE_MAX:
+            return UnfitPicture("too-large", f"the object has {one.event.size >> 20} MB, more than any film")
+        try:
+            return await self._reader.read(one.uri, one.head.reference.side)
+        except UnfitPicture as unfit:
+            return unfit
+
+    async def _ask(self, pictures: Sequence[tuple[_Wanted, Picture]]) -> None:
+        """The first of the head's models that answers. Raises Unavailable when none does: the pictures come again."""
+        head = pictures[0][0].head
+        for name, model in head.models:
+            breaker = self._breakers.setdefault((head.reference.head, name), CircuitBreaker(self._clock))
+            if not breaker.allows():
+                continue
+            try:
+                answers = await model.look([picture for _, picture in pictures])
+                said = [image_answer.assessed(head.reference, *answer, name, self._clock.now()) for answer in answers]
+            except (Unavailable, ValueError) as error:
+                breaker.failed()
+                log.warning("image_model_unavailable", scorer=name, pictures=len(pictures), reason=str(error))
+                continue
+            breaker.succeeded()
+            for (one, _), assessment in zip(pictures, said, strict=True):
+                self._keep(one, assessment)
+            return
+        raise Unavailable(f"no image model of {head.reference.head} answers")
+
+    def _keep(self, one: _Wanted, assessment: ImageAssessment) -> None:
+        self._known[one.head.reference.head, one.uri] = assessment
+        self.looked += assessment.refused is None
+        self.refused += assessment.refused is not None
+
+    def _record(self, one: _Wanted) -> Record:
+        """Marked as a possible redelivery: it has the same event id whenever the same picture is looked at by the same version."""
+        reference, event = one.head.reference, one.event
+        assessment = self._known[reference.head, one.uri]
+        identity = event_id(SOURCE, f"{one.uri}|{reference.head}|{reference.version}|{event.event_id}")
+        found = FindingEvent(
+            event_id=identity,
+            patient=event.patient,
+            subject=event.subject,
+            source=SOURCE,
+            recorded_at=self._clock.now(),
+            study_uid=event.study_uid,
+            uri=one.uri,
+            image=assessment,
+        )
+        headers = {"event_id": identity, "trace_id": one.trace_id, "source": SOURCE, "redelivery": "1"}
+        return Record(FINDINGS, event.patient.encode(), codec.encode(found), headers)
