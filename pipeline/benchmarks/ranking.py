@@ -22,6 +22,7 @@ from pipeline.ports import Batch, ItemChange, ListQuery, Place, Received
 from pipeline.services.ranking import RankingStage
 from schemas import codec
 from schemas.assessments import Assessment, Evidence, Risk, StudyState
+from schemas.codes import RequestPriority
 from schemas.topics import ASSESSMENTS
 
 OPEN = 100_000
@@ -33,7 +34,7 @@ DEEP = 900
 PORTION = 2_000
 BATCH = 500
 GROUP = "bench"
-PRIORITIES = ("routine", "urgent", "asap", "stat")
+PRIORITIES: tuple[RequestPriority, ...] = ("routine", "urgent", "asap", "stat")
 
 
 def measure(progress: Progress, studies: int = OPEN, burst: int = BURST) -> dict[str, Any]:
@@ -108,7 +109,7 @@ async def _in_database(database: Database, now: datetime) -> float:
             row = await (await connection.execute(query, (now, f"1.2.826.{number * 17}"))).fetchone()
         assert row is not None
         times.append(row[0][0]["Planning Time"] + row[0][0]["Execution Time"])
-    return round(median(times), 2)
+    return round(float(median(times)), 2)
 
 
 async def _pages(reader: PostgresWorklist, studies: int) -> dict[str, Any]:
@@ -149,7 +150,8 @@ async def _wrong(database: Database, told: Sequence[Assessment], now: datetime) 
         rows = await (
             await connection.execute("select study_uid, due_at from worklist_item where study_uid = any(%s)", (list(expected),))
         ).fetchall()
-    return sum(due - expected[uid] > timedelta(seconds=60) for uid, due in rows) + len(expected) - len(rows)
+    wrong: int = sum(due - expected[uid] > timedelta(seconds=60) for uid, due in rows) + len(expected) - len(rows)
+    return wrong
 
 
 def _spread(seconds: Sequence[float]) -> dict[str, float]:

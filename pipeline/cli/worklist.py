@@ -15,8 +15,12 @@ from rich.table import Table
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.worklist import PostgresWorklist
+from pipeline.adapters.site.file import load
 from pipeline.cli.running import running_settings
+from pipeline.domain import adjustments
+from pipeline.domain.site import DEFAULT, SubList
 from pipeline.ports import ListedItem, ListQuery, RankChange
+from pipeline.settings import Settings
 from schemas.worklist import Reason
 
 Data = Annotated[Path | None, typer.Option(help="the data folder of the running stack")]
@@ -37,10 +41,12 @@ def worklist(
     data: Data = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="the first so many")] = 50,
     modality: Annotated[str | None, typer.Option(help="only this modality, as CT or DX")] = None,
+    part: Annotated[str | None, typer.Option("--list", help="one of the site's sub-lists, as neuro (`readfirst site show`)")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Shows the open studies, most urgent first."""
-    page = _read(data, lambda reader: reader.page(ListQuery(limit=limit, modality=modality)))
+    query = ListQuery(limit=limit, modality=modality, part=_part(part))
+    page = _read(data, lambda reader: reader.page(query))
     if as_json:
         for rank, listed in enumerate(page.items, 1):
             typer.echo(msgspec.json.encode({"rank": rank, **_row(listed)}).decode())
@@ -50,7 +56,7 @@ def worklist(
     for rank, listed in enumerate(page.items, 1):
         study = listed.item.study
         what = " ".join(part for part in (study.modality, study.body_part) if part)
-        state = f"claimed by {listed.claimed_by}" if listed.claimed_by else ("provisional" if listed.item.provisional else "")
+        state = _state(listed, now)
         table.add_row(
             str(rank), _left(listed.item.due_at - now), f"…{study.study_uid[-SHOWN:]}", what, study.location or "", listed.item.why, state
         )
@@ -82,11 +88,30 @@ def explain(
     table = Table("reason", "when", "moves the deadline", "goes back when", box=None)
     for reason in sorted(item.reasons, key=lambda each: -each.minutes):
         table.add_row(*_reason(reason))
+    if item.policy:
+        console.print(f"by the site's rules {item.policy}", highlight=False)
     console.print(table)
     if item.missing:
         console.print(f"not known: {', '.join(item.missing)}", highlight=False)
     for change in history:
         console.print(f"{change.at:%H:%M:%S}Z  due {change.due_at:%H:%M}Z  {change.cause}", highlight=False)
+
+
+def _part(name: str | None) -> SubList | None:
+    """By the site file of the settings, or the defaults."""
+    if name is None:
+        return None
+    file = Settings().site_file
+    policy = load(file).policy if file else DEFAULT
+    if (found := policy.sub_list(name)) is None:
+        raise typer.BadParameter(f"{name!r} is no list of this site; there are: {', '.join(one.name for one in policy.lists)}")
+    return found
+
+
+def _state(listed: ListedItem, now: datetime) -> str:
+    if adjustments.set_aside(listed.item, now) and listed.item.adjustment and (held := listed.item.adjustment.hold):
+        return f"{'set aside' if held.paused else 'put off'} until {held.until:%H:%M}Z: {held.words}"
+    return f"claimed by {listed.claimed_by}" if listed.claimed_by else ("provisional" if listed.item.provisional else "")
 
 
 async def _whole_uid(reader: PostgresWorklist, ending: str) -> str:
@@ -134,7 +159,8 @@ def _row(listed: ListedItem) -> dict[str, object]:
 
 def _reason(reason: Reason) -> tuple[str, str, str, str]:
     evidence = reason.evidence
-    moved = f"{reason.minutes:.0f} min sooner" if round(reason.minutes) else "–"
+    minutes = round(abs(reason.minutes))
+    moved = f"{minutes} min {'sooner' if reason.minutes > 0 else 'later'}" if minutes else "–"
     when = f"{evidence.at:%H:%M}Z" if evidence.at else ""
     return f"{evidence.label}{'  (sets the deadline)' if reason.binding else ''}", when, moved, evidence.reverts_when or ""
 
