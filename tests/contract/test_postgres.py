@@ -103,7 +103,7 @@ async def test_maintenance_makes_weeks_and_drops_expired_ones(database: Database
 
     assert "fact_2026w10" in done.created
     assert done.dropped == ["fact_2025w52", "fact_2026w01", "fact_2026w02", "fact_2026w03", "fact_2026w04"]
-    assert done.expired == {"fact_default": 1, "ignored": 0, "receipt": 1, "worklist_item": 1}
+    assert {table: count for table, count in done.expired.items() if count} == {"fact_default": 1, "receipt": 1, "worklist_item": 1}
     async with store.begin("g", [place(LABS, 1)]) as batch:
         assert {event.event_id for event in (await batch.histories(["p1"]))["p1"]} == {event_id(2), event_id(3), event_id(5)}
     async with database.connection() as connection:

@@ -58,7 +58,7 @@ async def maintain(database: Database, now: datetime, keep: timedelta) -> Mainta
         present = await _partitions(connection)
         created = [name for monday in _weeks(now) if (name := partition_name(monday)) not in present and await _create(connection, monday)]
         expired = {}
-        for table in ("fact_default", "ignored", "receipt", "worklist_item", "study", "step", "shadow_score"):
+        for table in ("fact_default", "ignored", "receipt", "worklist_item", "alert", "alert_dispatch", "study", "step", "shadow_score"):
             cursor = await connection.execute(getattr(_sql, f"expire_{table}"), {"oldest": oldest})
             expired[table] = cursor.rowcount
         # last, since a drop locks the whole table until commit

@@ -53,3 +53,12 @@ delete from intake.step where changed_at < %(oldest)s
 -- name: expire_shadow_score
 -- Long enough to judge a candidate by.
 delete from shadow_score where scored_at < %(oldest)s
+
+-- name: expire_alert
+-- Alerts that are closed or silent; their history goes with them once the topic has it.
+delete from alert where changed_at < %(oldest)s and next_at is null and state in ('resolved', 'withdrawn', 'suppressed')
+    and not exists (select from alert_history where alert_id = alert.id and not published)
+
+-- name: expire_alert_dispatch
+-- No step is sent again after so long.
+delete from alert_dispatch where last_at < %(oldest)s
