@@ -9,6 +9,7 @@ import faust
 from pipeline import bootstrap
 from pipeline.adapters.faust import batches
 from pipeline.adapters.faust.application import application, source
+from pipeline.adapters.telemetry import exports
 from pipeline.settings import Settings
 from schemas.topics import INPUTS
 
@@ -23,6 +24,7 @@ def build(settings: Settings) -> faust.App:
     async def context(stream: Any) -> None:
         async with bootstrap.resources(settings) as resources, resources.site_rules() as rules:
             stage = resources.context_stage(GROUP, rules.gather)
+            exports.context(stage, resources.database)
             await batches.run(app, stream, stage, resources.offsets, settings.kafka.topic_prefix, stage.forget)
 
     return app

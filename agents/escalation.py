@@ -12,6 +12,7 @@ import structlog
 from pipeline import bootstrap
 from pipeline.adapters.faust import batches
 from pipeline.adapters.faust.application import application, source
+from pipeline.adapters.telemetry import exports
 from pipeline.errors import Unavailable
 from pipeline.services.alert_steps import AlertSteps
 from pipeline.settings import Settings
@@ -36,6 +37,7 @@ def build(settings: Settings) -> faust.App:
             resources.escalation(GROUP, rules.policy) as parts,
             asyncio.TaskGroup() as tasks,
         ):
+            exports.escalation(parts.escalation, parts.steps, resources.database)
             tasks.create_task(_keep(parts.escalation.sweep, SWEEP_EVERY_S))
             tasks.create_task(_keep(lambda: _steps(parts.steps), LOOK_EVERY_S))
             tasks.create_task(_keep(parts.steps.publish, LOOK_EVERY_S))

@@ -28,6 +28,7 @@ def build(settings: Settings) -> faust.App:
             stage, review = resources.ranking_stage(GROUP, rules.policy), resources.review(rules.policy)
             exports.site(rules)
             exports.ranking(stage, review)
+            exports.database(resources.database)
             tasks.create_task(_review(review))
             await batches.run(app, stream, stage, resources.offsets, settings.kafka.topic_prefix)
 

@@ -10,6 +10,7 @@ import faust
 from pipeline import bootstrap
 from pipeline.adapters.faust import batches
 from pipeline.adapters.faust.application import application, source
+from pipeline.adapters.telemetry import exports
 from pipeline.services.scoring import ScoringStage
 from pipeline.settings import Settings
 from schemas.topics import ASSESS
@@ -25,6 +26,7 @@ def build(settings: Settings) -> faust.App:
     @app.agent(source(app, settings.kafka, [ASSESS]))  # type: ignore[untyped-decorator]
     async def scoring(stream: Any) -> None:
         async with bootstrap.resources(settings) as resources, resources.scoring_stage(GROUP) as stage, asyncio.TaskGroup() as tasks:
+            exports.scoring(stage, resources.database)
             tasks.create_task(_rescore(stage))
             await batches.run(app, stream, stage, resources.offsets, settings.kafka.topic_prefix)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.topics import ASSESS, ASSESSMENTS, INPUTS, Topic
+from schemas.topics import ASSESS, ASSESSMENTS, INPUTS, WORKLIST, Topic
 
 BEHIND_AFTER_S = 5.0
 """From so many seconds on a stage is called behind: the promise is one second, and a rebalance may take some."""
@@ -21,12 +21,17 @@ class Stage:
     group: str
     topics: tuple[Topic, ...]
     meaning: str
+    by_patient: bool = True
+    """Whether its topics are keyed by patient, so that the studies behind a partition are known."""
 
 
 CONTEXT = Stage("context", "readfirst-context", INPUTS, "ranked on data {age} old")
 SCORING = Stage("scoring", "readfirst-scoring", (ASSESS,), "ranked without the model's newest answer: requests have been waiting for {age}")
 RANKING = Stage("ranking", "readfirst-ranking", (ASSESSMENTS,), "where they stood {age} ago: newer assessments are not on the list yet")
-STAGES = (CONTEXT, SCORING, RANKING)
+ESCALATION = Stage(
+    "escalation", "readfirst-escalation", (WORKLIST,), "alerts for what changed since then have not been raised", by_patient=False
+)
+STAGES = (CONTEXT, SCORING, RANKING, ESCALATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ def consequence(stage: Stage, lags: Sequence[PartitionLag], studies_of: Sequence
     if not late:
         return None
     numbers = sorted({lag.partition for lag in late})
+    if not stage.by_patient:
+        return f"{stage.name.capitalize()} is {age_in_words(seconds_behind(late))} behind: {stage.meaning}."
     count = sum(studies_of[number] for number in numbers if number < len(studies_of))
     place = partitions_in_words(numbers, len(studies_of))
     age = age_in_words(seconds_behind(late))

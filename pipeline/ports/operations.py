@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
@@ -31,6 +31,10 @@ class ListFigures:
     unmatched: int = 0
     oldest_ready_at: datetime | None = None
     oldest_score: datetime | None = None
+    escalations: Mapping[str, int] = field(default_factory=dict)
+    """state -> alerts whose reason holds"""
+    escalation_due_at: datetime | None = None
+    """when the next escalation step is, or was, due"""
 
     @property
     def open(self) -> int:

@@ -61,6 +61,8 @@ class AlertSteps:
         self._page = page
         self.sent = 0
         self.undelivered = 0
+        self.late = 0
+        """steps found undone longer after their time than the policy's limit"""
 
     async def advance(self) -> int:
         """Sends what is due, the missed in one message where there are many. How many alerts it dealt with: 0 means all is done."""
@@ -90,6 +92,7 @@ class AlertSteps:
         """After a downtime or a clock that jumped: no storm of messages, and nobody left untold."""
         async with self._store.due(now - policy.late, LATE_BATCH) as transaction:
             dues = await _with_something_to_do(transaction, now, policy)
+            self.late += len(dues)
             groups: defaultdict[tuple[str, str], list[Due]] = defaultdict(list)
             for due in dues:
                 groups[due.step.role, due.step.channel].append(due)

@@ -22,6 +22,11 @@ class CircuitBreaker:
         """True while nothing is asked."""
         return self._opened is not None and abs(self._clock.now() - self._opened) < self._pause
 
+    @property
+    def tripped(self) -> bool:
+        """True from the failure that opened it until an answer comes, between the probes too."""
+        return self._opened is not None
+
     def allows(self) -> bool:
         """Whether to ask now. A yes after the pause starts the next one, so that only one question probes at a time."""
         if self.is_open:

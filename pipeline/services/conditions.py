@@ -13,6 +13,7 @@ from pipeline.services.sources import SourceStanding
 
 Level = Literal["warn", "bad"]
 CLOCK_OFFSET_MAX_S = 2.0
+ESCALATION_LATE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,10 @@ def _amiss(seen: Operations) -> Iterator[tuple[str, Level, str, str]]:
         if stage.sentence is not None:
             words = stage.sentence + (" It stands still." if stage.standing_still else "")
             yield f"stage-{stage.stage.name}", "bad", words, "partition-standing-still" if stage.standing_still else "stage-behind"
+    due = seen.figures.escalation_due_at
+    if due is not None and (late := (seen.at - due).total_seconds()) > ESCALATION_LATE_S:
+        words = f"An escalation step is {age_in_words(late)} late: somebody who should have been called has not been."
+        yield "escalation", "bad", words, "escalation-late"
     if seen.letters_limit and seen.letters >= seen.letters_limit:
         words = f"The intake is stopped: {seen.letters} dead letters wait, the limit is {seen.letters_limit}. Senders keep their messages."
         yield "intake", "bad", words, "intake-stopped"

@@ -50,6 +50,7 @@ class ContextStage:
         self._extract = extract
         self._turn = asyncio.Lock()
         self._windows = Windows(windows_max)
+        self.windows_max = windows_max
         self._applied: dict[Place, int] = {}
         self._suspect: dict[Place, int] = {}
         self.applied = 0
@@ -57,6 +58,11 @@ class ContextStage:
         self.dead_lettered: Counter[str] = Counter()
         self.assessed = 0
         self.suppressed = 0
+
+    @property
+    def windows(self) -> int:
+        """How many are held in memory."""
+        return len(self._windows)
 
     def forget(self) -> None:
         """After a rebalance: others may have moved on with these patients."""

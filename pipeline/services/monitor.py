@@ -142,6 +142,6 @@ def _standing(stage: Stage, lags: Sequence[PartitionLag], studies: Sequence[int]
         records=sum(lag.records for lag in lags),
         seconds=seconds_behind(lags),
         standing_still=any(lag.standstill_s >= STANDSTILL_AFTER_S for lag in lags),
-        studies=sum(studies[number] for number in late),
+        studies=sum(studies[number] for number in late) if stage.by_patient else 0,
         sentence=consequence(stage, lags, studies),
     )

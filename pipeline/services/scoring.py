@@ -74,6 +74,11 @@ class ScoringStage:
         self.rescored = 0
 
     @property
+    def tripped(self) -> list[bool]:
+        """For each choice of scorer, whether it is given up for now."""
+        return [breaker.tripped for _, breaker in self._choices]
+
+    @property
     def waiting(self) -> int:
         """Patients whose degraded score waits for the model."""
         return len(self._remembered)

@@ -18,6 +18,7 @@ import structlog
 from faust.types import TP
 
 from pipeline.adapters.faust.backlog import Backlog
+from pipeline.adapters.telemetry.metrics import METRICS, Labels
 from pipeline.errors import StackError
 from pipeline.ports import Batch, OffsetStore, Place, Received
 from pipeline.services.batch import Outcome, SeekTo
@@ -51,7 +52,7 @@ async def run(
     forget: called after each rebalance, before the first batch: what is remembered of partitions may be another worker's now.
     """
     generation: int | None = None
-    backlog = Backlog()
+    backlog, labels = Backlog(), stage_labels(app.conf.id)
     filling = asyncio.ensure_future(backlog.fill(stream.noack().events()))
     try:
         while messages := await backlog.take():
@@ -59,13 +60,21 @@ async def run(
                 if generation != app.consumer_generation_id:
                     forget()
                     generation = app.consumer_generation_id
-                outcomes = await stage.handle([batch(events, topic_prefix) for events in messages.values()])
+                taken = [batch(events, topic_prefix) for events in messages.values()]
+                with METRICS.timed("readfirst_batch_seconds", labels):
+                    outcomes = await stage.handle(taken)
+                METRICS.observe("readfirst_batch_records", sum(len(each.records) for each in taken), labels)
                 for (tp, events), outcome in zip(messages.items(), outcomes, strict=True):
                     await _settle(app, tp, events, outcome, offsets, topic_prefix)
         await filling  # raises what has ended the stream, if it was an error
     finally:
         filling.cancel()
         await asyncio.gather(filling, return_exceptions=True)
+
+
+def stage_labels(group: str) -> Labels:
+    """The consumer group as the label of its metrics."""
+    return {"stage": group.removeprefix("readfirst-")}
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.adapters.onnx import artefact
+from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.domain import features
 from pipeline.domain.model_answer import risks
 from pipeline.errors import Unavailable
@@ -40,23 +40,32 @@ class OnnxModel:
 
 
 class OnnxScorer:
-    """Scorer. The model is loaded at the first request."""
+    """Scorer. The model is loaded at the first request, and again when another folder is served."""
 
-    def __init__(self, clock: Clock, folder: Path = artefact.SHIPPED) -> None:
+    def __init__(self, clock: Clock, served: Callable[[], Path] = lambda: artefact.SHIPPED) -> None:
+        """served: the artefact's folder, asked before each request."""
         self._clock = clock
-        self._folder = folder
+        self._served = served
+        self._loaded: tuple[Path, OnnxModel] | None = None
 
-    @cached_property
+    @property
     def _model(self) -> OnnxModel:
-        return OnnxModel(artefact.load(self._folder))
+        folder = self._served()
+        if self._loaded is None or self._loaded[0] != folder:
+            self._loaded = folder, OnnxModel(artefact.load(folder))
+        return self._loaded[1]
 
     async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
         """As Scorer.score; runs in a thread, so that the event loop keeps its heartbeats. Whatever goes wrong is Unavailable."""
-        return await asyncio.to_thread(self._score, requests) if requests else []
+        if not requests:
+            return []
+        with METRICS.answered("readfirst_scorer_seconds", {"scorer": "onnxruntime"}):
+            return await asyncio.to_thread(self._score, requests)
 
     def _score(self, requests: Sequence[AssessRequest]) -> list[Risk]:
         try:
-            probability, contributions = self._model.run(features.matrix([request.features for request in requests]))
-            return risks(requests, probability, contributions, self._model.reference, "onnxruntime", self._clock.now())
+            model = self._model
+            probability, contributions = model.run(features.matrix([request.features for request in requests]))
+            return risks(requests, probability, contributions, model.reference, "onnxruntime", self._clock.now())
         except Exception as error:
             raise Unavailable(f"the model in this process did not score: {type(error).__name__} {error}") from error

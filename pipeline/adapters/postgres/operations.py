@@ -42,7 +42,9 @@ class PostgresStanding:
         crowds = [Crowd(*row) for row in await self._rows(_sql.crowds, now=now)]
         ((degraded, provisional, unmatched, oldest_ready_at),) = await self._rows(_sql.marks)
         ((oldest_score,),) = await self._rows(_sql.oldest_score)
-        return ListFigures(crowds, degraded, provisional, unmatched, oldest_ready_at, oldest_score)
+        escalations = dict(await self._rows(_sql.escalations))
+        ((due_at,),) = await self._rows(_sql.next_step)
+        return ListFigures(crowds, degraded, provisional, unmatched, oldest_ready_at, oldest_score, escalations, due_at)
 
     async def ranked_after(self, mark: int | None) -> tuple[int, Sequence[Ranked]]:
         """As Standing.ranked_after. An event counts once, at its first rank."""

@@ -129,7 +129,7 @@ CATALOGUE: Mapping[Name, Metric] = {
     "readfirst_truth_to_rank_seconds": Metric("histogram", (), "when it was true (specimen, acquisition) to the committed rank", LONG),
     "readfirst_escalations": Metric("gauge", ("state",), "escalations that are not over, by state"),
     "readfirst_escalation_steps_total": Metric("counter", (), "escalation steps taken"),
-    "readfirst_escalation_steps_late_total": Metric("counter", (), "escalation steps taken more than 30 s after they were due"),
+    "readfirst_escalation_steps_late_total": Metric("counter", (), "escalation steps found undone after the policy's limit"),
     "readfirst_escalation_overdue_seconds": Metric("gauge", (), "how long the oldest due escalation step has been waiting to be taken"),
     "readfirst_worklist_open": Metric("gauge", ("patient_class", "priority"), "open studies"),
     "readfirst_worklist_overdue": Metric("gauge", ("patient_class", "priority"), "open studies past their deadline"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.telemetry.metrics import METRICS, Labels, Metrics, Sample
@@ -14,9 +14,13 @@ from pipeline.services.letters import IntakeGate
 from pipeline.services.monitor import Monitor
 
 if TYPE_CHECKING:  # these belong to one role each: the others start without their code
+    from pipeline.services.alert_steps import AlertSteps
     from pipeline.services.churn import ChurnWatch
+    from pipeline.services.context import ContextStage
+    from pipeline.services.escalation import Escalation
     from pipeline.services.ranking import RankingStage
     from pipeline.services.reviews import Review
+    from pipeline.services.scoring import ScoringStage
     from pipeline.services.site_rules import SiteRulesInForce
 
 STALE_AFTER_S = 15.0
@@ -47,14 +51,55 @@ def gateway(name: str, intake: Intake, gate: IntakeGate, metrics: Metrics = METR
     metrics.source(read)
 
 
-def stage(name: str, counted: Any, metrics: Metrics = METRICS) -> None:
-    """The counters of a stage, whichever it keeps."""
+def context(stage: ContextStage, pool: Database, metrics: Metrics = METRICS) -> None:
+    """What became of input records, and the windows held."""
+    database(pool, metrics)
 
     def read() -> Iterator[Sample]:
-        for (outcome, reason), count in list(counted.outcomes()):
-            yield Sample("readfirst_records_total", count, {"stage": name, "outcome": outcome, "reason": reason})
+        yield _records("context", "applied", "", stage.applied)
+        for reason, count in list(stage.ignored.items()):
+            yield _records("context", "ignored", reason, count)
+        for reason, count in list(stage.dead_lettered.items()):
+            yield _records("context", "dead-lettered", reason, count)
+        yield Sample("readfirst_windows", stage.windows)
+        yield Sample("readfirst_windows_limit", stage.windows_max)
 
     metrics.source(read)
+
+
+def scoring(stage: ScoringStage, pool: Database, metrics: Metrics = METRICS) -> None:
+    """What became of requests, and which scorers are given up for now."""
+    database(pool, metrics)
+
+    def read() -> Iterator[Sample]:
+        yield _records("scoring", "applied", "model", stage.scored - stage.degraded)
+        yield _records("scoring", "applied", "degraded", stage.degraded)
+        yield _records("scoring", "applied", "rescored", stage.rescored)
+        yield _records("scoring", "ignored", "superseded", stage.superseded)
+        yield _records("scoring", "dead-lettered", "", stage.dead_lettered)
+        yield Sample("readfirst_scores_waiting", stage.waiting)
+        for choice, tripped in enumerate(stage.tripped):
+            yield Sample("readfirst_breaker_open", float(tripped), {"choice": str(choice)})
+
+    metrics.source(read)
+
+
+def escalation(judged: Escalation, steps: AlertSteps, pool: Database, metrics: Metrics = METRICS) -> None:
+    """Alerts raised and withdrawn, steps taken, steps that were late."""
+    database(pool, metrics)
+
+    def read() -> Iterator[Sample]:
+        yield _records("escalation", "applied", "raised", judged.raised)
+        yield _records("escalation", "applied", "withdrawn", judged.withdrawn)
+        yield _records("escalation", "ignored", "suppressed", judged.suppressed)
+        yield Sample("readfirst_escalation_steps_total", steps.sent)
+        yield Sample("readfirst_escalation_steps_late_total", steps.late)
+
+    metrics.source(read)
+
+
+def _records(stage: str, outcome: str, reason: str, count: int) -> Sample:
+    return Sample("readfirst_records_total", count, {"stage": stage, "outcome": outcome, "reason": reason})
 
 
 def ranked(events: Sequence[Ranked], metrics: Metrics = METRICS) -> None:
@@ -76,6 +121,10 @@ def ranking(stage: RankingStage, review: Review, metrics: Metrics = METRICS) -> 
     def read() -> Iterator[Sample]:
         for reason, count in list(stage.odd.items()):
             yield Sample("readfirst_odd_values_total", count, {"reason": reason})
+        yield _records("ranking", "applied", "changed", stage.ranked)
+        yield _records("ranking", "applied", "unchanged", stage.unchanged)
+        yield _records("ranking", "ignored", "outdated", stage.outdated)
+        yield _records("ranking", "dead-lettered", "", stage.dead_lettered)
         yield Sample("readfirst_reviews_total", review.moved, {"outcome": "moved"})
         yield Sample("readfirst_reviews_total", review.reviewed - review.moved, {"outcome": "unmoved"})
 
@@ -139,6 +188,10 @@ def _list(seen: Operations) -> Iterator[Sample]:
     yield Sample("readfirst_worklist_oldest_seconds", oldest)
     if figures.oldest_score is not None:
         yield Sample("readfirst_score_age_seconds", (seen.at - figures.oldest_score).total_seconds())
+    due = figures.escalation_due_at
+    yield Sample("readfirst_escalation_overdue_seconds", max((seen.at - due).total_seconds(), 0.0) if due else 0.0)
+    for state, count in figures.escalations.items():
+        yield Sample("readfirst_escalations", count, {"state": state})
     for crowd in figures.crowds:
         labels: Labels = {"patient_class": crowd.patient_class or "unknown", "priority": crowd.priority or "unknown"}
         yield Sample("readfirst_worklist_open", crowd.open, labels)

@@ -95,6 +95,16 @@ class Metrics:
         finally:
             self.observe(name, perf_counter() - start, labels)
 
+    @contextmanager
+    def answered(self, name: Name, labels: Labels) -> Iterator[None]:
+        """As timed, with the label `outcome`: answered, or failed where the block raises."""
+        start, outcome = perf_counter(), "failed"
+        try:
+            yield
+            outcome = "answered"
+        finally:
+            self.observe(name, perf_counter() - start, {**labels, "outcome": outcome})
+
     def source(self, read: Read) -> None:
         """`read` is called at each scrape, from another thread: it only looks at figures that somebody else keeps."""
         self._sources.append(read)

@@ -22,6 +22,14 @@ from worklist_item where not closed
 select min((convert_from(document, 'UTF8')::jsonb -> 'risk' ->> 'scored_at')::timestamptz)
 from (select document from worklist_item where not closed order by due_at, study_uid limit 100) as top
 
+-- name: escalations
+-- Alerts whose reason holds.
+select state, count(*) from alert where state in ('notified', 'escalated', 'acknowledged', 'suppressed') group by state
+
+-- name: next_step
+-- The first thing to be done.
+select min(next_at) from alert where next_at is not null
+
 -- name: newest_rank
 -- Where the history of ranks ends.
 select coalesce(max(id), 0) from rank_change
