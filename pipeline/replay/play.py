@@ -9,8 +9,6 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pipeline.adapters.memory.clock import ManualClock
-from pipeline.domain.escalation_policy import DEFAULT as ESCALATION
-from pipeline.domain.escalation_policy import EscalationPolicy
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.errors import Unavailable
 from pipeline.ports import Scorer
@@ -36,12 +34,11 @@ def play(
     batch_size: int = BATCH,
     restarts: Collection[int] = (),
     model_down: tuple[Moment, Moment] | None = None,
-    escalation: EscalationPolicy = ESCALATION,
 ) -> Played:
     """scorer: "rules" alone, the shipped "model", or the scores "recorded" in the log. until: the last moment that is replayed.
 
     batch_size, restarts: records a transaction, and after how many records the workers die and come again; the ranking must not care.
-    model_down: from when to when the model does not answer. escalation: who is told, and when. Raises WrittenWrong, ModelAbsent.
+    model_down: from when to when the model does not answer. Raises WrittenWrong, ModelAbsent.
     """
     one_of("scorer", scorer, Scores)
     clock = ManualClock()
@@ -54,14 +51,14 @@ def play(
     end = log.day.moment(until) if until is not None else None
     running = replay(log.records, policy=policy, scorer=asked, until=end, batch_size=batch_size, restarts=restarts, clock=clock)
     with ThreadPoolExecutor(1) as outside:  # a test may itself run in an event loop
-        return outside.submit(asyncio.run, _played(running, log, escalation, end)).result()
+        return outside.submit(asyncio.run, _played(running, log, policy, end)).result()
 
 
-async def _played(running: Coroutine[Any, Any, Replayed], log: SmallLog, escalation: EscalationPolicy, until: datetime | None) -> Played:
+async def _played(running: Coroutine[Any, Any, Replayed], log: SmallLog, policy: Policy, until: datetime | None) -> Played:
     replayed = await running
     changes = sorted((Change(move.at, move.item, move.cause) for move in replayed.history), key=lambda change: change.at)
     with quietly():
-        told = await escalations(changes, escalation, until)
+        told = await escalations(changes, policy.escalation, until)
     return Played(
         changes=changes,
         escalations=told,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.domain.escalation_policy import EscalationPolicy, Step
+from pipeline.domain.site import Policy
 from pipeline.replay.builder import Patient, patient
 from pipeline.replay.play import play
 from pipeline.replay.played import Played
@@ -53,9 +54,9 @@ def test_a_deadline_that_passes_in_silence_is_told() -> None:
 
 def test_another_ladder_is_another_history() -> None:
     """The site's own steps."""
-    policy = EscalationPolicy(steps=(Step(10, "senior", "page"),))
+    policy = Policy(escalation=EscalationPolicy(steps=(Step(10, "senior", "page"),)))
 
-    assert told(play(SmallLog.of(sick()), escalation=policy), "notified", "escalated") == [("10:30", "notified", "senior")]
+    assert told(play(SmallLog.of(sick()), policy=policy), "notified", "escalated") == [("10:30", "notified", "senior")]
 
 
 def test_assertions_on_escalations_can_fail() -> None:
