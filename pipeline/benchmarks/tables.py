@@ -140,14 +140,35 @@ def _escalation(result: dict[str, Any]) -> Iterator[Row]:
     yield "steps that arrived exactly once", f"{result['sent_once']:,} of {steps:,}", f"{result['missed']} missed"
     marked = f"{result['unmarked_repeats']} without the mark, {result['more_than_twice']} more often"
     yield "sent a second time, and marked as such", f"{result['sent_twice_and_marked']:,}", marked
+    yield "sent while agents were being killed", f"{result['sent_under_fire']:,}", "the others after the last kill"
     yield "all had arrived after", f"{result['all_sent_after_s']:g} s", f"they were due within {result['seconds']:g} s"
 
 
 def _escalation_note(result: dict[str, Any]) -> str:
     return (
-        f"{result['alerts']:,} open alerts, a step of each due within {result['seconds']:g} s, the agent started and killed (kill -9) "
-        f"{result['kills']} times, {result['kill_every_s']:g} s after each start; signed webhooks on loopback."
+        f"{result['alerts']:,} open alerts, a step of each due within {result['seconds']:g} s; {result['workers']} agents, the oldest killed (kill -9) "
+        f"and replaced every {result['kill_every_s']:g} s, {result['kills']} kills; signed webhooks on loopback."
     )
+
+
+def _replay(result: dict[str, Any]) -> Iterator[Row]:
+    rules, model = result["rules"], result["model"]
+    yield "by the rules", f"{rules['events_per_s']:,} events/s", f"a day in {rules['seconds']:g} s; asked for: 20,000/s, under 60 s"
+    asked = f"{model['moves']:,} changes of the list; the model's own time is most of it"
+    yield "with the model in the same process", f"{model['events_per_s']:,} events/s", asked
+    quarter = f"{result['quarter_memory_mib']} MiB for its first six hours; asked for: flat, under 400 MB"
+    yield "memory for the whole day", f"{rules['memory_mib']} MiB", quarter
+    yield "the file", f"{result['file_share']:.1%} of its JSON", "asked for: 25 % at most"
+
+
+def _replay_note(result: dict[str, Any]) -> str:
+    return f"One process on one core: {result['rules']['events']:,} events, a day of {result['beds']} monitored beds, two runs of equal digest."
+
+
+def _record(result: dict[str, Any]) -> Iterator[Row]:
+    told = f"{result['records']:,} records in {result['seconds']:g} s; asked for: 10,000/s"
+    yield "from Kafka into a file", f"{result['records_per_s']:,} records/s", told
+    yield "the file", f"{result['file_share']:.1%} of its JSON", f"{result['bytes']:,} of {result['json_bytes']:,} bytes"
 
 
 _TITLES = {
@@ -159,6 +180,8 @@ _TITLES = {
     "simulation": "Department simulator",
     "ranking": "The list",
     "escalation": "Alerts under kill -9",
+    "replay": "Replay of a day",
+    "record": "Recording",
 }
 _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "context": _context,
@@ -169,6 +192,8 @@ _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "simulation": _simulation,
     "ranking": _ranking,
     "escalation": _escalation,
+    "replay": _replay,
+    "record": _record,
 }
 _NOTES: dict[str, Callable[[dict[str, Any]], str]] = {
     "context": _context_note,
@@ -178,4 +203,5 @@ _NOTES: dict[str, Callable[[dict[str, Any]], str]] = {
     "simulation": _simulation_note,
     "ranking": _ranking_note,
     "escalation": _escalation_note,
+    "replay": _replay_note,
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.benchmarks.vitals import Load
 
 Progress = Callable[[str, str], None]
-MESSAGES, OBJECTS, STUDIES = 5_000, 500, 60
+MESSAGES, OBJECTS, STUDIES, RECORDED = 5_000, 500, 60, 200_000
 
 
 class Figure(StrEnum):
@@ -31,6 +31,8 @@ class Figure(StrEnum):
     SIMULATION = "simulation"
     ESCALATION = "escalation"
     RANKING = "ranking"
+    REPLAY = "replay"
+    RECORD = "record"
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +73,8 @@ def bench(
 
 
 def _measures(runs: int | None, load: Load, seconds: float) -> dict[str, Callable[[Progress], dict[str, Any]]]:
-    from pipeline.benchmarks import context, escalation, intake, latency, memory, ranking, simulation, startup
+    from pipeline.benchmarks import context, escalation, intake, latency, memory, ranking, replay, simulation, startup
+    from pipeline.benchmarks.hospital_day import Day
 
     return {
         Figure.CONTEXT: lambda progress: context.measure(load, runs or 1, progress),
@@ -82,6 +85,8 @@ def _measures(runs: int | None, load: Load, seconds: float) -> dict[str, Callabl
         Figure.SIMULATION: lambda progress: simulation.measure(runs or 3, progress),
         Figure.ESCALATION: lambda progress: escalation.measure(escalation.Trial(), progress),
         Figure.RANKING: ranking.measure,
+        Figure.REPLAY: lambda progress: replay.measure_replay(Day(replay.START), progress),
+        Figure.RECORD: lambda progress: replay.measure_record(Day(replay.START, RECORDED), progress),
     }
 
 
