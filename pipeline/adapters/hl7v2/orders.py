@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pipeline.adapters.hl7v2.envelope import Envelope
 from pipeline.adapters.hl7v2.groups import OrderGroup, PatientGroup
@@ -78,7 +78,7 @@ def order_event(
         study_uid=study_uid(group),
         priority=priority.level,
         priority_code=code,
-        deadline=_deadline(priority, requested, envelope),
+        deadline=_deadline(priority, requested, group, envelope),
         requested=requested,
         scheduled=_scheduled(group, envelope),
         procedure=_procedure(group.obr, person),
@@ -147,8 +147,15 @@ def _requested(group: OrderGroup, envelope: Envelope, control: Control) -> Times
     return written
 
 
-def _deadline(priority: priorities.Priority, requested: Timestamp | None, envelope: Envelope) -> datetime | None:
-    return (requested or envelope.sent).utc + priority.within if priority.within is not None else None
+def _deadline(priority: priorities.Priority, requested: Timestamp | None, group: OrderGroup, envelope: Envelope) -> datetime | None:
+    """The soonest of the priority's own (`TM30`) and the end that the order names (TQ1-8, ORC-7.5, OBR-27.5); of a day its last moment."""
+    texts = [timing.text(8) for timing in group.timings]
+    texts += [group.orc.text(7, 5)] if group.orc else []
+    texts += [group.obr.text(27, 5)] if group.obr else []
+    end = envelope.first_time(*texts)
+    found = [(requested or envelope.sent).utc + priority.within] if priority.within is not None else []
+    found += [end.utc + (timedelta(days=1) if end.precision == "day" else timedelta())] if end else []
+    return min(found, default=None)
 
 
 def _scheduled(group: OrderGroup, envelope: Envelope) -> Timestamp | None:

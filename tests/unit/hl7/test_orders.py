@@ -107,6 +107,14 @@ def test_priority_is_where_the_version_puts_it(segments: tuple[str, ...], level:
     assert (found.priority, found.priority_code) == (level, code)
 
 
+def test_the_end_that_an_order_names_is_a_deadline() -> None:
+    """TQ1-8, or the fifth component of ORC-7 and OBR-27 before version 2.5; with a timed priority the sooner; of a day its end."""
+    assert order(ORC, "TQ1|1||||||202611240900|202611241200+0000|R", obr()).deadline == datetime(2026, 11, 24, 12, tzinfo=UTC)
+    assert order(ORC, "TQ1|1|||||||202611241200+0000|TM30", obr()).deadline == datetime(2026, 11, 24, 9, 25, tzinfo=UTC)
+    assert order(ORC, "TQ1|1|||||||20261124|R", obr()).deadline == datetime(2026, 11, 24, 23, tzinfo=UTC)
+    assert order(ORC, "TQ1|1|||||||soon|R", obr()).deadline is None
+
+
 def test_a_timed_priority_is_a_deadline() -> None:
     """TM30: thirty minutes from the order's time."""
     assert order(ORC, "TQ1|1||||||||TM30", obr()).deadline == datetime(2026, 11, 24, 9, 25, tzinfo=UTC)
