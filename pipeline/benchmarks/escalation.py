@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,17 +34,21 @@ from pipeline.ports.escalation import AlertChange
 from pipeline.settings import Settings
 from pipeline.simulation.receivers import WebhookReceiver
 
-DRAIN_S = 240.0
+DRAIN_S = 300.0
 SECRET = "READFIRST_BENCH_WEBHOOK_SECRET"
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """alerts: open ones, a step of each due within `seconds`, evenly. The agent is killed every `kill_every_s` all that time."""
+    """alerts: open ones, a step of each due within `seconds`, evenly.
+
+    Every `kill_every_s` the oldest of `workers` is killed and another one started. One alone would die before it has read its own code.
+    """
 
     alerts: int = 10_000
     seconds: float = 60.0
     kill_every_s: float = 2.0
+    workers: int = 3
 
 
 def measure(trial: Trial, progress: Progress) -> dict[str, Any]:
@@ -63,11 +67,12 @@ def run(trial: Trial, settings: Settings, data: Path, progress: Progress) -> dic
         started = time.monotonic()
         env = _environment(settings, file, receiver)
         kills = _kill_for(trial, env, data / "agent.log", progress)
-        progress("killed", f"{kills} times; {len(receiver.received):,} messages so far")
+        during = len({message.key for message in receiver.received})
+        progress("killed", f"{kills} times; {during:,} steps sent meanwhile")
         with _agent(env, data / "agent.log"):
             _drained(receiver, keys, started)
         seconds = time.monotonic() - started
-    return _result(trial, receiver, keys, kills, seconds)
+    return {**_result(trial, receiver, keys, kills, seconds), "sent_under_fire": during}
 
 
 def _result(trial: Trial, receiver: WebhookReceiver, keys: set[str], kills: int, seconds: float) -> dict[str, Any]:
@@ -77,6 +82,7 @@ def _result(trial: Trial, receiver: WebhookReceiver, keys: set[str], kills: int,
         "alerts": trial.alerts,
         "seconds": trial.seconds,
         "kill_every_s": trial.kill_every_s,
+        "workers": trial.workers,
         "kills": kills,
         "steps": len(keys),
         "sent_once": sum(times[key] == 1 for key in keys),
@@ -142,17 +148,19 @@ def _environment(settings: Settings, file: Path, receiver: WebhookReceiver) -> d
 
 
 def _kill_for(trial: Trial, env: dict[str, str], log: Path, progress: Progress) -> int:
-    """Starts the agent, kills it, and again. How often."""
+    """How often an agent was killed."""
     end = time.monotonic() + trial.seconds
     kills = 0
-    while time.monotonic() < end:
-        with _agent(env, log) as agent:
+    with ExitStack() as all_of_them:
+        agents = deque(all_of_them.enter_context(_agent(env, log)) for _ in range(trial.workers))
+        while time.monotonic() < end:
             time.sleep(trial.kill_every_s)
-            agent.send_signal(signal.SIGKILL)
+            agents.popleft().send_signal(signal.SIGKILL)
+            agents.append(all_of_them.enter_context(_agent(env, log)))
             kills += 1
-        if kills % 5 == 0:
-            progress("agent", f"killed {kills} times")
-    return kills
+            if kills % 5 == 0:
+                progress("agent", f"killed {kills} times")
+    return kills + len(agents)
 
 
 @contextmanager
