@@ -146,9 +146,29 @@ def _escalation(result: dict[str, Any]) -> Iterator[Row]:
 
 def _escalation_note(result: dict[str, Any]) -> str:
     return (
-        f"{result['alerts']:,} open alerts, a step of each due within {result['seconds']:g} s; of {result['workers']} agents the oldest was "
-        f"killed (kill -9) and replaced every {result['kill_every_s']:g} s, {result['kills']} kills; signed webhooks on loopback."
+        f"{result['alerts']:,} open alerts, a step of each due within {result['seconds']:g} s; of {result['workers']} agents the oldest "
+        f"was killed (kill -9) and replaced every {result['kill_every_s']:g} s, {result['kills']} kills; signed webhooks on loopback."
     )
+
+
+def _replay(result: dict[str, Any]) -> Iterator[Row]:
+    rules, model = result["rules"], result["model"]
+    yield "by the rules", f"{rules['events_per_s']:,} events/s", f"a day in {rules['seconds']:g} s; asked for: 20,000/s, under 60 s"
+    asked = f"{model['moves']:,} changes of the list; the model's own time is most of it"
+    yield "with the model in the same process", f"{model['events_per_s']:,} events/s", asked
+    quarter = f"{result['quarter_memory_mib']} MiB for its first six hours; asked for: flat, under 400 MB"
+    yield "memory for the whole day", f"{rules['memory_mib']} MiB", quarter
+    yield "the file", f"{result['file_share']:.1%} of its JSON", "asked for: 25 % at most"
+
+
+def _replay_note(result: dict[str, Any]) -> str:
+    return f"One process on one core: {result['rules']['events']:,} events, a day of {result['beds']} monitored beds, two runs of equal digest."
+
+
+def _record(result: dict[str, Any]) -> Iterator[Row]:
+    told = f"{result['records']:,} records in {result['seconds']:g} s; asked for: 10,000/s"
+    yield "from Kafka into a file", f"{result['records_per_s']:,} records/s", told
+    yield "the file", f"{result['file_share']:.1%} of its JSON", f"{result['bytes']:,} of {result['json_bytes']:,} bytes"
 
 
 _TITLES = {
