@@ -56,7 +56,7 @@ class Override(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What readers did to a deadline. due_at, target_at: as they are without it. paused_s: seconds for which past holds stopped the clock."""
+    """What readers did to a deadline. due_at, target_at: as they are without it. paused_s: for which past holds stopped the clock."""
 
     due_at: Instant
     target_at: Instant

@@ -93,8 +93,9 @@ def pull(probability: float, policy: Policy = DEFAULT) -> float:
 def allowed(evidence: Evidence, target_minutes: float, policy: Policy = DEFAULT) -> float:
     """Minutes that this evidence alone allows, never more than the target's.
 
-    A rule's severity stands for minutes whatever the order (`urgency.minutes_of`). A model's risk or finding shortens the order's own target, in
-    proportion on a logarithmic scale, down to the site's floor for it: the model never asks for more haste than physiology at its worst.
+    A rule's severity stands for minutes whatever the order (`urgency.minutes_of`). A model's risk or finding shortens the order's own
+    target, in proportion on a logarithmic scale, down to the site's floor for it: the model never asks for more haste than physiology at
+    its worst.
     """
     if evidence.kind in ("risk", "image"):
         floor = min(policy.risk_floor, target_minutes)

@@ -112,10 +112,10 @@ class List(Section):
     name: Code
     title: Words
     skill: Annotated[str, Field(max_length=120)] = ""
-    modalities: list[str] = []
-    body_parts: list[str] = []
-    patient_classes: list[PatientClass] = []
-    locations: list[Pattern] = []
+    modalities: list[str] = Field(default_factory=list)
+    body_parts: list[str] = Field(default_factory=list)
+    patient_classes: list[PatientClass] = Field(default_factory=list)
+    locations: list[Pattern] = Field(default_factory=list)
 
 
 class Hold(Section):
