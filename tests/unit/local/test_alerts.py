@@ -115,6 +115,15 @@ def test_the_dashboards_are_up_to_date() -> None:
     assert all(path.read_text() == made["rendered"](path.stem) for path in DASHBOARDS)
 
 
+def test_monitoring_beside_the_product_reads_what_is_here() -> None:
+    """The overlay mounts folders that exist, and is published on loopback only."""
+    services = yaml.safe_load((INFRA / "compose.monitoring.yaml").read_text())["services"]
+    mounts = [volume.split(":")[0] for service in services.values() for volume in service["volumes"]]
+
+    assert all((INFRA / mount).exists() for mount in mounts if mount.startswith("./"))
+    assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
+
+
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 def test_a_dashboard_names_metrics_that_exist(path: Path) -> None:
     """In each query of each panel, and there is at least one."""

@@ -73,9 +73,10 @@ def test_the_settings_named_are_settings(services: dict[str, Any], monkeypatch: 
     settings = Settings()
     assert settings.kafka.bootstrap_servers == "kafka:9092"
     assert settings.triton.url == "triton:8001"
-    assert settings.web.host == settings.gateways.host == "0.0.0.0"
+    assert settings.web.host == settings.gateways.host == settings.telemetry.host == "0.0.0.0"
+    assert settings.telemetry.port == 9464
     assert "@postgres:5432/readfirst" in settings.postgres.dsn.get_secret_value()
-    assert len([name for name in services["web"]["environment"] if name.startswith("READFIRST_")]) == 6
+    assert len([name for name in services["web"]["environment"] if name.startswith("READFIRST_")]) == 8
 
 
 def test_the_same_servers_as_the_local_stack(services: dict[str, Any]) -> None:
