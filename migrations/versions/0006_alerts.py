@@ -33,7 +33,8 @@ def upgrade() -> None:
         create index alert_due on alert (next_at, id) where next_at is not null;
         create index alert_study on alert (study_uid);
         create index alert_patient on alert (patient);
-        create index alert_standing on alert (category, raised_at, id) where state in ('notified', 'escalated', 'acknowledged', 'suppressed');
+        create index alert_standing on alert (category, raised_at, id)
+            where state in ('notified', 'escalated', 'acknowledged', 'suppressed');
         create index alert_raised on alert (raised_at);
 
         create table alert_history (

@@ -162,7 +162,8 @@ def _replay(result: dict[str, Any]) -> Iterator[Row]:
 
 
 def _replay_note(result: dict[str, Any]) -> str:
-    return f"One process on one core: {result['rules']['events']:,} events, a day of {result['beds']} monitored beds, two runs of equal digest."
+    events = result["rules"]["events"]
+    return f"One process on one core: {events:,} events, a day of {result['beds']} monitored beds, two runs of equal digest."
 
 
 def _record(result: dict[str, Any]) -> Iterator[Row]:
