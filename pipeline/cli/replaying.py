@@ -149,12 +149,19 @@ def replay(
             progress=step,
             from_state=from_state,
             save_state=save_state,
+            escalate=out is not None,
         )
     seconds, busy = time.monotonic() - started, time.process_time() - cpu
     found = saved.summary(done, log.name, choice.policy.version, scorer.value)
     if writer:
         writer.finish(found)
-    told = {**_plain(found), "seconds": round(seconds, 3), "cpu_s": round(busy, 3), "events_per_s": round(done.events / max(seconds, 1e-9))}
+    told = {
+        **_plain(found),
+        "escalations": len(found.escalations) if out else None,
+        "seconds": round(seconds, 3),
+        "cpu_s": round(busy, 3),
+        "events_per_s": round(done.events / max(seconds, 1e-9)),
+    }
     if as_json:
         typer.echo(json.dumps(told))
     else:
@@ -237,8 +244,9 @@ def _show_difference(found: Comparison, first: FirstDifference | None, limit: in
     if len(found.moved) > limit:
         console.print(f"and {len(found.moved) - limit:,} more (--limit)", highlight=False)
     for name, steps in (("gained", found.gained), ("lost", found.lost)):
-        if steps:
-            console.print(f"escalations {name}: " + ", ".join(f"{step} …{study[-12:]}" for study, step in steps), highlight=False)
+        for uid in dict(steps):
+            mine = ", ".join(step for other, step in steps if other == uid)
+            console.print(f"escalations {name}, …{uid[-12:]}: {mine}", highlight=False, soft_wrap=True)
 
 
 def _write(path: Path, text: str) -> None:

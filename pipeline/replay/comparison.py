@@ -199,4 +199,6 @@ def _classes(groups: dict[str, str], moved: Sequence[Moved]) -> Iterator[ByClass
 
 
 def _steps(summary: Summary) -> Counter[tuple[str, str]]:
-    return Counter((str(step["study_uid"]), str(step["step"])) for step in summary.escalations)
+    """Those by which somebody is told."""
+    told = (step for step in summary.escalations if step["step"] in ("notified", "escalated"))
+    return Counter((str(step["study_uid"]), f"{step['step']}: {step['role']} ({step['trigger']})") for step in told)

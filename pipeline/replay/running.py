@@ -16,10 +16,12 @@ from pipeline.adapters.site.file import load
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.ports import Scorer
 from pipeline.replay import saved, scorers
-from pipeline.replay.engine import RankMove, Replayed, replay
+from pipeline.replay.engine import RankMove, Replayed, quietly, replay
+from pipeline.replay.escalations import escalations
 from pipeline.replay.feeding import feed
 from pipeline.replay.log_file import LogReader, UnreadableLog
 from pipeline.replay.order import in_order
+from pipeline.replay.past import Change
 from pipeline.replay.state import FORMAT as STATE_FORMAT
 from pipeline.settings import Settings
 from schemas.topics import BY_NAME
@@ -80,9 +82,19 @@ def played(
     progress: Progress = lambda done, total: None,
     from_state: Path | None = None,
     save_state: Path | None = None,
+    escalate: bool = False,
 ) -> Replayed:
-    """Blocks until the log has gone through. speed: so many times faster than life; None: as fast as this machine can."""
-    clock = ManualClock()
+    """Blocks until the log has gone through. speed: so many times faster than life; None: as fast as this machine can.
+
+    escalate: works out who would have been told, too, for which all changes are held in memory.
+    """
+    clock, changes = ManualClock(), list[Change]()
+
+    def moved(move: RankMove) -> None:
+        changes.append(Change(move.at, move.item, move.cause))
+        if on_move is not None:
+            on_move(move)
+
     run = replay(
         log,
         policy=choice.policy,
@@ -90,13 +102,20 @@ def played(
         until=choice.until,
         clock=clock,
         keep_history=keep_history,
-        on_move=on_move,
+        on_move=moved if escalate else on_move,
         pace=None if speed is None else _Pace(speed),
         progress=lambda done: progress(done, log.records),
         from_state=from_state,
         save_state=save_state,
     )
-    return asyncio.run(run)
+
+    async def whole() -> Replayed:
+        done = await run
+        with quietly():
+            done.escalations = await escalations(sorted(changes, key=lambda change: change.at), choice.policy.escalation, done.until)
+        return done
+
+    return asyncio.run(whole())
 
 
 def fed(log: LogReader, settings: Settings, until: datetime | None, speed: float | None, progress: Progress) -> int:
@@ -120,7 +139,9 @@ def result(path: Path, choice: Choice, progress: Progress = lambda done, total: 
     log = opened(path, choice.salvage)
     try:
         moves: list[saved.Move] = []
-        done = played(log, choice, keep_history=False, on_move=lambda move: moves.append(saved.Move.of(move)), progress=progress)
+        done = played(
+            log, choice, keep_history=False, on_move=lambda move: moves.append(saved.Move.of(move)), progress=progress, escalate=True
+        )
     finally:
         log.close()
     return saved.Saved(saved.summary(done, path.name, choice.policy.version, choice.scorer), moves)

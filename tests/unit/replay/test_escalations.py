@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.domain.escalation_policy import EscalationPolicy, Step
 from pipeline.domain.site import Policy
+from pipeline.replay import running
 from pipeline.replay.builder import Patient, patient
+from pipeline.replay.comparison import compare
 from pipeline.replay.play import play
 from pipeline.replay.played import Played
 from pipeline.replay.small_log import SmallLog
@@ -75,3 +79,15 @@ def test_assertions_on_escalations_can_fail() -> None:
     ]
     with pytest.raises(AssertionError, match="nobody was alerted about ACC1 before 10:20"):
         played.assert_escalated("ACC1", before="10:20")
+
+
+def test_a_comparison_tells_who_is_told_more_and_less(tmp_path: Path) -> None:
+    """With the correction nobody wakes the radiologist a second time, nor the senior."""
+    for name, story in (("a", sick()), ("b", sick().corrects("K", 4.2, known_at="10:30"))):
+        SmallLog.of(story).write(tmp_path / f"{name}.rfl")
+
+    a, b = (running.result(tmp_path / f"{name}.rfl", running.Choice(scorer="rules")) for name in ("a", "b"))
+    found = compare(a, b)
+
+    assert [step for _, step in found.lost] == ["escalated: radiologist (critical)", "escalated: senior (critical)"]
+    assert found.gained == []
