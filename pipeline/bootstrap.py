@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -20,6 +22,7 @@ from pipeline.adapters.postgres.actions import PostgresActions
 from pipeline.adapters.postgres.batches import PostgresOffsets
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.ledger import PostgresLedger
+from pipeline.adapters.postgres.model_life import PostgresDriftCounts, PostgresShadowScores
 from pipeline.adapters.postgres.receipts import PostgresReceipts
 from pipeline.adapters.postgres.study_ledger import PostgresStudyLedger
 from pipeline.adapters.postgres.worklist import PostgresWorklist
@@ -30,6 +33,7 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.adapters.kafka.ends import KafkaEnds
+    from pipeline.adapters.onnx.versions import ModelVersions
     from pipeline.adapters.postgres.escalation import PostgresAlerts
     from pipeline.domain.escalation_policy import EscalationPolicy
     from pipeline.ports import ImageModel
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from pipeline.services.escalation import Escalation
     from pipeline.services.escalation_stage import EscalationStage
     from pipeline.services.letters import IntakeGate, LetterDesk
+    from pipeline.services.looking_on import LookingOn
     from pipeline.services.monitor import Monitor
     from pipeline.services.pictures import PictureStage, ScorerName
     from pipeline.services.ranking import RankingStage
@@ -97,6 +102,23 @@ class Resources:
     def ledger(self) -> PostgresLedger:
         """The ledger's days."""
         return PostgresLedger(self.database)
+
+    @property
+    def models(self) -> ModelVersions:
+        """The versions of the clinical model on this site."""
+        from pipeline.adapters.onnx.versions import ModelVersions
+
+        return ModelVersions(self.settings.models_dir, self.settings.triton.model)
+
+    @property
+    def shadow_scores(self) -> PostgresShadowScores:
+        """A candidate's scores."""
+        return PostgresShadowScores(self.database)
+
+    @property
+    def drift_counts(self) -> PostgresDriftCounts:
+        """What the model was asked."""
+        return PostgresDriftCounts(self.database)
 
     def intake(self, gate: Callable[[], None] = lambda: None) -> Intake:
         """The way of a message through a gateway."""
@@ -228,15 +250,34 @@ class Resources:
         from pipeline.adapters.triton.scorer import TritonScorer
         from pipeline.services.scoring import ScoringStage
 
-        triton = self.settings.triton
-        local = OnnxScorer(self.clock)
-        served = TritonScorer(triton.url, triton.model, triton.deadline_s, self.clock) if triton.url else None
+        triton, models, watch = self.settings.triton, self.models, self.looking_on()
+        local = OnnxScorer(self.clock, models.served)
+        served = TritonScorer(triton.url, triton.model, triton.deadline_s, self.clock, models.served) if triton.url else None
+        degraded, looking = PostgresDegradedScores(self.database), asyncio.create_task(watch.run(), name="looking-on")
+        choices = served or local, local if served else None
         try:
-            degraded = PostgresDegradedScores(self.database)
-            yield ScoringStage(self.offsets, degraded, self.log, served or local, local if served else None, self.clock, group)
+            yield ScoringStage(self.offsets, degraded, self.log, *choices, self.clock, group, watch.note)
         finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
             if served is not None:
                 await served.close()
+
+    def looking_on(self) -> LookingOn:
+        """The version that looks on, if any, and the counts of what was asked."""
+        from pipeline.adapters.onnx import artefact
+        from pipeline.adapters.onnx.scorer import OnnxScorer
+        from pipeline.services.looking_on import LookingOn
+
+        models = self.models
+
+        def folder() -> Path:
+            return models.shadow() or models.served()
+
+        scorer, made_on = OnnxScorer(self.clock, folder), cache(artefact.load_distribution)
+        return LookingOn(
+            lambda: scorer if models.shadow() else None, self.shadow_scores, self.drift_counts, lambda: made_on(models.served()), self.clock
+        )
 
     @asynccontextmanager
     async def picture_stage(self, group: str) -> AsyncIterator[PictureStage]:

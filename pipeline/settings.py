@@ -61,6 +61,9 @@ class Gateways(BaseModel):
     http_port: int = Field(8090, description="STOW-RS and FHIR")
     dicom_associations_max: int = 32
     dicom_require_called_ae_title: bool = Field(False, description="reject associations that call another AE title than ours")
+    dicom_medium: Literal["asap", "urgent", "routine"] = Field(
+        "urgent", description="what MEDIUM in (0040,1003) means here: the standard does not say whether it is above ROUTINE"
+    )
     dicom_pdu_max_bytes: int = 1 << 20
     object_max_bytes: int = Field(2 << 30, description="the largest DICOM object accepted")
     fhir_body_max_bytes: int = Field(64 << 20, description="the largest FHIR request body accepted")
@@ -138,6 +141,11 @@ class Settings(BaseSettings):
         file = os.environ.get("READFIRST_CONFIG")
         toml = (TomlConfigSettingsSource(settings_cls, toml_file=file),) if file else ()
         return (init_settings, env_settings, *toml)
+
+    @property
+    def models_dir(self) -> Path:
+        """Where the versions of models are that this site has trained or taken over."""
+        return self.data / "models"
 
     @property
     def objects_dir(self) -> Path:

@@ -63,9 +63,9 @@ def stack(
 
 
 def _build_models(target: Path) -> None:
-    from pipeline.models import triton_repository
+    from pipeline.models.serving import build_repository
 
-    triton_repository.build(target, "cpu")
+    build_repository(target, "cpu")
 
 
 @dataclass(frozen=True, slots=True)

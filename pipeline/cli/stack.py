@@ -94,14 +94,13 @@ def status(
 
 def local_stack(data: Path, external: bool = False) -> Stack:
     """The product's own stack, with the models that this version ships."""
-    return Stack(data, servers=()) if external else Stack(data, build_models=_build_models)
+    return Stack(data, servers=()) if external else Stack(data, build_models=lambda target: _build_models(target, data))
 
 
-def _build_models(target: Path) -> None:
-    from pipeline.models import triton_heads, triton_repository
+def _build_models(target: Path, data: Path) -> None:
+    from pipeline.models.serving import build_repository
 
-    triton_repository.build(target, "cpu")
-    triton_heads.build(target, "cpu")
+    build_repository(target, "cpu", data / "models")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -46,6 +46,13 @@ class _Degraded:
     choice: int
 
 
+Note = Callable[[Sequence[AssessRequest], Sequence[Risk]], None]
+
+
+def _nobody(_requests: Sequence[AssessRequest], _risks: Sequence[Risk]) -> None:
+    """Nobody looks on."""
+
+
 class ScoringStage:
     """Handles batches of `assess`. The counters are for metrics: `degraded` counts answers that were not the first choice's."""
 
@@ -58,12 +65,15 @@ class ScoringStage:
         fallback: Scorer | None,
         clock: Clock,
         group: str,
+        note: Note = _nobody,
     ) -> None:
+        """note: told of each answer of a model, after it was sent."""
         self._offsets = offsets
         self._store = degraded
         self._log = log
         self._clock = clock
         self._group = group
+        self._note = note
         self._choices = [(scorer, CircuitBreaker(clock)) for scorer in (primary, fallback) if scorer is not None]
         self._remembered: dict[str, _Degraded] = {}
         self._recalled = False
@@ -143,6 +153,7 @@ class ScoringStage:
         choice, risks = await self._ask(chunk, before=len(self._choices))
         await self._log.append([self._record(asked, risk, choice) for asked, risk in zip(chunk, risks, strict=True)])
         await self._remember(chunk, choice)
+        self._note([asked.request for asked in chunk], risks)
         self.scored += len(chunk)
         self.degraded += len(chunk) if choice else 0
 

@@ -93,7 +93,7 @@ async def test_many_at_once_and_side_by_side(scorer: Scorer) -> None:
 
 async def test_a_missing_model_is_unavailable(tmp_path: Path) -> None:
     """Not an error of its own kind: the stage goes on with its next choice."""
-    for broken in (OnnxScorer(ManualClock(NOW), tmp_path), TritonScorer("127.0.0.1:1", "clinical_risk", 0.3, ManualClock(NOW))):
+    for broken in (OnnxScorer(ManualClock(NOW), lambda: tmp_path), TritonScorer("127.0.0.1:1", "clinical_risk", 0.3, ManualClock(NOW))):
         with pytest.raises(Unavailable):
             await broken.score([_well(2)])
 

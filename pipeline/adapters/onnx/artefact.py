@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.domain import features
+from pipeline.domain import drift, features
 from pipeline.domain.model_answer import ModelReference
 from pipeline.errors import StackError
 
@@ -17,6 +17,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "models" / "clinical" / "artefac
 
 MODEL_FILE = "model.onnx"
 REFERENCE_FILE = "reference.json"
+DISTRIBUTION_FILE = "distribution.json"
 _REMEDY = "install Readfirst again, or train the model: readfirst train --help"
 
 
@@ -38,6 +39,16 @@ def load(folder: Path = SHIPPED) -> Artefact:
     if hashlib.sha256(onnx).hexdigest() != reference.sha256:
         raise StackError(f"{folder / MODEL_FILE} is not the file that its {REFERENCE_FILE} describes (SHA-256 differs)", _REMEDY)
     return Artefact(reference, onnx)
+
+
+def load_distribution(folder: Path = SHIPPED) -> drift.Reference | None:
+    """What the model was made on; None where nobody kept it. Raises StackError."""
+    try:
+        return msgspec.json.decode((folder / DISTRIBUTION_FILE).read_bytes(), type=drift.Reference)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise StackError(f"{folder / DISTRIBUTION_FILE} cannot be read: {error}", _REMEDY) from error
 
 
 def load_reference(folder: Path = SHIPPED) -> ModelReference:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -36,21 +36,27 @@ CHANNEL = [
 class TritonScorer:
     """Scorer. The client is made inside the running loop at the first request; one for the process."""
 
-    def __init__(self, url: str, model: str, deadline_s: float, clock: Clock, folder: Path = artefact.SHIPPED) -> None:
-        """`folder`: the artefact that Triton serves, for its outcome and the order of its inputs."""
+    def __init__(
+        self, url: str, model: str, deadline_s: float, clock: Clock, served: Callable[[], Path] = lambda: artefact.SHIPPED
+    ) -> None:
+        """served: the folder of the artefact that Triton serves, for its outcome and the order of its inputs; asked before each request."""
         self._url = url
         self._model = model
         self._deadline_s = deadline_s
         self._clock = clock
-        self._folder = folder
+        self._served = served
+        self._references: dict[Path, ModelReference] = {}
 
     @cached_property
     def _client(self) -> InferenceServerClient:
         return InferenceServerClient(self._url, channel_args=CHANNEL)
 
-    @cached_property
+    @property
     def _reference(self) -> ModelReference:
-        return artefact.load_reference(self._folder)
+        folder = self._served()
+        if folder not in self._references:
+            self._references[folder] = artefact.load_reference(folder)
+        return self._references[folder]
 
     async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
         """As Scorer.score. Whatever goes wrong is Unavailable: a broken model must not stop the list."""

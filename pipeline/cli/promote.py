@@ -1,0 +1,207 @@
+"""`readfirst promote`, `shadow` and `drift`: a model's way into service, beside it, and away from what it was made on."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.cli.running import folder
+from pipeline.errors import StackError, Unavailable
+
+if TYPE_CHECKING:
+    from pipeline.adapters.onnx.versions import ModelVersions
+    from pipeline.models.promotion import Compared
+
+MODEL = "clinical_risk"
+Stack = Annotated[Path | None, typer.Option("--stack", help="the data folder of the stack")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON object")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the three."""
+    app.command(epilog="Example: readfirst promote ./clinical_risk_2     Example: readfirst promote --rollback")(promote)
+    app.command(epilog="Example: readfirst shadow ./clinical_risk_2     Example: readfirst shadow --json")(shadow)
+    app.command(epilog="Example: readfirst drift --days 7")(drift)
+
+
+def promote(
+    candidate: Annotated[Path | None, typer.Argument(help="a folder that `train` or `finetune` wrote")] = None,
+    data: Annotated[Path, typer.Option(help="the folder with the data that both models are compared on")] = Path("../shared/data"),
+    force: Annotated[bool, typer.Option("--force", help="though it is worse, or cannot be compared; needs --reason")] = False,
+    reason: Annotated[str | None, typer.Option(help="kept with the promotion")] = None,
+    by: Annotated[str, typer.Option(help="who does it")] = "",
+    rollback: Annotated[bool, typer.Option("--rollback", help="back to what was served before")] = False,
+    stack: Stack = None,
+    as_json: Json = False,
+) -> None:
+    """Compares a candidate with the served model on the same patients, and serves it from now on, without losing a request.
+
+    A candidate that is worse beyond its 95 % interval, for all or for a subgroup, is refused.
+    """
+    versions, person = _versions(stack), by or getpass.getuser()
+    if rollback:
+        _roll_back(versions, stack, person, reason)
+        return _show_state(versions, [], as_json)
+    if candidate is None:
+        return _show_state(versions, [], as_json)
+    compared, objections = _objections(versions, candidate, data)
+    if objections and not (force and reason):
+        for words in objections:
+            Console(stderr=True).print(f"  [red]against it:[/red] {words}", highlight=False)
+        raise StackError("the candidate is not promoted", "keep what is served, or give --force with a --reason, which is kept")
+    before, version = versions.served(), versions.install(candidate)
+    _before_triton(stack, versions.versions()[version], before, lambda: versions.promote(version, _now(), person, reason, objections))
+    return _show_state(versions, compared, as_json)
+
+
+def _roll_back(versions: ModelVersions, stack: Path | None, person: str, reason: str | None) -> None:
+    state, known = versions.state(), versions.versions()
+    target = known[state.before] if state.before else versions.shipped
+    _before_triton(stack, target, versions.served(), lambda: versions.roll_back(_now(), person, reason))
+
+
+def _before_triton(stack: Path | None, target: Path, before: Path, note: Callable[[], object]) -> None:
+    """Triton first, then the state that agents and the next start go by; interrupted between them, the next start serves the old one."""
+    from pipeline.adapters.local.stack import settings_of, status
+    from pipeline.models.serving import serve
+
+    place = folder(stack)
+    running = status(place).running
+    if running and (url := settings_of(place).triton.url):
+        try:
+            serve(target, before, place / "triton", url)
+        except Unavailable as error:
+            raise StackError(str(error), "the old version goes on; look at log/triton.log, or stop the stack and promote then") from error
+    note()
+
+
+def _objections(versions: ModelVersions, candidate: Path, data: Path) -> tuple[list[Compared], list[str]]:
+    from pipeline.models.clinical import promotion as clinical
+
+    try:
+        compared = clinical.compare_on(data, versions.served(), candidate)
+    except FileNotFoundError as error:
+        return [], [f"there is nothing to compare it on: {error}"]
+    return compared, [words for one in compared for words in one.objections]
+
+
+def _show_state(versions: ModelVersions, compared: list[Compared], as_json: bool) -> None:
+    state = versions.state()
+    if as_json:
+        document = {"served": state.served or "shipped", "shadow": state.shadow, "compared": compared, "history": state.history}
+        typer.echo(msgspec.json.encode(document).decode())
+        return
+    console = Console()
+    if compared:
+        console.print(_comparison(compared))
+    console.print(f"served: {state.served or 'the shipped version'}; looking on: {state.shadow or 'nobody'}", highlight=False)
+    for entry in state.history:
+        against = f" (against it: {'; '.join(entry.objections)})" if entry.objections else ""
+        why = f": {entry.reason}" if entry.reason else ""
+        console.print(f"  {entry.at:%Y-%m-%d %H:%MZ} {entry.act} {entry.version} by {entry.by}{why}{against}", highlight=False)
+
+
+def _comparison(compared: list[Compared]) -> Table:
+    table = Table(title="candidate and served, on the same patients (95 % by patient)", title_justify="left")
+    for name in ("group", "patients", "AUC served", "candidate", "difference", "ECE served", "candidate"):
+        table.add_column(name, justify="left" if name == "group" else "right")
+    for one in compared:
+        low, high = one.auc_difference
+        difference = f"{one.auc_candidate - one.auc_served:+.3f} [{low:+.3f}, {high:+.3f}]"
+        aucs = (f"{one.auc_served:.3f}", f"{one.auc_candidate:.3f}", difference)
+        table.add_row(one.group, f"{one.patients:,}", *aucs, f"{one.ece_served:.3f}", f"{one.ece_candidate:.3f}")
+    return table
+
+
+def shadow(
+    candidate: Annotated[Path | None, typer.Argument(help="a folder of `train` or `finetune`; without one: how it compares")] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="nobody looks on any more")] = False,
+    hours: Annotated[float, typer.Option(min=0.01, help="of the comparison")] = 24.0,
+    by: Annotated[str, typer.Option(help="who does it")] = "",
+    stack: Stack = None,
+    as_json: Json = False,
+) -> None:
+    """Lets a candidate score the live stream beside the served model: kept and compared, never part of a rank."""
+    versions, person = _versions(stack), by or getpass.getuser()
+    if stop or candidate is not None:
+        versions.look_on(None if candidate is None else versions.install(candidate), _now(), person)
+        return _show_state(versions, [], as_json)
+    return _compare_shadow(stack, hours, as_json)
+
+
+def _compare_shadow(stack: Path | None, hours: float, as_json: bool) -> None:
+    import asyncio
+
+    from pipeline import bootstrap
+    from pipeline.cli.running import running_settings
+    from pipeline.domain.shadow import Comparison, compare
+    from pipeline.domain.site import DEFAULT
+
+    async def read() -> list[Comparison]:
+        async with bootstrap.resources(running_settings(stack)) as resources:
+            return compare(await resources.shadow_scores.since(_now() - timedelta(hours=hours)), DEFAULT.risk_from)
+
+    found = asyncio.run(read())
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    table = Table("served", "looks on", "scores", "patients", "mean", "its mean", "apart", "higher", "cross", "order alike")
+    for one in found:
+        means = (f"{one.mean_served:.3f}", f"{one.mean_shadow:.3f}", f"{one.mean_absolute_difference:.3f}")
+        alike = "-" if one.agreement is None else f"{one.agreement:.1%}"
+        shares = (f"{one.higher:.0%}", f"{one.crossing:.1%}", alike)
+        table.add_row(one.served_version, one.shadow_version, f"{one.scores:,}", f"{one.patients:,}", *means, *shares)
+    Console().print(table if found else "no candidate has scored in this time")
+
+
+def drift(
+    days: Annotated[int, typer.Option(min=1, max=60, help="back from today (UTC)")] = 1,
+    stack: Stack = None,
+    as_json: Json = False,
+) -> None:
+    """Compares what the served model was asked, and what it said, with what it was made on: stability index, missing inputs."""
+    import asyncio
+
+    from pipeline import bootstrap
+    from pipeline.adapters.onnx import artefact
+    from pipeline.cli.running import running_settings
+    from pipeline.domain.drift import Drift, drifts
+
+    served = _versions(stack).served()
+    reference, version = artefact.load_distribution(served), artefact.load_reference(served).version
+    if reference is None:
+        raise StackError(f"version {version} came without the distribution it was made on", "train it again with this version of Readfirst")
+
+    async def read() -> dict[str, list[Drift]]:
+        async with bootstrap.resources(running_settings(stack)) as resources:
+            back = [(_now() - timedelta(days=each)).date() for each in range(days)]
+            return {f"{day}": drifts(reference, await resources.drift_counts.of(day, version)) for day in back}
+
+    found = asyncio.run(read())
+    if as_json:
+        typer.echo(msgspec.json.encode({"version": version, "days": found}).decode())
+        return
+    for day, each in found.items():
+        table = Table("input", "rows", "PSI", "missing", "before", "", title=f"{day}, version {version}", title_justify="left")
+        for one in each:
+            shares = (f"{one.missing:.0%}", f"{one.missing_before:.0%}")
+            table.add_row(one.input, f"{one.rows:,}", f"{one.psi:.2f}", *shares, one.verdict)
+        Console().print(table)
+
+
+def _versions(stack: Path | None) -> ModelVersions:
+    from pipeline.adapters.onnx.versions import ModelVersions
+
+    return ModelVersions(folder(stack) / "models", MODEL)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
