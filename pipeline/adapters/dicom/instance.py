@@ -67,7 +67,15 @@ class Instance:
     damaged_text: bool = False
 
 
-def understand(header: Header, sop_uid: str | None, site_key: bytes, authority: str, zone: ZoneInfo, received: datetime) -> Instance:
+def understand(
+    header: Header,
+    sop_uid: str | None,
+    site_key: bytes,
+    authority: str,
+    zone: ZoneInfo,
+    received: datetime,
+    medium: RequestPriority = "urgent",
+) -> Instance:
     """sop_uid: the Affected SOP Instance UID of the C-STORE command, for an object that names none itself.
 
     Raises Refused where not even an instance is named, or the pixels cannot be what the header says.
@@ -96,7 +104,7 @@ def understand(header: Header, sop_uid: str | None, site_key: bytes, authority: 
         series_description=clean(header.text("SeriesDescription")),
         accession=keys[0],
         order=keys[1],
-        priority=priorities.from_dicom(_first(header, "RequestedProcedurePriority")).level,
+        priority=priorities.from_dicom(_first(header, "RequestedProcedurePriority"), medium).level,
         location=clean(header.text("CurrentPatientLocation")),
         demographics=Demographics(_age(header, acquired.utc), sex_of(header.text("PatientSex"))),
         identity=_identity(header, site_key, authority),

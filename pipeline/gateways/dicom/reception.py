@@ -75,7 +75,8 @@ class Reception:
                 await self._intake.ignore(await self._origin_of_bytes(path), "dicomdir")
                 return Outcome("ignored", "dicomdir", None, header.media_sop_instance, MEDIA_STORAGE_DIRECTORY)
             now = self._clock.now()
-            instance = understand(header, sop_uid, self._site_key, self._settings.assigning_authority, self._zone(source), now)
+            said = self._settings
+            instance = understand(header, sop_uid, self._site_key, said.assigning_authority, self._zone(source), now, said.dicom_medium)
             if only_study is not None and instance.study_uid != only_study:
                 raise Refused("wrong-key", "the object is of another study than it was posted to")
         except Refused as refusal:

@@ -10,9 +10,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import BasicTextSRStorage
 
+from pipeline.adapters.dicom.header import read_header
+from pipeline.adapters.dicom.instance import understand
 from schemas.identifiers import accession_key, order_key, patient_key
-from tests.dicom_objects import ct
-from tests.unit.dicom.reading import SITE_KEY, read
+from tests.dicom_objects import as_file, ct
+from tests.unit.dicom.reading import RECEIVED, SITE_KEY, ZONE, read
 
 
 def _item(**elements: str) -> Dataset:
@@ -131,3 +133,13 @@ def test_structured_report_counts_but_has_no_modality(tmp_path: Path) -> None:
     instance = read(tmp_path, report)
 
     assert (instance.image, instance.modality, instance.body_part) == (False, None, None)
+
+
+def test_medium_is_what_the_site_says(tmp_path: Path) -> None:
+    """The standard lists MEDIUM without saying whether it stands above ROUTINE."""
+    path = tmp_path / "object.dcm"
+    path.write_bytes(as_file(ct(RequestedProcedurePriority="MEDIUM")))
+    header = read_header(path)
+
+    assert understand(header, None, SITE_KEY, "HOSP", ZONE, RECEIVED).priority == "urgent"
+    assert understand(header, None, SITE_KEY, "HOSP", ZONE, RECEIVED, "routine").priority == "routine"
