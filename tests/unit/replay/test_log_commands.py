@@ -1,0 +1,138 @@
+"""Logs compared, scrubbed and refused: what `replay`, `diff` and `record --scrub` rest on."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.memory.event_log import MemoryEventLog
+from pipeline.replay import comparison, comparison_page, saved
+from pipeline.replay.builder import patient
+from pipeline.replay.engine import Replayed, replay
+from pipeline.replay.feeding import feed
+from pipeline.replay.log_file import LoggedRecord, LogHeader, LogReader, LogWriter, UnreadableLog
+from pipeline.replay.running import Choice, opened, result, scorer_of
+from pipeline.replay.scorers import ModelAbsent
+from pipeline.replay.scrub import scrub
+from pipeline.replay.small_log import SmallLog
+from schemas.topics import IMAGING
+
+CREATED = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Two studies: a routine one of an inpatient who gets a potassium of 6.8, and a stat one."""
+    ill = patient("ILL", age=67).arrives("I", at="08:00").order("ACC1", "CT HEAD", "routine", indication="cough", at="09:00")
+    ill = ill.ct("HEAD", "ACC1", at="10:00").lab("K", 6.8, at="10:20", known_at="10:40")
+    stat = patient("WELL", age=40).arrives("E", at="08:00").order("ACC2", "CT HEAD", "stat", indication="Mr Miller, stroke?", at="09:50")
+    stat = stat.ct("HEAD", "ACC2", at="10:15")
+    path = tmp_path / "log.rfl"
+    SmallLog.of(ill, stat).write(path)
+    return path
+
+
+def rules(path: Path) -> Replayed:
+    return asyncio.run(replay(LogReader(path)))
+
+
+def test_a_replay_without_an_event_differs_from_where_it_is_missing(log: Path, tmp_path: Path) -> None:
+    """The study moved, by how much and why; the first event after which the histories differ; nothing else moved."""
+    other = tmp_path / "other.rfl"
+    with LogWriter(other, LogReader(log).header) as writer:
+        for record in LogReader(log):
+            if record.topic != "labs":
+                writer.write(record)
+    a, b = result(other, Choice("rules")), result(log, Choice("rules"))
+    found, first = comparison.compare(a, b), comparison.first_difference(a, b)
+
+    (moved,) = found.moved
+    assert not found.same
+    assert moved.minutes is not None and moved.minutes < 0
+    assert "K 6.8" in moved.why_b and "K 6.8" not in moved.why_a
+    assert first is not None and first.a is None and first.b is not None
+    assert (first.event_id, first.at) == (moved.event_id, moved.at)
+    assert {one.group: (one.earlier, one.later) for one in found.classes} == {"routine": (1, 0), "stat": (0, 0)}
+    page = comparison_page.page(found, first)
+    assert "<svg" in page and "1 are due earlier in B" in page
+
+
+def test_a_log_and_itself_are_the_same(log: Path) -> None:
+    """No study moved, and there is no first difference."""
+    a, b = result(log, Choice("rules")), result(log, Choice("rules"))
+
+    assert comparison.compare(a, b).same
+    assert comparison.compare(a, b).moved == []
+    assert comparison.first_difference(a, b) is None
+
+
+def test_a_saved_result_is_as_good_as_its_log(log: Path, tmp_path: Path) -> None:
+    """`replay --out` keeps all that `diff` needs."""
+    kept = tmp_path / "kept.rfr"
+    fresh = result(log, Choice("rules"))
+    with saved.SavedWriter(kept) as writer:
+        done = asyncio.run(replay(LogReader(log), on_move=writer.add))
+        writer.finish(saved.summary(done, log.name, "default/1", "rules"))
+    read = result(kept, Choice("rules"))
+
+    assert read.moves == fresh.moves
+    assert comparison.compare(read, fresh).same
+    with pytest.raises(UnreadableLog, match=r"damaged|no saved replay"):
+        kept.write_bytes(kept.read_bytes()[:-7])
+        result(kept, Choice("rules"))
+
+
+def test_a_scrubbed_log_tells_the_same_story(log: Path, tmp_path: Path) -> None:
+    """Other names, other dates, and no text that somebody typed; the same studies are due as long after their images as before."""
+    out = tmp_path / "scrubbed.rfl"
+    done = scrub(LogReader(log), out, key=b"k" * 32)
+    before, after = rules(log), rules(out)
+    known = {text for record in LogReader(log) for text in (record.key.decode(), record.headers["event_id"])}
+    content = b"".join(record.key + (record.value or b"") + repr(dict(record.headers)).encode() for record in LogReader(out))
+
+    assert (done.records, done.left_out) == (LogReader(log).records, 0)
+    assert [item.due_at - item.study.ready_at for item in after.items] == [item.due_at - item.study.ready_at for item in before.items]
+    assert (before.items[0].study.ready_at - after.items[0].study.ready_at) % timedelta(weeks=1) == timedelta()
+    assert [name for name in (*known, "Miller") if name.encode() in content] == []
+    assert "stroke" in str(after.items)
+
+
+def test_a_log_goes_to_a_stack_without_its_answers(log: Path) -> None:
+    """`replay --live`: the input records in order; assessments stay behind."""
+    records = list(LogReader(log))
+    answer = LoggedRecord("assessments", 0, 0, records[0].timestamp, b"k", b"{}", {})
+    kafka = MemoryEventLog(8)
+
+    assert asyncio.run(feed([*records, answer], kafka)) == len(records)
+    assert sorted(record.value or b"" for record in kafka.records(IMAGING)) == sorted(
+        r.value or b"" for r in records if r.topic == "imaging"
+    )
+
+
+def test_documents_of_a_newer_version_are_refused(tmp_path: Path) -> None:
+    """With both versions; a topic that nobody knows, too."""
+    for schemas, words in (({"imaging": "imaging/2"}, "imaging/2 .* knows: imaging/1"), ({"ecg": "ecg/1"}, "no such topic")):
+        path = tmp_path / "newer.rfl"
+        with LogWriter(path, LogHeader(created_at=CREATED, schemas=schemas)):
+            pass
+        with pytest.raises(UnreadableLog, match=words):
+            opened(path, salvage=False)
+
+
+def test_a_log_of_an_absent_model_offers_the_rules(tmp_path: Path) -> None:
+    """Which model scored, what is here, and what can be done; a log without scores cannot be replayed by them."""
+    path = tmp_path / "log.rfl"
+    with LogWriter(path, LogHeader(created_at=CREATED, schemas={}, models={"oracle": "7"})):
+        pass
+    with pytest.raises(ModelAbsent, match=r"oracle 7, which is not here .*--scorer rules"):
+        scorer_of(opened(path, salvage=False), Choice("model"), ManualClock())
+    assert scorer_of(opened(path, salvage=False), Choice("model", any_model=True), ManualClock()) is not None
+    assert scorer_of(opened(path, salvage=False), Choice("rules"), ManualClock()) is None
+    with LogWriter(path, LogHeader(created_at=CREATED, schemas={})):
+        pass
+    with pytest.raises(ModelAbsent, match="holds no scores"):
+        scorer_of(opened(path, salvage=False), Choice("recorded"), ManualClock())
