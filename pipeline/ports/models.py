@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipeline.domain.drift import Counts
 from pipeline.domain.shadow import ShadowScore
+
+if TYPE_CHECKING:  # it knows the features, and so numpy, which gateways start without
+    from pipeline.domain.drift import Counts
 
 
 class ShadowScores(Protocol):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.values import key, storable
-from pipeline.domain.drift import Counts
 from pipeline.domain.shadow import ShadowScore
+
+if TYPE_CHECKING:  # as in the port
+    from pipeline.domain.drift import Counts
 
 _sql = Queries("models")
 
