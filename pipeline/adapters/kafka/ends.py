@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from time import monotonic
+from time import monotonic, sleep
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from pipeline.adapters.kafka.connection import client_config
@@ -19,6 +19,8 @@ from schemas.topics import Topic
 
 TIMEOUT_S = 4.0
 READ_S = 1.5
+TRIES = 4
+AGAIN_S = 0.25
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
@@ -50,11 +52,16 @@ class KafkaEnds:
 
     def _ends(self, topics: Sequence[Topic]) -> dict[Place, tuple[int, int]]:
         places = [Place(topic.name, number) for topic in topics for number in range(self._kafka.partitions)]
-        try:
-            begins, ends = (self._listed(places, spec) for spec in (_EARLIEST, _LATEST))
-        except KafkaException as error:
-            raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
-        return {place: (begins[place], ends[place]) for place in places}
+        for tries_left in range(TRIES - 1, -1, -1):
+            try:
+                begins, ends = (self._listed(places, spec) for spec in (_EARLIEST, _LATEST))
+                return {place: (begins[place], ends[place]) for place in places}
+            except KafkaException as error:
+                # A partition that is new, or has just got another leader, is known to all in a moment.
+                if not tries_left or error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                    raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
+                sleep(AGAIN_S)
+        raise AssertionError("the last try returns or raises")
 
     def _listed(self, places: Sequence[Place], spec: OffsetSpec) -> dict[Place, int]:
         asked = {TopicPartition(self._kafka.topic_prefix + place.topic, place.partition): spec for place in places}
