@@ -1,0 +1,137 @@
+"""The picture stage: one finding for each picture of a head's kind, by the first model that answers, whatever the picture is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.memory.event_log import MemoryEventLog
+from pipeline.adapters.memory.transactions import MemoryOffsets
+from pipeline.domain.image_answer import HeadFinding, HeadReference
+from pipeline.errors import Unavailable, UnfitPicture
+from pipeline.ports import Looked, Picture, Received
+from pipeline.services.batch import Done
+from pipeline.services.pictures import InstalledHead, PictureStage
+from schemas import codec
+from schemas.events import FindingEvent, ImagingEvent
+from schemas.time import Timestamp
+from schemas.topics import FINDINGS, IMAGING
+from tests.store_fixtures import batch
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+REFERENCE = HeadReference(
+    head="chest_frontal",
+    version="1",
+    side=8,
+    expects="a chest film",
+    findings=(HeadFinding(code="pneumonia", label="pneumonia", prevalence=0.5, ranks=True),),
+    sha256="",
+)
+
+
+class FakeReader:
+    def __init__(self) -> None:
+        self.read_uris: list[str] = []
+
+    async def read(self, uri: str, side: int) -> Picture:
+        self.read_uris.append(uri)
+        if "bad" in uri:
+            raise UnfitPicture("colour", "in colour")
+        return np.zeros((side, side), np.uint8)
+
+
+class FakeModel:
+    def __init__(self, answer: Looked) -> None:
+        self.answer, self.down, self.asked = answer, False, 0
+
+    async def look(self, pictures: Sequence[Picture]) -> Sequence[Looked]:
+        self.asked += 1
+        if self.down:
+            raise Unavailable("down (ordered by the test)")
+        return [self.answer for _ in pictures]
+
+
+class World:
+    def __init__(self) -> None:
+        self.log, self.reader = MemoryEventLog(), FakeReader()
+        self.triton, self.local = FakeModel(Looked((0.8,), 0.5)), FakeModel(Looked((0.7,), 0.5))
+        head = InstalledHead(REFERENCE, [("triton", self.triton), ("onnxruntime", self.local)])
+        self.stage = PictureStage(MemoryOffsets(), self.log, self.reader, {"chest_frontal": head}, ManualClock(NOW), "pictures")
+
+    async def handle(self, *records: Received) -> Any:
+        [outcome] = await self.stage.handle([batch(records)])
+        return outcome
+
+    @property
+    def findings(self) -> list[FindingEvent]:
+        return self.log.documents(FINDINGS)
+
+
+def told(offset: int, uri: str | None = "object:1/2/3", **said: Any) -> Received:
+    event = ImagingEvent(
+        event_id=f"e{uri}{said}",
+        patient="p",
+        source="GATE",
+        recorded_at=NOW,
+        study_uid="1",
+        acquired=Timestamp(utc=NOW),
+        uri=uri,
+        **{"modality": "DX", "body_part": "CHEST", "view": "AP", **said},
+    )
+    return Received(IMAGING, 0, offset, b"p", codec.encode(event), {"trace_id": "t"})
+
+
+async def test_a_film_is_looked_at_once_by_the_first_choice() -> None:
+    """Told of twice, read once; the finding has the same id both times, and is marked as a possible redelivery."""
+    world = World()
+    assert await world.handle(told(0), told(1)) == Done(2)
+    await world.handle(told(2))
+    assert len(world.reader.read_uris) == 1 and world.triton.asked == 1 and world.local.asked == 0
+    assert len({finding.event_id for finding in world.findings}) == 1
+    assert world.findings[0].image.findings[0].probability == 0.8 and world.findings[0].image.scorer == "triton"
+    assert world.log.records(FINDINGS)[0].headers["redelivery"] == "1"
+
+
+async def test_what_no_head_is_for_passes() -> None:
+    """CT, a lateral film, a completion, a record without pixels, bytes that are no event: nothing is said, nothing stops."""
+    world = World()
+    broken = Received(IMAGING, 0, 4, b"p", b"{", {})
+    outcome = await world.handle(told(0, modality="CT"), told(1, view="LL"), told(2, uri=None), told(3, kind="complete"), broken)
+    assert outcome == Done(5) and world.findings == [] and world.reader.read_uris == []
+
+
+async def test_an_unfit_picture_is_told_with_its_reason_and_leaves_the_others_alone() -> None:
+    """One refusal, one answer."""
+    world = World()
+    await world.handle(told(0, uri="object:bad/2/3"), told(1), told(2, uri="object:big/2/3", size=1 << 40))
+    said = {finding.uri: finding.image for finding in world.findings}
+    assert said["object:bad/2/3"].refused == "colour" and said["object:bad/2/3"].explanation == "in colour"
+    assert said["object:big/2/3"].refused == "too-large"
+    assert said["object:1/2/3"].refused is None
+
+
+async def test_without_triton_the_model_in_this_process_looks() -> None:
+    """And says so; numbers that are no answer count as none."""
+    world = World()
+    world.triton.down = True
+    await world.handle(told(0))
+    world.triton.down, world.triton.answer = False, Looked((float("nan"),), 0.5)
+    await world.handle(told(1, uri="object:1/2/4"))
+    assert [finding.image.scorer for finding in world.findings] == ["onnxruntime", "onnxruntime"]
+
+
+async def test_without_any_model_the_pictures_come_again() -> None:
+    """Nothing is said and no offset moves: unknown is not normal, and nothing is lost."""
+    world = World()
+    world.triton.down = world.local.down = True
+    with pytest.raises(Unavailable):
+        await world.handle(told(0))
+    assert world.findings == []
+    world.triton.down = False
+    assert await world.handle(told(0)) == Done(1)
+    assert len(world.findings) == 1
