@@ -20,13 +20,14 @@ from pipeline.domain.catalogue import OBSERVABLES
 from pipeline.replay import vocabulary
 from pipeline.replay.names import AUTHORITY, SITE_KEY, study_uid
 from pipeline.replay.story import Moment, Story, When
-from pipeline.replay.times import DEFAULT_DATE, Day, WrittenWrong
+from pipeline.replay.times import DEFAULT_DATE, Day, WrittenWrong, told_to_the_writer
 from schemas.assessments import Assessment, Risk
 from schemas.codes import AbnormalFlag, Coding, ObservationStatus, PatientClass, RequestPriority, Sex
 from schemas.events import AdtEvent, Demographics, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
 from schemas.identifiers import accession_key, order_key, patient_key, pseudonym, unmatched_patient_key
 from schemas.topics import ADT, ASSESSMENTS, IMAGING, LABS, ORDERS, REPORTS, VITALS, Topic
 
+__tracebackhide__ = told_to_the_writer
 MODEL, OUTCOME = "by-hand", "in-hospital death"
 """Whose answers the scores of a story are said to be."""
 

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import NoReturn, Self
 
 from pipeline.replay.past import Change, ListThen, Names, Row, list_at
-from pipeline.replay.times import Day, WrittenWrong
+from pipeline.replay.times import Day, WrittenWrong, told_to_the_writer
 from pipeline.replay.vocabulary import did_you_mean
 from schemas.alerts import Alert
 from schemas.worklist import WorklistItem
 
+__tracebackhide__ = told_to_the_writer
 _SHOWN_CHANGES = 6
 _TELLING = ("notified", "escalated")
 

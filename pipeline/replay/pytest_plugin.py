@@ -87,6 +87,7 @@ class Replay:
         return shrink(log, fails)
 
     def _path(self, name: str | Path) -> Path:
+        __tracebackhide__ = True
         path = self._folder / name
         if not path.exists():
             there = sorted(file.name for file in self._folder.glob("*.rfl"))

@@ -8,7 +8,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 import msgspec
 
-from pipeline.replay.times import Day, WrittenWrong
+from pipeline.replay.times import Day, WrittenWrong, told_to_the_writer
 from pipeline.replay.vocabulary import did_you_mean
 from schemas.assessments import Assessment
 from schemas.events import AnyEvent, Demographics, Event
@@ -17,6 +17,7 @@ from schemas.time import Timestamp
 from schemas.topics import Topic
 
 Moment = str | datetime
+__tracebackhide__ = told_to_the_writer
 NOT_TOLD = Demographics()
 
 

@@ -9,7 +9,9 @@ from typing import Any, Literal, get_args
 from pipeline.domain.catalogue import BY_NAME, OBSERVABLES, Observable
 from pipeline.domain.terminology import Mapped, Unmapped, map_observation, observable_of
 from pipeline.domain.terminology_table import ROWS
-from pipeline.replay.times import WrittenWrong
+from pipeline.replay.times import WrittenWrong, told_to_the_writer
+
+__tracebackhide__ = told_to_the_writer
 
 MODALITIES = ("CT", "MR", "DX", "CR", "US", "XA", "RF", "NM", "PT", "MG", "OT")
 """DICOM modalities that a story may order and take images with."""

@@ -100,6 +100,24 @@ def test_a_log_is_found_beside_the_test_and_a_wrong_name_is_answered(pytester: p
     result.stdout.fnmatch_lines(["E*no log late_lb.rfl in*did you mean late_lab.rfl?"])
 
 
+def test_a_mistake_in_a_story_is_shown_where_it_was_written(pytester: pytest.Pytester, run) -> None:  # type: ignore[no-untyped-def]
+    """What could be meant, and no line of ours."""
+    pytester.makepyfile(
+        """
+        from pipeline.replay.builder import patient
+
+        def test_typing_error(replay):
+            replay(patient("P1").lab("Potasium", 3, at="08:00"))
+        """
+    )
+
+    result = run()
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(['>*lab("Potasium", 3, at="08:00"))', "E*did you mean potassium?"])
+    result.stdout.no_fnmatch_line("*vocabulary.py*")
+
+
 def test_a_damaged_log_says_what_is_wrong(pytester: pytest.Pytester, run) -> None:  # type: ignore[no-untyped-def]
     """Instead of replaying half of it."""
     (pytester.path / "cut.rfl").write_bytes((FOLDER / "late_lab.rfl").read_bytes()[:-200])
