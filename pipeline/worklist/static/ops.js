@@ -26,7 +26,7 @@ async function refresh() {
     lost = false;
     letters.refresh(seen.letters);
   } catch (problem) {
-    lost = problem.status !== 503 || !seen;
+    lost = true;
     if (problem.name !== "Problem" && problem.status === undefined) console.error(problem);
   }
   show();
@@ -49,7 +49,7 @@ function connection() {
   byId("strip").dataset.feed = document.body.dataset.feed;
   byId("strip").dataset.level = lost || stuck ? "bad" : "quiet";
   let words = "Connecting…";
-  if (lost) words = lastGood ? `Connection lost. This is how it was at ${clockTime(lastGood)}, ${span(now - lastGood)} ago. Trying again…` : "The server cannot be reached. Trying again…";
+  if (lost) words = lastGood ? `Connection lost. This is how it was at ${clockTime(lastGood)}, ${span(now - lastGood)} ago. Trying again…` : "There is nothing to show yet. Trying again…";
   else if (stuck) words = `Nothing has been looked at since ${clockTime(Date.parse(seen.at))}.`;
   else if (seen) words = `Live, ${clockTime(now)}`;
   setText(byId("connection"), words);
