@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -16,9 +17,14 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline.adapters.local.stack import settings_of, status
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.worklist import PostgresWorklist
+from pipeline.ports import ListQuery, Page
+from pipeline.replay.digest import state_digest
 from pipeline.settings import Kafka
 from pipeline.simulation.courses import FAMILIES, GIVEN
 from schemas.topics import TOPICS
+from schemas.worklist import WorklistItem
 
 MEMORY_MAX = 512 << 20
 
@@ -171,3 +177,40 @@ def test_there_are_no_dead_letters(product: Product) -> None:
     result = product.run("dlq", "list", "--json")
 
     assert (result.returncode, result.stdout.strip()) == (0, "")
+
+
+async def _listed(data: Path) -> list[WorklistItem]:
+    """The open list, as Postgres holds it."""
+    items: list[WorklistItem] = []
+    async with Database.from_settings(settings_of(data).postgres) as database:
+        worklist, page = PostgresWorklist(database), Page([], "")
+        while page.next is not None:
+            page = await worklist.page(ListQuery(limit=500, after=page.next or None))
+            items += [listed.item for listed in page.items]
+        await worklist.close()
+    return items
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("fed")
+def test_a_recorded_log_replays_to_what_postgres_holds(product: Product, tmp_path: Path) -> None:
+    """By the rules from the input topics alone, and with the recorded scores the whole list; the same digest each time."""
+    log = tmp_path / "day.rfl"
+    (recorded,) = product.lines("record", "--out", str(log), "--json")
+    items = asyncio.run(_listed(product.data))
+    replayed = {scorer: [replay(log, scorer) for _ in range(2)] for scorer in ("rules", "recorded", "model")}
+
+    assert recorded["records"] > 3_000 and recorded["bytes"] <= 0.25 * recorded["json_bytes"]
+    assert [one["open"] for runs in replayed.values() for one in runs] == [len(items)] * 6
+    assert all(first["digest"] == second["digest"] for first, second in replayed.values())
+    assert {runs[0]["rules_digest"] for runs in replayed.values()} == {state_digest(items, risk=False)}
+    assert replayed["recorded"][0]["state_digest"] == state_digest(items)
+
+
+def replay(log: Path, scorer: str) -> dict[str, Any]:
+    """`readfirst replay --json`, its last line."""
+    command = [sys.executable, "-m", "pipeline.cli", "replay", str(log), "--scorer", scorer, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
