@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
+from pipeline.domain import escalation
+from pipeline.domain.escalation import Alert
+from pipeline.domain.escalation_policy import DEFAULT
 from pipeline.domain.urgency import severity_of
 from schemas.assessments import Evidence
 from schemas.worklist import Reason, WorklistItem
@@ -38,3 +43,24 @@ def study(uid: str = "1.2.3", *evidence: Evidence, due: float = 240, version: in
 def minutes(count: float) -> timedelta:
     """A span."""
     return timedelta(minutes=count)
+
+
+def alert(uid: str = "1.2.3", trigger: Any = "critical", at: datetime = START, **changes: Any) -> Alert:
+    """One that was raised now."""
+    blank = Alert(
+        id=escalation.alert_id(uid, trigger),
+        subject=uid,
+        trigger=trigger,
+        category=DEFAULT.rules[trigger].category,
+        state="notified",
+        raised_at=at,
+        ladder_from=at,
+        identified_at=at,
+        changed_at=at,
+        what="CT head",
+        finding="K 6.8",
+        study_uid=uid,
+        patient="p1",
+        signs={"critical-lab:potassium": 25.0},
+    )
+    return replace(escalation.started(blank, at, DEFAULT), **changes)

@@ -44,10 +44,24 @@ async def _show(settings: Settings, limit: int, as_json: bool) -> None:
         typer.echo(msgspec.json.encode({"days": found}).decode())
         return
     table = Table(title="against first come (1) and order priority (2)", title_justify="left")
-    for name in ("day", "read", "moved up", "by model", "late", "mean wait", "moved up (1)", "others (1)", "moved up (2)", "others (2)"):
+    for name in (
+        "day",
+        "read",
+        "moved up",
+        "by model",
+        "late",
+        "alerts",
+        "PPV",
+        "mean wait",
+        "moved up (1)",
+        "others (1)",
+        "moved up (2)",
+        "others (2)",
+    ):
         table.add_column(name, justify="left" if name == "day" else "right")
     for day in found:
         counts = (day.read, day.moved_up, day.moved_up_by_model, day.late)
         moved = [in_words(each) for against in (day.first_come, day.order_priority) for each in (against.moved_up, against.others)]
-        table.add_row(f"{day.day}", *map(str, counts), f"{day.wait_mean:.0f} min", *moved)
+        ppv = "-" if day.alerts.ppv is None else f"{day.alerts.ppv:.0%}"
+        table.add_row(f"{day.day}", *map(str, counts), str(day.alerts.raised), ppv, f"{day.wait_mean:.0f} min", *moved)
     Console().print(table if found else "No study has been reported yet.")

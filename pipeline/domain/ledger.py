@@ -21,6 +21,8 @@ from schemas.worklist import WorklistItem
 
 _PRIORITIES: tuple[RequestPriority | None, ...] = (*ORDER[:-1], None, *ORDER[-1:])
 """A study without a priority is not routine."""
+_SHIFTS = 3
+"""A day of eight-hour shifts."""
 _MODEL = ("risk", "image")
 """Kinds of evidence that a model gave."""
 
@@ -39,6 +41,25 @@ class Read(NamedTuple):
     moved: bool = False
     by_model: bool = False
     overridden: bool = False
+
+
+class Raised(NamedTuple):
+    """An alert on a study: when it was raised, whether it was kept from everybody, and what the reader said of it (None: nothing)."""
+
+    at: datetime
+    muted: bool
+    confirmed: bool | None
+
+
+class Alerts(msgspec.Struct, frozen=True):
+    """Of one day. per_shift: those that woke somebody, of eight hours. ppv: share confirmed of those that a reader judged."""
+
+    raised: int
+    muted: int
+    per_shift: float
+    confirmed: int
+    refuted: int
+    ppv: float | None
 
 
 class Moved(msgspec.Struct, frozen=True):
@@ -73,6 +94,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     wait_longest: float
     first_come: Against
     order_priority: Against
+    alerts: Alerts
     computed_at: datetime
 
 
@@ -120,7 +142,7 @@ def reordered(reads: Iterable[Read], order: Order) -> dict[str, datetime]:
     return begun
 
 
-def of_day(day: date, reads: Sequence[Read], zone_day: Callable[[datetime], date], now: datetime) -> Day | None:
+def of_day(day: date, reads: Sequence[Read], raised: Sequence[Raised], zone_day: Callable[[datetime], date], now: datetime) -> Day | None:
     """The ledger of `day`; None when nothing was read. reads: also of some days before, since studies wait over midnight."""
     mine = [read for read in reads if zone_day(read.begun_at) == day]
     if not mine:
@@ -138,6 +160,7 @@ def of_day(day: date, reads: Sequence[Read], zone_day: Callable[[datetime], date
         wait_longest=round(max(waits), 2),
         first_come=_against(mine, reordered(reads, first_come)),
         order_priority=_against(mine, reordered(reads, order_priority)),
+        alerts=_alerts([alert for alert in raised if zone_day(alert.at) == day]),
         computed_at=now,
     )
 
@@ -148,6 +171,20 @@ def _against(mine: Sequence[Read], otherwise: Mapping[str, datetime]) -> Against
         moved_up=_moved([saved[read.study_uid] for read in mine if read.moved]),
         others=_moved([saved[read.study_uid] for read in mine if not read.moved]),
         late=sum(otherwise[read.study_uid] > read.target_at for read in mine),
+    )
+
+
+def _alerts(raised: Sequence[Raised]) -> Alerts:
+    heard = [alert for alert in raised if not alert.muted]
+    confirmed = sum(alert.confirmed is True for alert in heard)
+    refuted = sum(alert.confirmed is False for alert in heard)
+    return Alerts(
+        raised=len(heard),
+        muted=len(raised) - len(heard),
+        per_shift=round(len(heard) / _SHIFTS, 2),
+        confirmed=confirmed,
+        refuted=refuted,
+        ppv=round(confirmed / (confirmed + refuted), 3) if confirmed + refuted else None,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from pipeline.domain.ledger import Day, Read
+from pipeline.domain.ledger import Day, Raised, Read
 
 
 class LedgerStore(Protocol):
@@ -14,6 +14,10 @@ class LedgerStore(Protocol):
 
     async def reads(self, since: datetime, until: datetime) -> list[Read]:
         """Studies that were reported in [since, until), by when they were begun: claimed, or else reported. No cancelled ones."""
+        ...
+
+    async def raised(self, since: datetime, until: datetime) -> list[Raised]:
+        """The alerts on studies that were raised in [since, until)."""
         ...
 
     async def store(self, days: Sequence[Day]) -> None:

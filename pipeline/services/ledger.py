@@ -41,7 +41,8 @@ async def keep(store: LedgerStore, clock: Clock, time_zone: str) -> list[ledger.
 
     newest = [day_of(now) - timedelta(days=back) for back in range(TOLD_ANEW)]
     reads = await store.reads(now - timedelta(days=TOLD_ANEW) - LEAD, now + timedelta(seconds=1))
-    told = [day for one in newest if (day := ledger.of_day(one, reads, day_of, now)) is not None]
+    raised = await store.raised(now - timedelta(days=TOLD_ANEW), now + timedelta(seconds=1))
+    told = [day for one in newest if (day := ledger.of_day(one, reads, raised, day_of, now)) is not None]
     if told:
         await store.store(told)
     log.info("ledger_kept", days=len(told), read=sum(day.read for day in told))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,7 +17,6 @@ from pipeline.adapters.postgres.escalation import PostgresAlerts
 from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
 from pipeline.domain import alert_words, escalation
 from pipeline.domain.escalation import Alert
-from pipeline.domain.escalation_policy import DEFAULT
 from pipeline.domain.triggers import Usage
 from pipeline.errors import NotFound
 from pipeline.ports import ItemChange
@@ -25,7 +24,7 @@ from pipeline.ports.batches import Place
 from pipeline.ports.escalation import AlertChange, Try
 from schemas.topics import ASSESSMENTS
 from schemas.worklist import WorklistItem
-from tests.alert_builders import study
+from tests.alert_builders import alert, study
 from tests.store_fixtures import START, change
 
 
@@ -60,27 +59,6 @@ def stores(request: pytest.FixtureRequest) -> Stores:
             await batch.store(changes)
 
     return Stores(alerts, rank)
-
-
-def alert(uid: str = "1.2.3", trigger: Any = "critical", at: datetime = START, **changes: Any) -> Alert:
-    """One that was raised now."""
-    blank = Alert(
-        id=escalation.alert_id(uid, trigger),
-        subject=uid,
-        trigger=trigger,
-        category=DEFAULT.rules[trigger].category,
-        state="notified",
-        raised_at=at,
-        ladder_from=at,
-        identified_at=at,
-        changed_at=at,
-        what="CT head",
-        finding="K 6.8",
-        study_uid=uid,
-        patient="p1",
-        signs={"critical-lab:potassium": 25.0},
-    )
-    return replace(escalation.started(blank, at, DEFAULT), **changes)
 
 
 async def test_alerts_come_back_as_they_were(stores: Stores) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 
 from pipeline.adapters.memory.worklist import MemoryWorklist
-from pipeline.domain.ledger import Day, Read, of_item
+from pipeline.domain.ledger import Day, Raised, Read, of_item
 
 
 class MemoryLedger:
@@ -24,6 +24,11 @@ class MemoryLedger:
             if item.study.closed == "reported" and since <= item.ranked_at < until:
                 found.append(of_item(item, min(claimed_at or item.ranked_at, item.ranked_at)))
         return found
+
+    async def raised(self, since: datetime, until: datetime) -> list[Raised]:
+        """As LedgerStore.raised."""
+        found = [alert for alert in self._worklist.alerts.alerts.values() if alert.study_uid and since <= alert.raised_at < until]
+        return [Raised(alert.raised_at, alert.muted is not None, alert.confirmed) for alert in found]
 
     async def store(self, days: Sequence[Day]) -> None:
         """As LedgerStore.store."""

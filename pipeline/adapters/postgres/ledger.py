@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.rows import stored_item
-from pipeline.domain.ledger import Day, Read, of_item
+from pipeline.domain.ledger import Day, Raised, Read, of_item
 
 _sql = Queries("ledger")
 
@@ -28,6 +28,12 @@ class PostgresLedger:
             rows = await (await connection.execute(_sql.reads, {"since": since, "until": until}, binary=True)).fetchall()
         items = [(stored_item(bytes(document), version, claimed_by), begun_at) for document, version, claimed_by, begun_at in rows]
         return [of_item(item, begun_at) for item, begun_at in items if item.study.closed == "reported"]
+
+    async def raised(self, since: datetime, until: datetime) -> list[Raised]:
+        """As LedgerStore.raised."""
+        async with self._database.connection() as connection:
+            rows = await (await connection.execute(_sql.raised, {"since": since, "until": until})).fetchall()
+        return [Raised(*row) for row in rows]
 
     async def store(self, days: Sequence[Day]) -> None:
         """As LedgerStore.store."""

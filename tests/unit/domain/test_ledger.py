@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.domain.ledger import Read, first_come, of_day, order_priority, reordered
+from pipeline.domain.ledger import Raised, Read, first_come, of_day, order_priority, reordered
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ def read(uid: str, ready: float, begun: float, **fields: object) -> Read:
 def test_the_one_that_was_moved_up_saves_what_the_others_pay() -> None:
     """Three wait; the last to come is read first: by order of coming it would have waited for both others."""
     reads = [read("a", 0, 20), read("b", 1, 30), read("c", 2, 10, moved=True, by_model=True)]
-    day = of_day(date(2026, 3, 2), reads, lambda moment: moment.date(), at(60))
+    day = of_day(date(2026, 3, 2), reads, [], lambda moment: moment.date(), at(60))
 
     assert day is not None
     assert reordered(reads, first_come) == {"a": at(10), "b": at(20), "c": at(30)}
@@ -45,7 +45,7 @@ def test_order_priority_knows_what_was_ordered() -> None:
 def test_late_is_after_the_orders_own_target() -> None:
     """Counted as it was, and as it would have been."""
     reads = [read("a", 0, 20, target=15), read("b", 0.5, 10, target=100)]
-    day = of_day(date(2026, 3, 2), reads, lambda moment: moment.date(), at(60))
+    day = of_day(date(2026, 3, 2), reads, [], lambda moment: moment.date(), at(60))
 
     assert day is not None
     assert (day.late, day.first_come.late) == (1, 0)
@@ -53,7 +53,17 @@ def test_late_is_after_the_orders_own_target() -> None:
 
 def test_a_day_without_reads_is_not_told() -> None:
     """Nor is one on which others only waited."""
-    assert of_day(date(2026, 3, 1), [read("a", 0, 10)], lambda moment: moment.date(), at(60)) is None
+    assert of_day(date(2026, 3, 1), [read("a", 0, 10)], [], lambda moment: moment.date(), at(60)) is None
+
+
+def test_alerts_are_judged_by_readers() -> None:
+    """The muted woke nobody; those nobody judged say nothing of the predictive value."""
+    raised = [Raised(at(n), False, said) for n, said in enumerate((True, True, False, None))] + [Raised(at(9), True, None)]
+    day = of_day(date(2026, 3, 2), [read("a", 0, 10)], [*raised, Raised(at(-2000), False, True)], lambda moment: moment.date(), at(60))
+
+    assert day is not None
+    assert (day.alerts.raised, day.alerts.muted, day.alerts.confirmed, day.alerts.refuted) == (4, 1, 2, 1)
+    assert (day.alerts.ppv, day.alerts.per_shift) == (0.667, 1.33)
 
 
 gaps = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 300), st.sampled_from(["stat", "urgent", None, "routine"])), max_size=30)

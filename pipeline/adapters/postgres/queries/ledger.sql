@@ -4,6 +4,11 @@ select document, context_version, claimed_by, least(coalesce(claimed_at, ranked_
 from worklist_item
 where closed and ranked_at >= %(since)s and ranked_at < %(until)s
 
+-- name: raised
+-- Alerts on studies, and what readers said of them.
+select raised_at, muted is not null, confirmed from alert
+where study_uid is not null and raised_at >= %(since)s and raised_at < %(until)s
+
 -- name: store
 -- A day is told anew as reports come.
 insert into ledger_day (day, document)
