@@ -65,13 +65,28 @@ def candidates(item: WorklistItem, now: datetime, policy: EscalationPolicy) -> I
             fresh=any(not one.stale for one in critical),
             radlex=next((radlex.FINDINGS[one.code] for one in critical if one.kind == "finding" and one.code in radlex.FINDINGS), None),
         )
-    risk = item.risk.probability if item.risk is not None else None
-    if policy.risk_from is not None and risk is not None and risk >= policy.risk_from:
-        yield Candidate("model-risk", {"risk": round(100 * (1 - risk), 1)}, f"model risk {risk:.2f}", item.ranked_at)
+    yield from _of_models(item, policy)
     if item.due_at <= now:
         yield Candidate("deadline", {"deadline": 0.0}, f"should have been read by {item.due_at:%H:%MZ}", item.due_at)
     if item.study.conflict:
         yield Candidate("discrepancy", {"conflict": 0.0}, "an image came twice under one identifier with different content", item.ranked_at)
+
+
+def _of_models(item: WorklistItem, policy: EscalationPolicy) -> Iterator[Candidate]:
+    """What the models say with the probability from which the site wants to be told: the risk, and findings on the picture."""
+    if policy.risk_from is None:
+        return
+    said: dict[str, tuple[float, str]] = {}
+    if item.risk is not None and item.risk.probability is not None:
+        said["risk"] = (item.risk.probability, f"model risk {item.risk.probability:.2f}")
+    images = [reason.evidence for reason in item.reasons if reason.evidence.kind == "image"]
+    said |= {f"image:{one.code}": (one.value, one.label) for one in images if one.value is not None}
+    told = {key: pair for key, pair in said.items() if pair[0] >= policy.risk_from}
+    if told:
+        codes = [radlex.FINDINGS.get(key.removeprefix("image:").lower()) for key in told]
+        signs = {key: round(100 * (1 - probability), 1) for key, (probability, _) in told.items()}
+        words = " · ".join(words for _, words in sorted(told.values(), reverse=True)[:_MOST_FINDINGS])
+        yield Candidate("model-risk", signs, words, item.ranked_at, radlex=next((code for code in codes if code), None))
 
 
 def judge(

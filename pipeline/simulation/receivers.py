@@ -58,14 +58,18 @@ class _Receiver:
         self._heard(arrived)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the usual 5, senders that come together wait for a second each
+
+
 class WebhookReceiver(_Receiver):
     """An HTTP server; 204 for a genuine message, 401 for another. Use as a context manager."""
 
     def __init__(self, heard: Heard = lambda arrived: None) -> None:
         super().__init__(heard)
         self.secret = secrets.token_hex(16)
-        self._server = ThreadingHTTPServer((HOST, 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server((HOST, 0), self._handler())
 
     @property
     def url(self) -> str:

@@ -163,6 +163,16 @@ def test_only_known_findings_have_a_radlex_code(code: str, radlex: str | None) -
     assert one(judged(study("1.2", found))).radlex == radlex
 
 
+def test_what_an_image_model_finds_is_the_models_word() -> None:
+    """Told from the site's probability on, within the model's budget, with the finding's code; below it, and by default, not."""
+    found = Evidence(kind="image", code="pneumothorax", label="image: pneumothorax 0.91", severity=1.0, value=0.91, at=START)
+    raised = one(judged(study("1.2", found), policy=RISKY))
+    assert (raised.trigger, raised.category, raised.radlex) == ("model-risk", 2, "RID5352")
+    assert raised.finding == "image: pneumothorax 0.91"
+    assert judged(study("1.2", found)) == []
+    assert judged(study("1.2", replace(found, value=0.5)), policy=RISKY) == []
+
+
 def test_a_new_identity_goes_with_the_open_alert() -> None:
     """After a merge the alert belongs to the survivor, though nothing else has changed."""
     known = one(judged(study("1.2", potassium())))
