@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.topics import ASSESS, ASSESSMENTS, INPUTS, WORKLIST, Topic
+from schemas.topics import ASSESS, ASSESSMENTS, IMAGING, INPUTS, WORKLIST, Topic
 
 BEHIND_AFTER_S = 5.0
 """From so many seconds on a stage is called behind: the promise is one second, and a rebalance may take some."""
@@ -25,13 +25,14 @@ class Stage:
     """Whether its topics are keyed by patient, so that the studies behind a partition are known."""
 
 
+PICTURES = Stage("pictures", "readfirst-pictures", (IMAGING,), "ranked without what a model would say of images that came {age} ago")
 CONTEXT = Stage("context", "readfirst-context", INPUTS, "ranked on data {age} old")
 SCORING = Stage("scoring", "readfirst-scoring", (ASSESS,), "ranked without the model's newest answer: requests have been waiting for {age}")
 RANKING = Stage("ranking", "readfirst-ranking", (ASSESSMENTS,), "where they stood {age} ago: newer assessments are not on the list yet")
 ESCALATION = Stage(
     "escalation", "readfirst-escalation", (WORKLIST,), "alerts for what changed since then have not been raised", by_patient=False
 )
-STAGES = (CONTEXT, SCORING, RANKING, ESCALATION)
+STAGES = (PICTURES, CONTEXT, SCORING, RANKING, ESCALATION)
 
 
 @dataclass(frozen=True, slots=True)

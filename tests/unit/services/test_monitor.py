@@ -49,7 +49,7 @@ class Site:
 
     async def context(self) -> StageStanding:
         """How the context stage stands at a look."""
-        return (await self.monitor.look()).stages[0]
+        return next(each for each in (await self.monitor.look()).stages if each.stage.name == "context")
 
     def words(self) -> list[str]:
         """What is amiss."""
