@@ -109,7 +109,9 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     outcome: what the label was ("in-hospital death", say), named honestly. probability: 0..1.
     scorer: "triton", "onnxruntime" or "rules" (then probability is None and the list is degraded).
-    coverage: share of the model's inputs that were present, 0..1.
+    coverage: share of the model's inputs that were present, 0..1. spread: half the width of the probability between one standard deviation
+    of the ensemble's members either way. novelty: how far the input furthest out lies beyond what the model was trained on, in widths of
+    that range; 0 within.
     """
 
     scorer: Literal["triton", "onnxruntime", "rules"]
@@ -118,6 +120,8 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str | None = None
     model_version: str | None = None
     coverage: float = 0.0
+    spread: float | None = None
+    novelty: float | None = None
     scored_at: Instant | None = None
     contributions: list[Contribution] = []
 

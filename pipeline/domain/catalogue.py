@@ -1,4 +1,4 @@
-"""The observations that triage reads: LOINC code, unit, and how many of each a patient's window keeps.
+"""The observations that triage reads: LOINC code, unit, the values that can be, and how many of each a window keeps.
 
 Anything else that arrives is kept among the facts and counted, but is not in the window. LOINC names are shortened.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+
+KEEP = 4
+"""How many of its newest values a window holds of each observable; of those before it holds tallies (`pipeline.domain.history`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +23,6 @@ class Observable:
     kind: Literal["vital", "lab"]
     low: float
     high: float
-
-    @property
-    def keep(self) -> int:
-        """How many of the newest values a window holds."""
-        return 8 if self.kind == "vital" else 4
 
 
 _VITALS = (

@@ -1,9 +1,10 @@
-"""The observations of a window: of each observable the newest few, whatever the order in which their events came.
+"""The observations of a window: of each observable the newest few and tallies of the others, whatever the order in which events came.
 
 The newest statement on an observation key wins, by version (recorded_at, event_id); of the winners of one code the newest `keep` by
 (time, key) stay. What was let go is remembered as one version per code: an event older than that may already be superseded by something
-forgotten, and then `add` says that the window has to be derived again instead of guessing. This rests on a key naming one code, as
-`schemas.events.Observation` promises; a retraction or correction may come without the code.
+forgotten, and then `add` says that the window has to be derived again instead of guessing; so it does where a statement may restate a
+reading that is only in the tallies. This rests on a key naming one code, as `schemas.events.Observation` promises, and one time, unless
+a correction moves it; a retraction or correction may come without the code.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from operator import attrgetter
 
 import msgspec
 
-from pipeline.domain.catalogue import OBSERVABLES
+from pipeline.domain import features, history
+from pipeline.domain.catalogue import BY_NAME, KEEP, OBSERVABLES
+from pipeline.domain.history import Past, Tally
 from pipeline.domain.readings import FlaggedResult, Reading
 from schemas.codes import AbnormalFlag
 from schemas.events import Observation, ObservationEvent
@@ -30,6 +33,10 @@ FLAGGED = "flagged"
 """The series of results outside the catalogue that their laboratory marked as critical."""
 CLEAR = "clear"
 """The series of other results outside the catalogue: a newer one of the same code takes the critical mark back."""
+_TALLIED = frozenset(BY_NAME[name].loinc for name in features.OBSERVABLES)
+"""What models read."""
+_MOVING = frozenset({"corrected", "deleted"})
+"""Statuses of statements that may name another time than the reading they are about."""
 FLAGGED_KEEP, CLEAR_KEEP = 4, 16
 WITHDRAWN_KEEP = 24
 CRITICAL_FLAGS = frozenset({"LL", "HH", "AA"})
@@ -94,13 +101,14 @@ def misfit(observation: Observation, recorded_at: datetime) -> str | None:
 class Measurements:
     """`unmapped` counts, by reason, what came but has no place here: one for each time it came, so it is no part of the content."""
 
-    __slots__ = ("entries", "evicted", "newest", "series", "unmapped", "withdrawn")
+    __slots__ = ("entries", "evicted", "newest", "past", "series", "unmapped", "withdrawn")
 
     def __init__(self) -> None:
         self.series: dict[str, list[Entry]] = {}
         self.entries: dict[bytes, Entry] = {}
         self.withdrawn: dict[bytes, Entry] = {}
         self.evicted: dict[str | None, Version] = {}
+        self.past: dict[str, Past] = {}
         self.newest: datetime | None = None
         self.unmapped: Counter[str] = Counter()
 
@@ -121,7 +129,10 @@ class Measurements:
         for code, series in self.series.items():
             series.sort(key=_rank)
             kept = series[-_keep(code) :]
-            self._let_go(series[: -len(kept)])
+            gone = series[: -len(kept)]
+            self._let_go(gone)
+            if code in _TALLIED and (past := history.of((entry.at, entry.value) for entry in gone)):
+                self.past[code] = past
             self.series[code] = kept
             self.entries.update((entry.key, entry) for entry in kept)
         self._limit_withdrawn()
@@ -129,7 +140,7 @@ class Measurements:
 
     def add(self, event: ObservationEvent) -> bool:
         """Takes the event in. False: that cannot be done exactly any more; this object is then of no use."""
-        return all(self._put(self._entry(observation, event)) for observation in event.observations)
+        return all(self._put(self._entry(observation, event), observation.status in _MOVING) for observation in event.observations)
 
     def _entry(self, observation: Observation, event: ObservationEvent) -> Entry:
         recorded_at, at = event.recorded_at, observation.effective.utc
@@ -143,7 +154,7 @@ class Measurements:
         self.unmapped[reason] += 1
         return _misfitting(observation, event, key, reason)
 
-    def _put(self, entry: Entry) -> bool:
+    def _put(self, entry: Entry, moving: bool) -> bool:
         known = self.entries.get(entry.key)
         if known is not None:
             if entry.version < known.version:
@@ -160,6 +171,8 @@ class Measurements:
                 if entry.version < known.version:
                     return True
                 del self.withdrawn[entry.key]
+            elif self._may_restate(entry, moving):
+                return False
             if self._may_be_superseded(entry):
                 self._let_go((entry,))
                 return self._ranks_below_all(entry)
@@ -180,6 +193,14 @@ class Measurements:
             return any(entry.version < version for version in evicted.values())
         return any(code in evicted and entry.version < evicted[code] for code in {entry.code, entry.home, None})
 
+    def _may_restate(self, entry: Entry, moving: bool) -> bool:
+        """Whether a reading that is only in the tallies may be of the same key, or this is one that belongs there."""
+        past = self.past
+        if not past:
+            return False
+        codes = past.keys() if entry.home is None else {entry.code, entry.home} & past.keys()
+        return any(moving or past[code].reaches(entry.at) for code in codes if code is not None)
+
     def _ranks_below_all(self, entry: Entry) -> bool:
         """Whether it makes no difference who wins: the series is full of newer ones."""
         assert entry.code is not None
@@ -197,6 +218,8 @@ class Measurements:
             gone = series.pop(0)
             del self.entries[gone.key]
             self._let_go((gone,))
+            if code in _TALLIED:
+                self.past.setdefault(code, Past(gone.at)).add(gone.at, gone.value)
 
     def _replace(self, known: Entry, entry: Entry) -> None:
         assert known.code is not None
@@ -232,6 +255,11 @@ class Measurements:
                 found[OBSERVABLES[code].name] = kept
         return found
 
+    def tallies(self, as_of: datetime) -> dict[str, list[Tally]]:
+        """Catalogue name -> what is remembered of the readings that were let go."""
+        found = {OBSERVABLES[code].name: past.tallies(as_of) for code, past in self.past.items()}
+        return {name: tallies for name, tallies in found.items() if tallies}
+
     def flagged(self, as_of: datetime) -> list[FlaggedResult]:
         """Results outside the catalogue that their laboratory marked as critical and nothing newer has taken back, oldest first."""
         oldest = as_of - MAX_AGE
@@ -249,8 +277,7 @@ class Measurements:
 
 
 def _keep(code: str) -> int:
-    observable = OBSERVABLES.get(code)
-    return observable.keep if observable is not None else FLAGGED_KEEP if code == FLAGGED else CLEAR_KEEP
+    return KEEP if code in OBSERVABLES else FLAGGED_KEEP if code == FLAGGED else CLEAR_KEEP
 
 
 def _misfitting(observation: Observation, event: ObservationEvent, key: bytes, reason: str) -> Entry:

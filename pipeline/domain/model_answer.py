@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,7 +22,8 @@ _SEXES = {"F": "female", "M": "male"}
 class ModelReference(msgspec.Struct, frozen=True, kw_only=True):
     """What is published beside a model's weights. outcome: what the label was. layout: `features.LAYOUT_VERSION` that it was trained on.
 
-    limits: feature -> the values at which its input is clipped. calibration: Platt's slope and intercept, already inside the graph.
+    limits: feature -> the values at which the network's input is clipped. calibration: the weights that join network and trees, by
+    condition (see the card), already inside the graph.
     sha256: of the ONNX file.
     """
 
@@ -33,26 +34,39 @@ class ModelReference(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[str, ...]
     groups: tuple[str, ...]
     limits: dict[str, tuple[float, float]]
-    calibration: tuple[float, float]
+    calibration: dict[str, tuple[float, ...]]
     sha256: str
+
+
+OUTPUTS = ("risk", "contributions", "spread", "novelty")
+"""What every graph of a clinical model gives, in this order."""
+
+
+class Answer(NamedTuple):
+    """Of n patients: risk, spread and novelty [n, 1], contributions [n, groups]."""
+
+    risk: NDArray[np.floating]
+    contributions: NDArray[np.floating]
+    spread: NDArray[np.floating]
+    novelty: NDArray[np.floating]
 
 
 def risks(
     requests: Sequence[AssessRequest],
-    probability: NDArray[np.floating],
-    contributions: NDArray[np.floating],
+    answer: Answer,
     reference: ModelReference,
     scorer: Literal["triton", "onnxruntime"],
     scored_at: datetime,
     version: str | None = None,
 ) -> list[Risk]:
-    """One Risk a request. probability: [n, 1]; contributions: [n, groups]. `version`: the one that answered, if not the reference's.
+    """One Risk a request. `version`: the one that answered, if not the reference's.
 
     Raises ValueError when the numbers are not probabilities of these requests.
     """
-    if probability.shape != (len(requests), 1) or contributions.shape != (len(requests), len(reference.groups)):
-        raise ValueError(f"shapes {probability.shape} and {contributions.shape} are no answer to {len(requests)} requests")
-    if not (np.isfinite(contributions).all() and ((probability >= 0) & (probability <= 1)).all()):
+    column, row = (len(requests), 1), (len(requests), len(reference.groups))
+    if tuple(part.shape for part in answer) != (column, row, column, column):
+        raise ValueError(f"shapes {[part.shape for part in answer]} are no answer to {len(requests)} requests")
+    if not (all(np.isfinite(part).all() for part in answer) and ((answer.risk >= 0) & (answer.risk <= 1)).all()):
         raise ValueError("the answer holds numbers that are no probabilities")
     return [
         Risk(
@@ -62,10 +76,14 @@ def risks(
             model=reference.model,
             model_version=version or reference.version,
             coverage=round(features.coverage(request.features), 3),
+            spread=round(float(spread), 5),
+            novelty=round(float(novelty), 3),
             scored_at=scored_at,
             contributions=_strongest(request.features, changes, reference.groups),
         )
-        for request, chance, changes in zip(requests, probability[:, 0], contributions, strict=True)
+        for request, chance, changes, spread, novelty in zip(
+            requests, answer.risk[:, 0], answer.contributions, answer.spread[:, 0], answer.novelty[:, 0], strict=True
+        )
     ]
 
 

@@ -6,7 +6,7 @@ thousandths, both as whole numbers where they can be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,11 +14,13 @@ from uuid import UUID
 import msgspec
 
 from pipeline.domain.encounter import Movement
+from pipeline.domain.history import Past, number_of
 from pipeline.domain.imaging import NAMES, Order, Report, Study, Words
 from pipeline.domain.matching import Resolved
 from pipeline.domain.measurements import Entry, Version
 from pipeline.domain.window import Window
 from schemas.assessments import StudyState
+from schemas.findings import ImageAssessment
 
 SIZE_TARGET = 8 * 1024
 """Bytes that a patient's window should take at most."""
@@ -39,6 +41,7 @@ class _Packed(msgspec.Struct, array_like=True):
     series: dict[str, list[list[Any]]]
     withdrawn: list[list[Any]]
     evicted: dict[str | None, float | int]
+    past: dict[str, list[Any]]
     newest: float | int | None
     recorded: float | int | None
     persons: list[list[Any]]
@@ -85,6 +88,7 @@ class _Packer:
             series=series,
             withdrawn=withdrawn,
             evicted={code: self._time(version[0]) for code, version in kept.evicted.items()},
+            past={code: self._past(past) for code, past in kept.past.items()},
             newest=self._maybe(kept.newest),
             recorded=self._maybe(window.recorded),
             persons=self._words(window.person),
@@ -118,6 +122,8 @@ class _Packer:
         return [[_NUMBER[name], self._event(version), self._value(value)] for name, (version, value) in words.held.items()]
 
     def _value(self, value: Any) -> Any:
+        if isinstance(value, ImageAssessment):
+            return msgspec.to_builtins(value)
         return [self._time(value)] if isinstance(value, datetime) else value
 
     def _entry(self, entry: Entry) -> list[Any]:
@@ -128,6 +134,11 @@ class _Packer:
         elif entry.flag is not None:
             row.append(entry.flag)
         return row
+
+    def _past(self, past: Past) -> list[Any]:
+        newest, coarse = number_of(past.newest), _common_power(past.blocks.values())
+        rows = ([newest - block, count, *(n // coarse for n in rest)] for block, (count, *rest) in past.blocks.items())
+        return [self._time(past.newest), coarse, *rows]
 
     def _movement(self, movement: Movement) -> list[Any]:
         event = self._event((movement.recorded_at, movement.event_id))
@@ -144,7 +155,8 @@ class _Packer:
     def _study(self, study: Study) -> list[Any]:
         marks = study.complete | study.conflict << 1 | study.unmatched << 2
         versions = self._versions(study.first, study.last)
-        return [study.uid, *versions, self._maybe(study.acquired), study.instances, marks, self._words(study.words)]
+        looked = [self._event(study.looked[0]), self._value(study.looked[1])] if study.looked else []
+        return [study.uid, *versions, self._maybe(study.acquired), study.instances, marks, self._words(study.words), *looked]
 
 
 class _Unpacker:
@@ -161,6 +173,7 @@ class _Unpacker:
         kept.entries = {entry.key: entry for series in kept.series.values() for entry in series}
         kept.withdrawn = {row[0]: self._entry(None, row) for row in packed.withdrawn}
         kept.evicted = {code: (self._time(seconds), _LAST) for code, seconds in packed.evicted.items()}
+        kept.past = {code: self._past(*row) for code, row in packed.past.items()}
         kept.newest, window.recorded = self._maybe(packed.newest), self._maybe(packed.recorded)
         window.person = self._words(packed.persons)
         window.movements.kept = [self._movement(row) for row in packed.movements]
@@ -188,6 +201,8 @@ class _Unpacker:
         return Words({_NAMES[name]: (self._events[event], self._value(_NAMES[name], value)) for name, event, value in rows})
 
     def _value(self, name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return msgspec.convert(value, ImageAssessment)
         if isinstance(value, list):
             return tuple(value) if name == "priority" else self._time(value[0])
         return value
@@ -199,6 +214,10 @@ class _Unpacker:
         source, number = self._sources[event], _from_thousandths(value)
         return Entry(self._time(at), key, code, home, recorded_at, event_id, source, number, flag, local, label, text)
 
+    def _past(self, seconds: float | int, coarse: int, *rows: list[int]) -> Past:
+        newest = self._time(seconds)
+        return Past(newest, {number_of(newest) - back: [count, *(n * coarse for n in rest)] for back, count, *rest in rows})
+
     def _movement(self, row: list[Any]) -> Movement:
         occurred, event, *words = row
         return Movement(self._time(occurred), *self._events[event], *words)
@@ -208,7 +227,7 @@ class _Unpacker:
         return Resolved(StudyState(**{_STATE[number]: self._value("", value) for number, value in told.items()}), self._time(last))
 
     def _study(self, row: list[Any]) -> Study:
-        uid, first, last, acquired, instances, marks, words = row
+        uid, first, last, acquired, instances, marks, words, *looked = row
         return Study(
             uid=uid,
             words=self._words(words),
@@ -219,7 +238,14 @@ class _Unpacker:
             complete=bool(marks & 1),
             conflict=bool(marks & 2),
             unmatched=bool(marks & 4),
+            looked=(self._events[looked[0]], self._value("", looked[1])) if looked else None,
         )
+
+
+def _common_power(blocks: Iterable[Sequence[int]]) -> int:
+    """The greatest of 1000, 100, 10 and 1 that divides sums and extremes."""
+    numbers = [number for _, *rest in blocks for number in rest]
+    return next(power for power in (1000, 100, 10, 1) if all(number % power == 0 for number in numbers))
 
 
 def _thousandths(value: float) -> float | int:

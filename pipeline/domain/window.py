@@ -1,7 +1,7 @@
 """A patient's window: what the events say of one patient now, the same for any order, repetition or split of the same events.
 
 `Window.derive` is the definition; `apply` gets to the same content one event at a time, and says so where it can't: then the caller derives
-anew from the history. Content is what `readings`, `flags`, `studies`, `encounter`, `age`, `sex` and `as_of` show.
+anew from the history. Content is what `readings`, `tallies`, `flags`, `studies`, `encounter`, `age`, `sex` and `as_of` show.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from datetime import datetime
 import msgspec
 
 from pipeline.domain.encounter import Encounter, Movements
+from pipeline.domain.history import Tallies
 from pipeline.domain.imaging import Order, Report, Study, Words
 from pipeline.domain.matching import Resolved, resolve
 from pipeline.domain.measurements import MAX_AGE, Measurements, Version
 from pipeline.domain.readings import FlaggedResult, Reading
 from schemas.assessments import StudyState
 from schemas.codes import Sex
-from schemas.events import AdtEvent, AnyEvent, Demographics, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
+from schemas.events import AdtEvent, AnyEvent, Demographics, FindingEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
 
 STUDIES_KEEP = 12
 STUDIES_FOLDED, ORDERS_FOLDED, REPORTS_FOLDED = 8, 12, 12
@@ -112,6 +113,12 @@ class Window:
         return {} if as_of is None else self.measurements.readings(as_of)
 
     @property
+    def tallies(self) -> Tallies:
+        """Catalogue name -> what is remembered of readings that the window let go, oldest first."""
+        as_of = self.as_of
+        return {} if as_of is None else self.measurements.tallies(as_of)
+
+    @property
     def flags(self) -> list[FlaggedResult]:
         """Critical marks on results outside the catalogue, oldest first."""
         as_of = self.as_of
@@ -158,6 +165,8 @@ class Window:
         self.resolved = None
         if isinstance(event, ImagingEvent):
             self.studies_folded.setdefault(event.study_uid, Study(event.study_uid)).add(event)
+        elif isinstance(event, FindingEvent):
+            self.studies_folded.setdefault(event.study_uid, Study(event.study_uid)).add_finding(event)
         elif isinstance(event, OrderEvent):
             self.orders.setdefault(event.order, Order(event.order)).add(event)
         elif isinstance(event, ReportEvent):

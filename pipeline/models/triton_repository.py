@@ -27,7 +27,9 @@ max_batch_size: {batch}
 input [{{ name: "features" data_type: TYPE_FP32 dims: [ {features} ] }}]
 output [
   {{ name: "risk" data_type: TYPE_FP32 dims: [ 1 ] }},
-  {{ name: "contributions" data_type: TYPE_FP32 dims: [ {groups} ] }}
+  {{ name: "contributions" data_type: TYPE_FP32 dims: [ {groups} ] }},
+  {{ name: "spread" data_type: TYPE_FP32 dims: [ 1 ] }},
+  {{ name: "novelty" data_type: TYPE_FP32 dims: [ 1 ] }}
 ]
 # Priority 1 is the highest. A client's own timeout counts where it is below the default, and covers the queue only.
 dynamic_batching {{

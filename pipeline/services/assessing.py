@@ -9,6 +9,7 @@ from datetime import datetime
 import msgspec
 
 from pipeline.domain.catalogue import BY_NAME
+from pipeline.domain.history import Tallies
 from pipeline.domain.readings import FlaggedResult, Readings
 from pipeline.domain.window import Window
 from schemas.assessments import Assessment, AssessRequest, Evidence, Features, StudyState
@@ -16,7 +17,7 @@ from schemas.codes import Sex
 from schemas.identifiers import event_id
 
 Gather = Callable[[Readings, Sequence[StudyState], Sequence[FlaggedResult], datetime, float | None], list[Evidence]]
-Extract = Callable[[Readings, datetime, float | None, Sex], Features]
+Extract = Callable[[Readings, datetime, float | None, Sex, Tallies], Features]
 
 EMERGENCY, SERIOUS = 0.8, 0.4
 """Severities from which a patient is scored first or second."""
@@ -76,7 +77,8 @@ def view(window: Window, studies: Sequence[StudyState], gather: Gather, extract:
     as_of, readings, age, sex = window.as_of, window.readings, window.age, window.sex
     assert as_of is not None
     standing = [study for study in studies if study.closed is None] or studies
-    return View(as_of, studies, gather(readings, standing, window.flags, as_of, age), extract(readings, as_of, age, sex), sex, age)
+    seen = extract(readings, as_of, age, sex, window.tallies)
+    return View(as_of, studies, gather(readings, standing, window.flags, as_of, age), seen, sex, age)
 
 
 def assessment(patient: str, version: int, seen: View, now: datetime, trigger: str | None) -> Assessment:

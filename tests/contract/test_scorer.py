@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.onnx.artefact import load_reference
 from pipeline.adapters.onnx.scorer import OnnxScorer
 from pipeline.adapters.triton.scorer import TritonScorer
 from pipeline.domain import features
@@ -53,9 +54,12 @@ async def test_a_risk_for_each_in_order(scorer: Scorer, request: pytest.FixtureR
     assert 0 <= well.probability < 0.15 < 0.4 < sick.probability <= 1
     for risk in (sick, well):
         assert risk.scorer == request.node.callspec.params["scorer"]
-        assert (risk.model, risk.model_version, risk.scored_at) == ("clinical_risk", "1", NOW)
+        assert (risk.model, risk.model_version, risk.scored_at) == ("clinical_risk", load_reference().version, NOW)
         assert risk.outcome == "in-hospital death of ICU patients"
         assert risk.coverage == pytest.approx(8 / 35, abs=1e-3)
+        assert risk.spread is not None
+        assert 0 < risk.spread < 0.5
+        assert risk.novelty is not None
 
 
 async def test_contributions_name_what_moved_it(scorer: Scorer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from pipeline.adapters.onnx.artefact import SHIPPED
 from pipeline.cli import models
 from pipeline.errors import NotFound, StackError
+from pipeline.models.clinical import physionet
 
 
 @pytest.fixture
@@ -32,6 +34,64 @@ def test_evaluate_gives_the_card_s_figures(app: typer.Typer, shared_data: Path) 
     assert result.exit_code == 0
     assert {name: figures[name] for name in shipped} == pytest.approx(shipped, abs=2e-4)
     assert figures["auc_95"][0] < figures["auc"] < figures["auc_95"][1]
+
+
+def test_evaluate_elsewhere_with_its_report(app: typer.Typer, shared_data: Path, tmp_path: Path) -> None:
+    """eICU, on which nothing was trained: the card's figures, and with --out a report with plots and the PPV at the site's prevalence."""
+    command = ["evaluate", "--task", "eicu", "--data", str(shared_data), "--out", str(tmp_path), "--prevalence", "0.02", "--json"]
+    figures = json.loads(CliRunner().invoke(app, command).stdout.splitlines()[-1])
+    shipped = msgspec.json.decode((SHIPPED / "metrics.json").read_bytes())["eicu"]["results"]
+    report = msgspec.json.decode((tmp_path / "metrics.json").read_bytes())
+
+    assert {name: figures[name] for name in shipped} == pytest.approx(shipped, abs=2e-4)
+    assert {point["prevalence"] for point in report["working_points"]} == {0.02}
+    assert {file.name for file in tmp_path.iterdir()} == {"metrics.json", "report.md", "calibration.svg", "roc.svg", "decision.svg"}
+    assert "## Subgroups" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.timeout(300)
+def test_train_the_whole_way(app: typer.Typer, shared_data: Path, tmp_path: Path) -> None:
+    """A small configuration on a few hundred stays: a folder that `evaluate` takes, with a card written from its own figures."""
+    pytest.importorskip("lightgbm", reason="the extra `train` (lightgbm) is not installed")
+    from pipeline.adapters.onnx.artefact import load
+    from pipeline.models.clinical import card
+
+    out = tmp_path / "model"
+    command = ["train", "clinical", "--small", "--data", str(a_tenth(shared_data, tmp_path)), "--out", str(out), "--json"]
+    trained = CliRunner().invoke(app, command)
+    figures = json.loads(trained.stdout.splitlines()[-1])
+    metrics = msgspec.json.decode((out / "metrics.json").read_bytes())
+
+    assert trained.exit_code == 0
+    assert figures == metrics["results"]
+    assert figures["auc"] > 0.6
+    assert metrics["onnx_max_difference"] < 1e-4
+    assert (out / "CARD.md").read_text() == card.render(metrics, load(out).reference)
+
+
+def a_tenth(data: Path, target: Path) -> Path:
+    """Every tenth stay of PhysioNet's archive, in a data folder of its own."""
+    folder = target / physionet.FOLDER
+    folder.mkdir()
+    with (
+        tarfile.open(data / physionet.FOLDER / physionet.ARCHIVE, "r:xz") as whole,
+        tarfile.open(folder / physionet.ARCHIVE, "w:xz", preset=0) as part,
+    ):
+        for number, member in enumerate(member for member in whole if member.name.endswith(".txt")):
+            if number % 10 == 0:
+                part.addfile(member, whole.extractfile(member))
+    for which in ("a", "b"):
+        copied = data / physionet.FOLDER / f"Outcomes-{which}.txt"
+        (folder / copied.name).write_text(copied.read_text())
+    return target
+
+
+def test_nothing_else_can_be_trained(app: typer.Typer) -> None:
+    """Named, with what there is."""
+    error = CliRunner().invoke(app, ["train", "nonsense"]).exception
+
+    assert isinstance(error, StackError)
+    assert "clinical" in error.remedy
 
 
 def test_without_data(app: typer.Typer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,3 +120,4 @@ def test_an_unknown_task(app: typer.Typer) -> None:
 
     assert isinstance(error, StackError)
     assert "physionet2012" in error.remedy
+    assert "eicu" in error.remedy

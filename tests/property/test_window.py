@@ -25,6 +25,7 @@ def content(window: Window) -> dict[str, Any]:
     return {
         "as_of": window.as_of,
         "readings": window.readings,
+        "tallies": window.tallies,
         "flags": window.flags,
         "studies": window.studies,
         "encounter": window.encounter,

@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.domain import features
-from pipeline.domain.model_answer import risks
+from pipeline.domain.model_answer import OUTPUTS, Answer, risks
 from pipeline.errors import Unavailable
 from pipeline.ports import Clock
 from schemas.assessments import AssessRequest, Risk
 
-OUTPUTS = ("risk", "contributions")
 MOST_ROWS = 256
 """Rows asked at once: a larger batch is asked in parts, so that memory stays bounded."""
 
@@ -33,10 +32,10 @@ class OnnxModel:
         self.reference = source.reference
         self._session = ort.InferenceSession(source.onnx, options, providers=["CPUExecutionProvider"])
 
-    def run(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """risk [n, 1] and contributions [n, groups] of features [n, len(features.NAMES)]; n of 1 or more."""
+    def run(self, x: NDArray[np.float32]) -> Answer:
+        """Of features [n, len(features.NAMES)]; n of 1 or more."""
         parts = [self._session.run(OUTPUTS, {"features": x[start : start + MOST_ROWS]}) for start in range(0, len(x), MOST_ROWS)]
-        return np.concatenate([risk for risk, _ in parts]), np.concatenate([changes for _, changes in parts])
+        return Answer(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 class OnnxScorer:
@@ -65,7 +64,7 @@ class OnnxScorer:
     def _score(self, requests: Sequence[AssessRequest]) -> list[Risk]:
         try:
             model = self._model
-            probability, contributions = model.run(features.matrix([request.features for request in requests]))
-            return risks(requests, probability, contributions, model.reference, "onnxruntime", self._clock.now())
+            answer = model.run(features.matrix([request.features for request in requests]))
+            return risks(requests, answer, model.reference, "onnxruntime", self._clock.now())
         except Exception as error:
             raise Unavailable(f"the model in this process did not score: {type(error).__name__} {error}") from error

@@ -15,7 +15,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.domain import features
-from pipeline.domain.model_answer import ModelReference, risks
+from pipeline.domain.model_answer import OUTPUTS, Answer, ModelReference, risks
 from pipeline.errors import Unavailable
 from pipeline.ports import Clock
 from schemas.assessments import AssessRequest, Risk
@@ -80,14 +80,14 @@ class TritonScorer:
         answer = await self._client.infer(
             self._model,
             [question],
-            outputs=[InferRequestedOutput("risk"), InferRequestedOutput("contributions")],
+            outputs=[InferRequestedOutput(name) for name in OUTPUTS],
             priority=min(max(urgency, 1), LOWEST_PRIORITY),
             timeout=int(self._deadline_s * 1e6),
             client_timeout=self._deadline_s,
         )
         version = answer.get_response().model_version
-        probability, contributions = (np.asarray(answer.as_numpy(name)) for name in ("risk", "contributions"))
-        scored = risks(requests, probability, contributions, self._reference, "triton", self._clock.now(), version)
+        told = Answer(*(np.asarray(answer.as_numpy(name)) for name in OUTPUTS))
+        scored = risks(requests, told, self._reference, "triton", self._clock.now(), version)
         return list(zip(requests, scored, strict=True))
 
 

@@ -1,15 +1,21 @@
-"""Stays as rows of features, by the live `extract`, at the end of each record and at random earlier moments."""
+"""Stays as rows of features, by the live `extract` and tallies, at the end of each record and at random earlier moments."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.domain import features
+from pipeline.domain import features, history
+from pipeline.domain.catalogue import KEEP
+from pipeline.domain.history import Tally
+from pipeline.domain.readings import Reading
 from pipeline.models.clinical.physionet import ADMISSION, STAY, Stay
 from schemas.assessments import Features
 
@@ -24,6 +30,12 @@ class Examples:
     died: NDArray[np.bool_]
     stay: NDArray[np.int64]
     hours: Matrix
+
+    @property
+    def at_end(self) -> NDArray[np.bool_]:
+        """[n]: which rows are at 48 h."""
+        whole: NDArray[np.bool_] = self.hours >= STAY.total_seconds() / 3600
+        return whole
 
 
 def at_end(stays: Sequence[Stay]) -> Examples:
@@ -53,4 +65,16 @@ def _examples(stays: Sequence[Stay], times: Iterable[Iterable[float]]) -> Exampl
 
 
 def _features(stay: Stay, hours: float) -> Features:
-    return features.extract(stay.readings, ADMISSION + timedelta(hours=hours), stay.age, stay.sex)
+    """As the window would show the stay, admitted at an hour of the day of its own: half days begin at midnight and at noon."""
+    as_of, clock = ADMISSION + timedelta(hours=hours), timedelta(hours=stay.record % 24)
+    kept: dict[str, list[Reading]] = {}
+    tallies: dict[str, list[Tally]] = {}
+    for name, series in stay.readings.items():
+        known = series[: bisect_right(series, as_of, key=_time)]
+        kept[name] = known[-KEEP:]
+        if past := history.of((reading.at + clock, reading.value) for reading in known[:-KEEP]):
+            tallies[name] = [msgspec.structs.replace(tally, middle=tally.middle - clock) for tally in past.tallies(as_of + clock)]
+    return features.extract(kept, as_of, stay.age, stay.sex, tallies)
+
+
+_time = attrgetter("at")

@@ -1,47 +1,85 @@
-"""Writes the trained network as one ONNX graph that any onnxruntime since 1.17 and Triton since 24.01 can run."""
+"""Writes network, trees and calibration as one ONNX graph that any onnxruntime since 1.17 and Triton since 24.01 can run."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from pipeline.domain import features
-from pipeline.models.clinical.network import CalibratedRisk
+from pipeline.domain.model_answer import OUTPUTS
+from pipeline.models.clinical import trees
+from pipeline.models.clinical.ensemble import Answer, Questions
 
 OPSET = 18
 IR_VERSION = 9
+_BEFORE = ("network_logits", "variants", "there", "novelty")
 
 
-def export(model: CalibratedRisk, target: Path, version: str) -> None:
-    """Input `features` float32 [batch, n], NaN = absent; outputs `risk` [batch, 1] and `contributions` [batch, groups]."""
-    graph = onnx.load_from_string(_to_onnx(model))
-    graph.ir_version = IR_VERSION
-    graph.producer_name = "readfirst"
+def export(questions: Questions, boosters: Sequence[Any], answer: Answer, target: Path, version: str) -> None:
+    """Input `features` float32 [batch, n], NaN = absent; OUTPUTS [batch, 1], but contributions [batch, groups]."""
+    rows = 3
+    asked = torch.from_numpy(np.full((rows, len(features.NAMES)), np.nan, dtype=np.float32))
+    with torch.no_grad():
+        network, variants, there, _ = questions(asked)
+    before = _to_onnx(questions, (asked,), ("features",), _BEFORE, {"x": {0: torch.export.Dim("batch", min=1)}})
+    forest = trees.to_onnx(boosters, len(features.NAMES), OPSET)
+    forest.ir_version = before.ir_version
+    of_trees = torch.zeros((len(variants), len(boosters)))
+    dynamic = {name: {0: torch.export.Dim.AUTO} for name in ("network", "trees", "there")}
+    after = _to_onnx(answer, (network, of_trees, there), ("network_logits", "tree_logits", "there"), OUTPUTS[:3], dynamic)
+    graph = _joined(before, forest, after)
     onnx.helper.set_model_props(graph, {"model_version": version, "feature_layout": str(features.LAYOUT_VERSION)})
     onnx.checker.check_model(graph, full_check=True)
     onnx.save(graph, target)
 
 
-def _to_onnx(model: CalibratedRisk) -> bytes:
-    sample = torch.from_numpy(np.full((3, len(features.NAMES)), np.nan, dtype=np.float32))
+def _joined(before: onnx.ModelProto, forest: onnx.ModelProto, after: onnx.ModelProto) -> onnx.ModelProto:
+    """`before`, then the trees on its variants, then `after` on what both said."""
+    kept = [name for name in _BEFORE if name != "variants"]
+    after = onnx.compose.add_prefix(after, "after_", rename_inputs=False, rename_outputs=False)
+    for model in (before, forest, after):
+        model.ir_version = IR_VERSION
+        del model.graph.value_info[:]
+        del model.functions[:]
+    _same_opsets(before, forest, after)
+    asked = onnx.compose.merge_models(before, forest, io_map=[("variants", "variants")], outputs=[*kept, "tree_logits"])
+    joined = onnx.compose.merge_models(
+        asked, after, io_map=[(name, name) for name in ("network_logits", "tree_logits", "there")], outputs=list(OUTPUTS)
+    )
+    joined.ir_version, joined.producer_name = IR_VERSION, "readfirst"
+    return joined
+
+
+def _same_opsets(*models: onnx.ModelProto) -> None:
+    for model in models:
+        del model.opset_import[:]
+        model.opset_import.extend([onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", trees.ML_OPSET)])
+
+
+def _to_onnx(
+    module: nn.Module, inputs: tuple[torch.Tensor, ...], names: Sequence[str], outputs: Sequence[str], dynamic: dict[str, Any]
+) -> onnx.ModelProto:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model.eval(),
-            (sample,),
+            module.eval(),
+            inputs,
             dynamo=True,
             opset_version=OPSET,
-            input_names=["features"],
-            output_names=["risk", "contributions"],
-            dynamic_shapes={"x": {0: torch.export.Dim("batch", min=1)}},
+            input_names=list(names),
+            output_names=list(outputs),
+            dynamic_shapes=dynamic,
             verbose=False,
         )
     assert program is not None
     program.save(buffer)
-    return buffer.getvalue()
+    return onnx.load_from_string(buffer.getvalue())

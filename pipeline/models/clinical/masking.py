@@ -11,9 +11,9 @@ from pipeline.models.clinical.dataset import Matrix
 
 Mask = NDArray[np.bool_]
 
-_GROUP_OF_COLUMN = np.array([features.GROUPS.index(name.partition(".")[0]) for name in features.NAMES])
-_HISTORY = np.array([name.partition(".")[2] in ("min", "max", "mean", "delta", "span_h") for name in features.NAMES])
-_HEAD_OF_GROUP = np.array([int(np.argmax(group == _GROUP_OF_COLUMN)) for group in range(len(features.GROUPS))])
+GROUP_OF_COLUMN = np.array([features.GROUPS.index(name.partition(".")[0]) for name in features.NAMES])
+_HISTORY = np.array([name.partition(".")[2] in features.STATISTICS[2:] for name in features.NAMES])
+HEAD_OF_GROUP = np.array([int(np.argmax(group == GROUP_OF_COLUMN)) for group in range(len(features.GROUPS))])
 _LABS = np.array([name in BY_NAME and BY_NAME[name].kind == "lab" for name in features.GROUPS])
 _VITALS = np.array([name in BY_NAME and BY_NAME[name].kind == "vital" for name in features.GROUPS])
 _PERSON = ~(_LABS | _VITALS)
@@ -31,12 +31,12 @@ MODALITIES: dict[str, Mask] = {
 
 def present(x: Matrix) -> Mask:
     """[rows, groups]: which of features.GROUPS each row has."""
-    return ~np.isnan(x[:, _HEAD_OF_GROUP])
+    return ~np.isnan(x[:, HEAD_OF_GROUP])
 
 
 def keep(x: Matrix, groups: Mask) -> Matrix:
     """`x` with only these groups: [groups] for all rows alike, or [rows, groups]."""
-    return np.where(np.atleast_2d(groups)[:, _GROUP_OF_COLUMN], x, np.float32(np.nan))
+    return np.where(np.atleast_2d(groups)[:, GROUP_OF_COLUMN], x, np.float32(np.nan))
 
 
 def newest_only(x: Matrix, rows: Mask) -> Matrix:

@@ -1,7 +1,7 @@
-"""The clinical risk network: one small encoder for each observable, their sum through a common head, a calibrated ensemble of these.
+"""The clinical risk network: one small encoder for each observable, their sum through a common head, several of these side by side.
 
-Because the observables meet only in that sum, "the same patient without potassium" costs one subtraction: the graph answers with every
-leave-one-out difference beside the risk.
+A patient is a set of observables, any of them absent. Because they meet only in that sum, "the same patient without potassium" costs one
+subtraction.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pipeline.domain import features
 
 _OBSERVABLES, _STATISTICS = len(features.OBSERVABLES), len(features.STATISTICS)
 _GROUPS = len(features.GROUPS)
+_LIKE_LAST = torch.tensor([float(name in ("last", "min", "max", "mean", "earlier")) for name in features.STATISTICS])
+_LIKE_ONE = torch.tensor([float(name == "count") for name in features.STATISTICS])
 _NEVER = 1e30
 """Lower edge of a bin that a feature with few distinct values has no use for."""
 
@@ -32,18 +34,24 @@ def bin_edges(x: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
     return edges
 
 
+def limits(x: NDArray[np.float32], bins: int) -> NDArray[np.float32]:
+    """[features, 2]: between which values of each feature the network tells them apart."""
+    edges = bin_edges(x, bins)
+    return np.stack([edges[:, 0], np.where(edges < _NEVER, edges, -_NEVER).max(1)], 1)
+
+
 def complete(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`x` with the statistics of a single value filled in: min, max and mean are the value, delta and span are 0."""
+    """`x` with the statistics of a single value filled in: min, max, mean and earlier are the value, count is 1, the others are 0."""
     completed: NDArray[np.float32] = _complete(torch.from_numpy(x)).numpy()
     return completed
 
 
 def _complete(x: Tensor) -> Tensor:
     blocks = x[:, : _OBSERVABLES * _STATISTICS].reshape(-1, _OBSERVABLES, _STATISTICS)
-    last, age, level, change = blocks[..., :1], blocks[..., 1:2], blocks[..., 2:5], blocks[..., 5:]
-    level = torch.where(torch.isnan(level), last.expand_as(level), level)
-    change = torch.where(torch.isnan(change), last * 0, change)
-    return torch.cat([torch.cat([last, age, level, change], -1).flatten(1), x[:, _OBSERVABLES * _STATISTICS :]], -1)
+    last = blocks[..., :1]
+    single = last * _LIKE_LAST + (last * 0 + 1) * _LIKE_ONE
+    filled = torch.where(torch.isnan(blocks), single, blocks)
+    return torch.cat([filled.flatten(1), x[:, _OBSERVABLES * _STATISTICS :]], -1)
 
 
 class RiskNetwork(nn.Module):  # type: ignore[misc]
@@ -77,6 +85,14 @@ class RiskNetwork(nn.Module):  # type: ignore[misc]
         """Logits [members, batch]."""
         return self.decide(self.embed(x).sum(1))
 
+    def left_out(self, x: Tensor) -> Tensor:
+        """Logits [batch, 1 + groups, members]: with everything, then without each group in turn."""
+        embedded = self.embed(x)
+        total = embedded.sum(1, keepdim=True)
+        members, _, _, hidden = embedded.shape
+        sums = torch.cat([total, total - embedded + self.absent], 1)
+        return self.decide(sums.reshape(members, -1, hidden)).reshape(members, _GROUPS + 1, -1).permute(2, 1, 0)
+
     def embed(self, x: Tensor) -> Tensor:
         """[members, groups, batch, hidden]: what each observable adds to the sum; an absent one adds its own learned vector."""
         filled = _complete(x)
@@ -93,31 +109,6 @@ class RiskNetwork(nn.Module):  # type: ignore[misc]
         first = functional.dropout(torch.relu(total + self.sum_bias), self.dropout, self.training)
         second = functional.dropout(torch.relu(torch.matmul(first, self.head) + self.head_bias), self.dropout, self.training)
         return (torch.matmul(second, self.output) + torch.matmul(first, self.linear) + self.output_bias).squeeze(-1)
-
-
-class CalibratedRisk(nn.Module):  # type: ignore[misc]
-    """What is exported: the members' mean logit through Platt's sigmoid, and the change of the probability by each group."""
-
-    platt: Tensor
-
-    def __init__(self, network: RiskNetwork, slope: float, intercept: float) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("platt", torch.tensor([slope, intercept], dtype=torch.float32))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """risk [batch, 1]; contributions [batch, groups]: risk minus the risk without that group, 0 where it is absent anyway."""
-        embedded = self.network.embed(x)
-        total = embedded.sum(1)
-        risk = self._probability(self.network.decide(total))
-        members, groups, _, hidden = embedded.shape
-        without = (total.unsqueeze(1) - embedded + self.network.absent).reshape(members, -1, hidden)
-        left_out = self._probability(self.network.decide(without)).reshape(groups, -1).transpose(0, 1)
-        risk = risk.unsqueeze(-1)
-        return risk, torch.where(present(x), risk - left_out, torch.zeros_like(left_out))
-
-    def _probability(self, logits: Tensor) -> Tensor:
-        return torch.sigmoid(logits.mean(0) * self.platt[0] + self.platt[1])
 
 
 def present(x: Tensor) -> Tensor:

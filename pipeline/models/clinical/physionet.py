@@ -70,6 +70,7 @@ _VARIABLES: dict[str, tuple[str, float]] = {
 """Challenge variable -> catalogue name and factor to its unit. Cuff and arterial pressures share a name, as they do in the stream (at the
 same minute the arterial one counts as the newer). Mg is labelled mmol/L by the challenge, but its values (median 2.0) are mg/dL."""
 
+_UNITS = {1.0: "coronary care", 2.0: "cardiac surgery", 3.0: "medical", 4.0: "surgical"}
 _ARTERIAL = frozenset({"SysABP", "DiasABP", "MAP"})
 
 LEFT_OUT = "left out, because the stream has no such observable: height, type of ICU, mechanical ventilation"
@@ -77,7 +78,7 @@ LEFT_OUT = "left out, because the stream has no such observable: height, type of
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """One ICU stay: its first 48 h, and what came of it. saps, sofa: None where the archive has -1."""
+    """One ICU stay: its first 48 h, and what came of it. saps, sofa: None where the archive has -1. unit: kind of ICU, "" if unknown."""
 
     record: int
     age: float | None
@@ -85,6 +86,7 @@ class Stay:
     died: bool
     saps: int | None
     sofa: int | None
+    unit: str
     readings: Mapping[str, list[Reading]]
 
 
@@ -124,6 +126,7 @@ def _stay(text: str, outcomes: Mapping[int, tuple[int, ...]]) -> Stay:
         died=bool(died),
         saps=saps if saps >= 0 else None,
         sofa=sofa if sofa >= 0 else None,
+        unit=_UNITS.get(static.get("ICUType", -1), ""),
         readings={name: sorted(series, key=_in_time) for name, series in readings.items()},
     )
 

@@ -1,64 +1,71 @@
-"""Trains the ensemble on set a and calibrates it on the predictions that each stay got from members which had not seen it."""
+"""Trains network and trees on set a and calibrates them on the predictions that each stay got from members which had not seen it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from pipeline.models.clinical import masking
+from pipeline.domain import features
+from pipeline.models.clinical import ensemble, masking, trees
 from pipeline.models.clinical.dataset import Examples, Matrix
-from pipeline.models.clinical.network import CalibratedRisk, RiskNetwork, bin_edges
-from pipeline.models.metrics import fit_logistic
+from pipeline.models.clinical.network import RiskNetwork, bin_edges
+from pipeline.models.clinical.recipe import Recipe
 
-Progress = Callable[[int, int], None]
-"""Told (epochs done, epochs in all)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """All that decides the weights besides the data. How it was chosen stands in the card."""
-
-    seed: int = 20121
-    members: int = 20
-    folds: int = 5
-    bins: int = 6
-    epochs: int = 30
-    batch: int = 128
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.3
-    end_share: float = 0.5
-    """How often a stay is shown as it stood at 48 h; else at one of its random earlier moments."""
-    cuts: int = 7
-    """Random moments prepared for each stay."""
-    threads: int = 2
+Progress = Callable[[str, int, int], None]
+"""Told (what is done, steps done, steps in all)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The calibrated model and the out-of-fold probabilities of the training rows it was calibrated on."""
+    """Both parts, the weights that join them, and what each said of training rows that it had not seen."""
 
-    model: CalibratedRisk
-    out_of_fold: NDArray[np.float64]
+    network: RiskNetwork
+    boosters: list[Any]
+    weights: NDArray[np.float64]
+    unseen: Unseen
 
 
-def train(examples: Examples, recipe: Recipe, progress: Progress = lambda done, total: None) -> Trained:
-    """The same recipe and examples give the same weights on the same build of torch."""
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """Rows of the training stays and the mean logits of the members that had not seen the stay: all [n] but x [n, columns]."""
+
+    x: Matrix
+    died: NDArray[np.bool_]
+    whole: NDArray[np.bool_]
+    """Which rows are a stay at 48 h with all its inputs; there is one a stay."""
+    network: NDArray[np.float64]
+    trees: NDArray[np.float64]
+
+    @property
+    def joined(self) -> NDArray[np.float64]:
+        """The plain mean of both logits."""
+        return (self.network + self.trees) / 2
+
+
+def train(examples: Examples, recipe: Recipe, progress: Progress = lambda what, done, of: None) -> Trained:
+    """The same recipe and examples give the same weights on the same builds of torch and LightGBM. Both parts side by side, a core each."""
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     fold = rng.permutation(int(examples.stay.max()) + 1) % recipe.folds
     network = RiskNetwork(bin_edges(examples.x, recipe.bins), recipe.members)
-    _descend(network, examples, fold, recipe, rng, progress)
-    return _calibrate(network, examples, fold, recipe)
+    with ThreadPoolExecutor(1) as beside:
+        growing = beside.submit(trees.grow, examples, fold, recipe, lambda done, of: progress("trees", done, of))
+        _descend(network, examples, fold, recipe, rng, lambda done, of: progress("network", done, of))
+        boosters = growing.result()
+    unseen = _unseen_rows(network, boosters, examples, fold, recipe)
+    return Trained(network, boosters, ensemble.calibrate(unseen.network, unseen.trees, unseen.x, unseen.died), unseen)
 
 
 def _descend(
-    network: RiskNetwork, examples: Examples, fold: NDArray[np.int64], recipe: Recipe, rng: np.random.Generator, progress: Progress
+    network: RiskNetwork, examples: Examples, fold: NDArray[np.int64], recipe: Recipe, rng: np.random.Generator, progress: trees.Progress
 ) -> None:
     rows = _rows_by_stay(examples)
     steps = len(rows) // recipe.batch
@@ -100,11 +107,22 @@ def _rows_by_stay(examples: Examples) -> NDArray[np.int64]:
     return order.reshape(int(examples.stay.max()) + 1, -1)
 
 
-def _calibrate(network: RiskNetwork, examples: Examples, fold: NDArray[np.int64], recipe: Recipe) -> Trained:
+def _unseen_rows(network: RiskNetwork, boosters: list[Any], examples: Examples, fold: NDArray[np.int64], recipe: Recipe) -> Unseen:
+    """Every row as it is, and each stay at 48 h with whole kinds of input or random ones taken away."""
+    end, rng = np.flatnonzero(examples.at_end), np.random.default_rng(recipe.seed)
+    kinds = [masking.MODALITIES[name] for name in ("vitals only", "labs only", "vitals and demographics", "labs and demographics")]
+    masks = [*kinds, rng.random((len(end), len(features.GROUPS))) > rng.uniform(0.2, 0.8, (len(end), 1))]
+    x = np.concatenate([examples.x, *(masking.keep(examples.x[end], mask) for mask in masks)])
+    rows = np.concatenate([np.arange(len(examples.x)), *([end] * len(masks))])
+    whole = (np.arange(len(x)) < len(examples.x)) & examples.at_end[rows]
     with torch.no_grad():
-        logits = torch.cat([network(torch.from_numpy(part)) for part in np.array_split(examples.x, 32)], 1).numpy()
-    unseen = _unseen(fold[examples.stay], recipe)
-    mean = (logits * unseen).sum(0) / unseen.sum(0)
-    slope, intercept = fit_logistic(mean[:, None], examples.died)
-    model = CalibratedRisk(network, float(slope), float(intercept)).eval()
-    return Trained(model, 1 / (1 + np.exp(-(slope * mean + intercept))))
+        by_network = torch.cat([network(torch.from_numpy(part)) for part in np.array_split(x, 64)], 1).numpy().T
+    fold_of_row = fold[examples.stay[rows]]
+    means = [_mean_unseen(logits, fold_of_row, recipe) for logits in (by_network, trees.logits(boosters, x))]
+    return Unseen(x, examples.died[rows], whole, *means)
+
+
+def _mean_unseen(logits: NDArray[np.float32], fold: NDArray[np.int64], recipe: Recipe) -> NDArray[np.float64]:
+    unseen = np.arange(logits.shape[1]) % recipe.folds == fold[:, None]
+    mean: NDArray[np.float64] = (logits * unseen).sum(1) / unseen.sum(1)
+    return mean

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.domain import features
-from pipeline.domain.catalogue import BY_NAME
+from pipeline.domain.catalogue import BY_NAME, KEEP
+from pipeline.domain.history import Tally
 from pipeline.domain.readings import Reading
 from schemas.assessments import Features
 
@@ -24,18 +25,31 @@ def series(*values: float, newest_h: float = 1.0, step_h: float = 1.0) -> list[R
 
 
 def test_the_numbers_of_an_observable() -> None:
-    """last, age, min, max, mean, delta and span are of the retained values."""
+    """Of the retained values, when nothing came before them."""
     seen = features.extract({"potassium": series(4.0, 6.8, 5.0)}, AS_OF, 71.0, "F").values
 
     assert seen == {
         "potassium.last": 5.0,
         "potassium.age_h": 1.0,
+        "potassium.delta": 1.0,
+        "potassium.span_h": 2.0,
         "potassium.min": 4.0,
         "potassium.max": 6.8,
         "potassium.mean": 5.2667,
-        "potassium.delta": 1.0,
-        "potassium.span_h": 2.0,
+        "potassium.count": 3,
+        "potassium.sd": 1.1585,
+        "potassium.slope": 0.5,
     }
+
+
+def test_tallies_count_with_their_weight() -> None:
+    """Ten values of a half day before: extremes, mean and count are of all twelve, the change of the retained alone."""
+    before = Tally(AS_OF - timedelta(hours=20), 10, 3.0, 2.0, 6.0)
+    seen = features.extract({"potassium": series(4.0, 5.0)}, AS_OF, 71.0, "F", {"potassium": [before]}).values
+
+    assert (seen["potassium.min"], seen["potassium.max"], seen["potassium.count"]) == (2.0, 6.0, 12)
+    assert (seen["potassium.mean"], seen["potassium.delta"], seen["potassium.earlier"]) == (3.25, 1.0, 3.0)
+    assert seen["potassium.slope"] > 0
 
 
 def test_a_single_value_has_no_history() -> None:
@@ -56,7 +70,7 @@ def test_absent_inputs_are_absent() -> None:
 def test_only_what_a_window_keeps(name: str) -> None:
     """A longer history than the window keeps gives the same features: training and service see the same."""
     values = [60.0 + i for i in range(20)]
-    kept = values[-BY_NAME[name].keep :]
+    kept = values[-KEEP:]
 
     assert features.extract({name: series(*values)}, AS_OF, 50, "M") == features.extract({name: series(*kept)}, AS_OF, 50, "M")
 
@@ -85,13 +99,14 @@ def test_the_layout_is_pinned() -> None:
     """Any change to the names or their order needs a new LAYOUT_VERSION, or shipped weights would read the wrong columns."""
     digest = hashlib.sha256("\n".join(features.NAMES).encode()).hexdigest()[:16]
 
-    assert (features.LAYOUT_VERSION, len(features.NAMES), digest) == (1, 233, "2b78b9b7750751e6")
+    assert (features.LAYOUT_VERSION, len(features.NAMES), digest) == (2, 365, "cf28b9f3d99930c5")
 
 
 def test_a_full_patient_is_a_small_record() -> None:
-    """All observables present and complete stay under 6 KiB in the record."""
+    """All observables present and complete stay under 10 KiB in the record."""
     readings = {name: series(*[(BY_NAME[name].low + BY_NAME[name].high) / 3.7] * 8) for name in features.OBSERVABLES}
-    seen = features.extract(readings, AS_OF, 66.0, "M")
+    before = {name: [Tally(AS_OF - timedelta(hours=20), 11, series[0].value / 7, 1.0, 2.0)] for name, series in readings.items()}
+    seen = features.extract(readings, AS_OF, 66.0, "M", before)
 
     assert features.coverage(seen) == 1
-    assert len(msgspec.json.encode(seen)) < 6 * 1024
+    assert len(msgspec.json.encode(seen)) < 10 * 1024

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.adapters.onnx.artefact import load_reference
 from pipeline.domain import features
-from pipeline.domain.model_answer import risks
+from pipeline.domain.model_answer import Answer, risks
 from schemas.assessments import AssessRequest, Contribution, Features
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -34,10 +34,15 @@ def changes(**of: float) -> np.ndarray:
     return np.array([[of.get(group, 0.0) for group in features.GROUPS]], dtype=np.float32)
 
 
+def answer(probability: np.ndarray, contributions: np.ndarray) -> Answer:
+    """With a spread of 0.05 and one and a half ranges beyond what is known."""
+    return Answer(probability, contributions, np.full((1, 1), 0.05), np.full((1, 1), 1.5))
+
+
 def test_the_strongest_five_by_size() -> None:
     """Largest absolute change first, with label, value and sign; those that changed nothing are left out."""
     seven = changes(potassium=0.2, systolic_bp=-0.3, gcs=0.01, ph=0.02, temperature=0.03, age=0.05, sex=-0.04)
-    (risk,) = risks([request()], np.array([[0.4]]), seven, REFERENCE, "triton", NOW, "7")
+    (risk,) = risks([request()], answer(np.array([[0.4]]), seven), REFERENCE, "triton", NOW, "7")
 
     assert risk.contributions == [
         Contribution(feature="systolic_bp", label="SBP 85 mmHg", change=-0.3, value=85.0),
@@ -48,12 +53,13 @@ def test_the_strongest_five_by_size() -> None:
     ]
     assert (risk.scorer, risk.probability, risk.model, risk.model_version, risk.scored_at) == ("triton", 0.4, "clinical_risk", "7", NOW)
     assert risk.outcome == REFERENCE.outcome
+    assert (risk.spread, risk.novelty) == (0.05, 1.5)
     assert risk.coverage == pytest.approx(7 / 35, abs=1e-3)
 
 
 def test_nothing_moved_nothing_said() -> None:
     """No contributions rather than five zeros; the reference's version where no other answered."""
-    (risk,) = risks([request()], np.array([[0.4]]), changes(), REFERENCE, "onnxruntime", NOW)
+    (risk,) = risks([request()], answer(np.array([[0.4]]), changes()), REFERENCE, "onnxruntime", NOW)
 
     assert (risk.contributions, risk.model_version) == ([], REFERENCE.version)
 
@@ -64,4 +70,4 @@ def test_nothing_moved_nothing_said() -> None:
 def test_what_is_no_probability_is_refused(probability: np.ndarray) -> None:
     """NaN, out of range, the wrong shape: an error, never a rank."""
     with pytest.raises(ValueError, match="answer"):
-        risks([request()], probability, changes(), REFERENCE, "triton", NOW)
+        risks([request()], answer(probability, changes()), REFERENCE, "triton", NOW)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from pipeline.domain.catalogue import OBSERVABLES, Observable
 from pipeline.domain.packing import SIZE_TARGET, pack, unpack
@@ -49,6 +51,13 @@ def intensive_care() -> list[AnyEvent]:
     """Every vital sign of the catalogue each quarter of an hour, every laboratory value each hour in four panels."""
     rounds = [message(VITALS, T0 + timedelta(minutes=15 * n), T0 + timedelta(minutes=15 * n, seconds=3)) for n in range(24)]
     panels = [message(LABS[k::4], T0 + timedelta(hours=n), T0 + timedelta(hours=n, minutes=40)) for n in range(6) for k in range(4)]
+    return [*rounds, *panels]
+
+
+def two_days() -> list[AnyEvent]:
+    """Every vital sign each hour, every laboratory value each six hours."""
+    rounds = [message(VITALS, T0 + timedelta(hours=n), T0 + timedelta(hours=n, seconds=3)) for n in range(48)]
+    panels = [message(LABS[k::4], T0 + timedelta(hours=6 * n), T0 + timedelta(hours=6 * n, minutes=40)) for n in range(8) for k in range(4)]
     return [*rounds, *panels]
 
 
@@ -98,9 +107,10 @@ def study(number: int, indication: str) -> list[AnyEvent]:
     return [ordered, imaged, read]
 
 
-def test_a_patient_in_intensive_care_fits_the_target() -> None:
-    """All observables filled to the brim, and two studies with order and report: at most 8 KiB."""
-    history = [*intensive_care(), *study(1, "worsening gas exchange, pneumothorax?"), *study(2, "line position")]
+@pytest.mark.parametrize("stay", [intensive_care, two_days])
+def test_a_patient_in_intensive_care_fits_the_target(stay: Callable[[], list[AnyEvent]]) -> None:
+    """All observables filled to the brim, tallies too, and two studies with order and report: at most 8 KiB."""
+    history = [*stay(), *study(1, "worsening gas exchange, pneumothorax?"), *study(2, "line position")]
 
     assert len(pack(derive(history))) <= SIZE_TARGET
 
@@ -119,4 +129,5 @@ def test_what_is_unpacked_shows_the_same() -> None:
     again = unpack(pack(window))
 
     assert (again.readings, again.studies, again.as_of) == (window.readings, window.studies, window.as_of)
+    assert again.tallies == window.tallies != {}
     assert (again.encounter, again.age, again.sex) == (window.encounter, window.age, window.sex)

@@ -31,7 +31,7 @@ def seen(**values: float) -> Features:
 
 
 def probability(model: OnnxModel, *patients: Features) -> list[float]:
-    return model.run(features.matrix(patients))[0][:, 0].tolist()
+    return model.run(features.matrix(patients)).risk[:, 0].tolist()
 
 
 def test_the_card_is_written_from_the_metrics() -> None:
@@ -40,11 +40,13 @@ def test_the_card_is_written_from_the_metrics() -> None:
 
 
 def test_the_figures_reach_the_target() -> None:
-    """AUC of set b 0.85 or more, well calibrated, above every shortcut."""
+    """Of set b: no worse than version 1 was, calibrated at every length of history, above every shortcut; 0.75 on eICU."""
     results = METRICS["results"]
 
-    assert results["auc"] >= 0.85
-    assert results["ece"] < 0.02
+    assert results["auc"] >= 0.86
+    assert results["ece"] <= 0.02
+    assert max(row["ece"] for row in METRICS["hours"].values()) <= 0.03
+    assert METRICS["eicu"]["results"]["auc"] >= 0.75
     assert max(row["auc"] for row in METRICS["shortcuts"].values()) < METRICS["intervals"]["auc"][0]
     assert METRICS["onnx_max_difference"] < 1e-4
 
@@ -60,8 +62,8 @@ def test_missing_inputs_degrade_gently() -> None:
 
 
 def test_it_is_small() -> None:
-    """The whole artefact stays under 5 MB."""
-    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 5_000_000
+    """The whole artefact stays under 10 MB."""
+    assert sum(file.stat().st_size for file in SHIPPED.iterdir()) < 10_000_000
 
 
 @pytest.mark.parametrize(
@@ -83,16 +85,17 @@ def test_sicker_is_riskier(model: OnnxModel, better: dict[str, float], worse: di
 
 def test_an_unknown_patient_gets_about_the_base_rate(model: OnnxModel) -> None:
     """Nothing known: near the 14 % of the training set, and no contributions."""
-    risk, contributions = model.run(features.matrix([Features()]))
+    risk, contributions, _, novelty = model.run(features.matrix([Features()]))
 
     assert 0.05 < float(risk[0, 0]) < 0.25
     assert (contributions == 0).all()
+    assert novelty[0, 0] == 0
 
 
 def test_a_large_batch_is_the_same_as_single_rows(model: OnnxModel) -> None:
     """Beyond the size of one run the answers stay in order."""
     patients = features.matrix([seen(lactate=0.5 + i / 40, gcs=3 + i % 13) for i in range(300)])
-    risk, _ = model.run(patients)
+    risk = model.run(patients).risk
 
     assert np.abs(risk[[0, 255, 256, 299]] - np.concatenate([model.run(patients[i : i + 1])[0] for i in (0, 255, 256, 299)])).max() < 1e-6
 
@@ -108,7 +111,7 @@ def test_a_damaged_model_is_refused(tmp_path: Path) -> None:
     assert caught.value.remedy
 
     reference = (folder / REFERENCE_FILE).read_text()
-    (folder / REFERENCE_FILE).write_text(reference.replace('"layout": 1', '"layout": 99'))
+    (folder / REFERENCE_FILE).write_text(reference.replace('"layout": 2', '"layout": 99'))
     with pytest.raises(StackError, match="layout 99"):
         load(folder)
 

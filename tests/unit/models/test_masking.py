@@ -34,7 +34,7 @@ def test_newest_only() -> None:
     row = dict(zip(features.NAMES, x[0].tolist(), strict=True))
 
     assert row["ph.last"] == row["ph.age_h"] == row["age"] == 1
-    assert np.isnan([row["ph.min"], row["ph.span_h"]]).all()
+    assert np.isnan([row["ph.min"], row["ph.span_h"], row["ph.count"], row["ph.earlier"]]).all()
     assert (x[1] == 1).all()
 
 

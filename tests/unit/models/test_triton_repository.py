@@ -10,8 +10,10 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from pipeline.adapters.onnx.artefact import load
+from pipeline.adapters.onnx.artefact import load, load_reference
 from pipeline.models.triton_repository import Flavour, build
+
+VERSION = load_reference().version
 
 
 def parsed(target: Path) -> Any:
@@ -32,7 +34,12 @@ def test_the_configuration(tmp_path: Path, flavour: Flavour, backend: str, kind:
 
     assert (config.name, config.backend) == ("clinical_risk", backend)
     assert [(tensor.name, list(tensor.dims)) for tensor in config.input] == [("features", [len(reference.features)])]
-    assert [(tensor.name, list(tensor.dims)) for tensor in config.output] == [("risk", [1]), ("contributions", [len(reference.groups)])]
+    assert {tensor.name: list(tensor.dims) for tensor in config.output} == {
+        "risk": [1],
+        "contributions": [len(reference.groups)],
+        "spread": [1],
+        "novelty": [1],
+    }
     assert [config.instance_group[0].Kind.Name(group.kind) for group in config.instance_group] == [kind]
     batching = config.dynamic_batching
     assert (batching.priority_levels, batching.default_priority_level) == (3, 3)
@@ -47,9 +54,11 @@ def test_the_files_of_each_flavour(tmp_path: Path) -> None:
     build(tmp_path / "cpu", "cpu")
     build(tmp_path / "gpu", "gpu")
 
-    assert files(tmp_path / "cpu") == {"clinical_risk/config.pbtxt", "clinical_risk/1/model.onnx", "clinical_risk/1/model.py"}
-    assert files(tmp_path / "gpu") == {"clinical_risk/config.pbtxt", "clinical_risk/1/model.onnx"}
-    onnx = (tmp_path / "gpu" / "clinical_risk" / "1" / "model.onnx").read_bytes()
+    served = {"clinical_risk/config.pbtxt", f"clinical_risk/{VERSION}/model.onnx"}
+
+    assert files(tmp_path / "cpu") == served | {f"clinical_risk/{VERSION}/model.py"}
+    assert files(tmp_path / "gpu") == served
+    onnx = (tmp_path / "gpu" / "clinical_risk" / VERSION / "model.onnx").read_bytes()
     assert hashlib.sha256(onnx).hexdigest() == load().reference.sha256
 
 
@@ -60,5 +69,5 @@ def test_building_again_replaces_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     build(tmp_path, "gpu")
 
-    assert files(tmp_path) == {"clinical_risk/config.pbtxt", "clinical_risk/1/model.onnx"}
+    assert files(tmp_path) == {"clinical_risk/config.pbtxt", f"clinical_risk/{VERSION}/model.onnx"}
     assert {path.name for path in tmp_path.iterdir()} == {"clinical_risk", "other"}
