@@ -4,7 +4,7 @@ import { studyPath } from "./api.js";
 import { byId, el } from "./dom.js";
 import { legend } from "./help.js";
 import { escalation } from "./escalation.js";
-import { contributions, history, reasons } from "./evidence.js";
+import { contributions, history, image, reasons } from "./evidence.js";
 import { drawTimeline } from "./timeline.js";
 import { moment, plural, sooner, span, timeLeft, urgency } from "./words.js";
 
@@ -173,6 +173,7 @@ export class Detail extends EventTarget {
       this.#alsoWaiting(study, now),
       section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}, ${won}`), reasons(study.reasons, { asOf: study.as_of, now })),
       section("Risk", ...contributions(study, now)),
+      section("Image", ...image(study, now)),
       section("Patient, on one axis", ...drawTimeline(this.#more.timeline, { now, readyAt: study.ready_at })),
       section("Study", this.#facts(study, now)),
       section("History of this rank", history(this.#more.changes, now)),

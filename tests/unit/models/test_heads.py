@@ -1,0 +1,88 @@
+"""The image heads that ship: each as its folder describes it, passing its own acceptance test, and one that Triton understands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from pipeline.adapters.onnx import heads
+from pipeline.adapters.onnx.pictures import OUTPUTS, OnnxHead, OnnxImageModel
+from pipeline.domain.image_heads import SCOPES
+from pipeline.errors import StackError
+from pipeline.models import triton_heads
+from pipeline.models.imaging import acceptance
+from pipeline.models.triton_repository import Flavour
+
+WEIGHTS_MAX = 18_000_000
+
+
+@pytest.fixture(scope="module", params=heads.names())
+def head(request: pytest.FixtureRequest) -> OnnxHead:
+    return OnnxHead(heads.load(request.param))
+
+
+def test_every_scope_has_its_folder_and_every_folder_its_scope() -> None:
+    """A head without a scope is never asked; a scope without a head would promise one."""
+    assert heads.names() == sorted(scope.head for scope in SCOPES)
+
+
+def test_the_acceptance_test(head: OnnxHead) -> None:
+    """The shipped file says of known pictures what it said when it was made."""
+    stored = json.loads((heads.HEADS / head.reference.head / acceptance.ACCEPTANCE_FILE).read_bytes())
+    assert acceptance.differs(head, stored) < acceptance.TOLERANCE
+    assert len(heads.load(head.reference.head).onnx) < WEIGHTS_MAX
+
+
+def test_a_picture_alone_and_among_others_gets_the_same_answer(head: OnnxHead) -> None:
+    """And the mean of an activation map differs between findings and pictures as their logits do."""
+    pictures = acceptance.pictures(head.reference.side)
+    together = head.run(pictures, OUTPUTS)
+    alone = [np.concatenate(parts) for parts in zip(*(head.run(one[None], OUTPUTS) for one in pictures), strict=True)]
+    for one, other in zip(together, alone, strict=True):
+        assert np.abs(one - other).max() < 1e-3
+    assert together[2].shape[:2] == together[0].shape
+
+
+@pytest.mark.parametrize("shade", [0, 128, 255])
+async def test_an_even_area_is_refused(head: OnnxHead, shade: int) -> None:
+    """What slips through preparation is still no film."""
+    picture = np.full((head.reference.side, head.reference.side), shade, np.uint8)
+    [looked] = await OnnxImageModel(head.reference.head).look([picture])
+    assert looked.unlikeness > 1
+
+
+def test_a_damaged_or_foreign_head_is_refused_at_load(tmp_path: Path) -> None:
+    """By checksum, by name, and where the file is missing."""
+    name = heads.names()[0]
+    shutil.copytree(heads.HEADS / name, tmp_path / name)
+    shutil.copytree(heads.HEADS / name, tmp_path / "other")
+    with (tmp_path / name / heads.MODEL_FILE).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(StackError, match="SHA-256"):
+        heads.load(name, tmp_path)
+    with pytest.raises(StackError, match="describes the head"):
+        heads.load("other", tmp_path)
+    (tmp_path / name / heads.MODEL_FILE).unlink()
+    with pytest.raises(StackError, match="cannot be read"):
+        heads.load(name, tmp_path)
+
+
+@pytest.mark.parametrize(("flavour", "backend"), [("cpu", "python"), ("gpu", "onnxruntime")])
+def test_triton_understands_both_flavours(tmp_path: Path, flavour: Flavour, backend: str) -> None:
+    """By Triton's own protobuf: shapes are the reference's, three priorities, batches, warmed up."""
+    triton_heads.build(tmp_path, flavour)
+    for name in heads.names():
+        reference = heads.load_reference(name)
+        config: Any = text_format.Parse((tmp_path / name / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+        assert (config.name, config.backend, config.max_batch_size > 1) == (name, backend, True)
+        assert list(config.input[0].dims) == [reference.side, reference.side]
+        assert list(config.output[0].dims) == [len(reference.findings)]
+        assert config.dynamic_batching.priority_levels == 3 and config.model_warmup
+        assert (tmp_path / name / reference.version / "model.py").exists() == (flavour == "cpu")
