@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipeline.cli import imaging
 from pipeline.errors import NotFound, StackError
 
-WHAT = ("clinical",)
-TASKS = ("physionet2012", "eicu")
+WHAT = ("clinical", "imaging")
+TASKS = ("physionet2012", "eicu", *imaging.TASKS)
 Data = Annotated[Path, typer.Option(help="the folder that holds icu-physionet2012/ and icu-eicu-demo/")]
 Json = Annotated[bool, typer.Option("--json", help="the last line is one JSON object")]
 Model = Annotated[Path | None, typer.Option(help="a folder that `train` wrote; without it the shipped model")]
@@ -43,6 +44,9 @@ def train(
     if what not in WHAT:
         raise StackError(f"there is nothing to train called {what!r}", f"choose one of: {', '.join(WHAT)}")
     _require_torch()
+    if what == "imaging":
+        _print(_train_imaging(data, out, small), as_json)
+        return
     _require_data(data)
     from pipeline.models.clinical.build import build
     from pipeline.models.clinical.recipe import SMALL, Recipe
@@ -71,6 +75,9 @@ def evaluate(
     """Runs the shipped weights on data that they have not seen, and prints the figures; with --out, writes the whole report."""
     if task not in TASKS:
         raise StackError(f"there is no task {task!r}", f"choose one of: {', '.join(TASKS)}")
+    if task in imaging.TASKS:
+        _print(imaging.evaluate(task, data, model), as_json)
+        return
     if task == TASKS[0]:
         _require_data(data)
     from pipeline.models.clinical import tasks
@@ -81,6 +88,20 @@ def evaluate(
     if out is not None:
         Console(stderr=True).print(f"written to {out}", highlight=False)
     _print({"task": task, **figures}, as_json)
+
+
+def _train_imaging(data: Path, out: Path, small: bool) -> dict[str, Any]:
+    with _progress() as progress:
+        bar = progress.add_task("starting", total=None)
+        figures = imaging.train(
+            data,
+            out,
+            small,
+            lambda what: progress.update(bar, description=what, total=None),
+            lambda done, of: progress.update(bar, completed=done, total=of),
+        )
+    Console(stderr=True).print(f"written to {out}: the card is {out / 'chest_frontal' / 'CARD.md'}", highlight=False)
+    return figures
 
 
 def _require_torch() -> None:
