@@ -24,6 +24,7 @@ MODULES = (
     "replaying",
     "simulate",
     "models",
+    "finetune",
     "promote",
     "bench",
     "roles",

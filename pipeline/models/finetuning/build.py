@@ -1,0 +1,199 @@
+"""From pairs to a new version of the risk model: looked at, learned, tested, exported, written with its card. Nothing is overwritten."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+import torch
+
+from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx.artefact import MODEL_FILE, REFERENCE_FILE
+from pipeline.domain.model_answer import ModelReference
+from pipeline.errors import StackError
+from pipeline.models.finetuning import card, evaluation, graph, verdict
+from pipeline.models.finetuning.audit import Audit, require_enough
+from pipeline.models.finetuning.fusion import Fused, Recipe, learn
+from pipeline.models.finetuning.inputs import CONCEPTS, Inputs, Progress, gather, shipped_model
+from pipeline.models.finetuning.pairs import Pair
+from pipeline.models.finetuning.splits import held_out
+from pipeline.models.imaging.export import OPSET
+
+METRICS_FILE, CARD_FILE = "metrics.json", "CARD.md"
+CACHE = ".seen"
+"""In the output folder: what the encoder saw of each picture."""
+TOLERANCE = 1e-4
+THREADS = 2
+_COMPARED = 16
+"""Rows on which torch and ONNX are compared."""
+Step = Callable[[str], None]
+
+
+class FineTunedReference(ModelReference, frozen=True, kw_only=True):
+    """As any clinical artefact's, so that it can be promoted; and what its further inputs are.
+
+    side: pixels of `image`, None where it has no such input. values, concepts: columns of the inputs of that name.
+    """
+
+    base_version: str
+    adapt: str
+    side: int | None
+    values: tuple[str, ...]
+    concepts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the site says: the outcome in words, how to learn, where to write, pixels of a picture's side."""
+
+    outcome: str
+    out: Path
+    recipe: Recipe
+    side: int = 224
+
+
+def build(
+    pairs: Sequence[Pair], found: Audit, site: Site, step: Step = lambda what: None, progress: Progress = lambda done, of: None
+) -> tuple[Path, dict[str, Any]]:
+    """Writes the next version below `site.out` and returns its folder and metrics. Raises StackError where there is too little."""
+    require_enough(found)
+    torch.set_num_threads(THREADS)
+    step("looking at the pictures")
+    data = gather(pairs, shipped_model(), site.side, site.out / CACHE, progress)
+    test = held_out(data.positive, data.patient, site.recipe.seed)
+    step("testing on patients that were not learned from")
+    if test is None:
+        tested = evaluation.cross_validated(data, pairs, site.recipe, progress)
+    else:
+        tested = evaluation.on_held_out(data, pairs, test, site.recipe)
+    step("learning")
+    fused = learn(data, np.ones(len(pairs), bool) if test is None else ~test, site.recipe)
+    step("exporting")
+    version = next_version(site.out)
+    body, difference = _exported(fused, data, pairs, site.side, version)
+    results = evaluation.report(data, pairs, tested)
+    metrics = {
+        **_described(fused, site, version, body),
+        "pairs": {**asdict(found), "refusals": []},
+        "pictures_unlike_the_shipped_heads": int(data.seen.unlike.sum()),
+        "split": _split(tested, results),
+        "results": results,
+        "sentences": verdict.sentences(results),
+        "onnx_max_difference": difference,
+    }
+    return _write(site.out, _reference(fused, data, site, version, body), body, metrics), metrics
+
+
+def next_version(out: Path) -> str:
+    """One above the shipped version and everything that was written below `out`."""
+    here = [folder.name for folder in out.glob("*/")] if out.is_dir() else []
+    return str(1 + max(int(name) for name in (artefact.load_reference().version, *here) if name.isdecimal()))
+
+
+def _exported(fused: Fused, data: Inputs, pairs: Sequence[Pair], side: int, version: str) -> tuple[bytes, float]:
+    """The file, and by how much it differs from torch on the first rows with a picture and the first without."""
+    image, join = graph.tower(fused), graph.Join(fused)
+    body = graph.to_onnx(artefact.load().onnx, image, join, side, len(data.own_values), version)
+    order = np.argsort(~data.has_image, kind="stable")
+    rows = np.unique([*order[: _COMPARED // 2], *order[-_COMPARED // 2 :]])
+    difference = compare(body, image, join, question(data, pairs, rows, side, image is not None))
+    if not difference <= TOLERANCE:
+        raise StackError(f"torch and ONNX differ by {difference:.1e}, more than {TOLERANCE:.0e}", "report it: nothing was written")
+    return body, difference
+
+
+def question(data: Inputs, pairs: Sequence[Pair], rows: Sequence[int] | Any, side: int, with_image: bool) -> dict[str, Any]:
+    """The graph's inputs for some rows."""
+    blank = np.zeros((side, side), np.uint8)
+    values = data.values[rows][:, -len(data.own_values) :]
+    pictures = np.stack([blank if (picture := pairs[row].picture) is None else picture for row in rows])
+    return {
+        "features": data.clinical[rows],
+        **({"image": pictures} if with_image else {}),
+        "has_image": data.has_image[rows][:, None].astype(np.float32),
+        "values": values.astype(np.float32),
+        "concepts": data.concepts[rows].astype(np.float32),
+    }
+
+
+def compare(body: bytes, image: graph.ImageTower | None, join: graph.Join, asked: dict[str, Any]) -> float:
+    """The largest difference of a risk or a contribution between torch and the file."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of every input that has a default
+    theirs = onnxruntime.InferenceSession(body, options, providers=["CPUExecutionProvider"]).run(["risk", "contributions"], asked)
+    risk, contributions = shipped_model().run(asked["features"])[:2]
+    with torch.inference_mode():
+        seen = torch.zeros((len(risk), 1)) if image is None else image(torch.from_numpy(asked["image"]))
+        rest = (torch.from_numpy(asked[name]) for name in ("has_image", "values", "concepts"))
+        ours = join(*(torch.from_numpy(part) for part in (risk, contributions, asked["features"])), seen, *rest)
+    return max(float(np.abs(a.numpy() - b).max()) for a, b in zip(ours, theirs, strict=True))
+
+
+def _described(fused: Fused, site: Site, version: str, body: bytes) -> dict[str, Any]:
+    shipped = artefact.load_reference()
+    return {
+        "model": shipped.model,
+        "version": version,
+        "base_version": shipped.version,
+        "outcome": site.outcome,
+        "recipe": asdict(site.recipe),
+        "epochs": 0 if fused.image is None else fused.image.epochs,
+        "join": {name: round(weight, 4) for name, weight in fused.join.items()},
+        "bytes": len(body),
+        "opset": OPSET,
+    }
+
+
+def _split(tested: evaluation.Tested, results: dict[str, Any]) -> str:
+    rows = f"{results['n']} rows of {results['patients']} patients"
+    if tested.rows.all():
+        times = f"{results['repeats']} times" if results["repeats"] > 1 else "once"
+        return f"Cross-validated over patients, {times}: {rows}, each tested by what was learned on others. The file was learned on all."
+    return f"A fifth of the patients was held out and used once, for this table: {rows}. The file was learned on the others."
+
+
+def _reference(fused: Fused, data: Inputs, site: Site, version: str, body: bytes) -> FineTunedReference:
+    shipped = artefact.load_reference()
+    return FineTunedReference(
+        model=shipped.model,
+        version=version,
+        outcome=site.outcome,
+        layout=shipped.layout,
+        features=shipped.features,
+        groups=shipped.groups,
+        limits=shipped.limits,
+        calibration={**{name: (round(weight, 5),) for name, weight in fused.join.items()}, "intercept": (round(fused.intercept, 5),)},
+        sha256=hashlib.sha256(body).hexdigest(),
+        base_version=shipped.version,
+        adapt=site.recipe.adapt,
+        side=None if graph.tower(fused) is None else site.side,
+        values=data.own_values,
+        concepts=CONCEPTS,
+    )
+
+
+def _write(out: Path, reference: FineTunedReference, body: bytes, metrics: dict[str, Any]) -> Path:
+    """All or nothing: the folder gets its name when everything is in it."""
+    fresh, target = out / f".{reference.version}.new", out / reference.version
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    (fresh / MODEL_FILE).write_bytes(body)
+    (fresh / REFERENCE_FILE).write_bytes(_pretty(reference))
+    (fresh / METRICS_FILE).write_bytes(_pretty(metrics))
+    (fresh / CARD_FILE).write_text(card.render(metrics))
+    artefact.load(fresh)
+    if target.exists():
+        raise StackError(f"{target} is there already", "somebody else wrote it just now: run it again")
+    fresh.rename(target)
+    return target
+
+
+def _pretty(document: Any) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"

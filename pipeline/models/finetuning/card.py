@@ -1,0 +1,92 @@
+"""The card of a fine-tuned version, written from its metrics alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_CARD = """\
+# Model card: {model}, version {version}, fine-tuned by a site
+
+**Not a medical device.** It orders a reading list; it does not diagnose, and it never moves a study down.
+
+**What it answers.** The calibrated probability of *{outcome}*, as the site's manifest labelled it, from whatever is there of: a frontal
+chest film, vital signs and laboratory values, words of the order. A part that is missing says nothing.
+
+**How.** Way: `{adapt}`{rank}, seed {seed}. The encoder's features through a ridge-regularised read-out; values as logarithms through
+another; the shipped clinical model's logit (version {base_version}); emergencies that the text suspects. One logistic regression over the
+parts' logits, learned on patients that each part had not seen, joins and calibrates them; no part may count against itself. Weights:
+{weights}. Torch and ONNX agree to {difference:.0e}; {megabytes:.1f} MB, opset {opset}.
+
+## The site's pairs
+| rows | used | refused | patients | with the outcome | rows with the outcome | without image | without values | without text |
+|---|---|---|---|---|---|---|---|---|
+| {rows} | {used} | {refused} | {patients} | {patients_with} | {with_outcome} | {without_image} | {without_observations} | {without_text} |
+
+{remarks}
+
+## Figures
+{split}
+
+| input | AUC | 95 % by patient | the fused model's AUC minus this one's |
+|---|---|---|---|
+{inputs}
+
+ECE {ece}, Brier {brier}.
+
+{sentences}
+
+| subgroup | rows | with the outcome | AUC |
+|---|---|---|---|
+{subgroups}
+
+## Limits
+- Learned and tested at one site: elsewhere, and in other years, it may be worse.
+- Early stopping and the parts' weights were chosen inside the training patients; intervals resample patients and keep the folds.
+- The shipped models' answers are given where they have something to look at; they were made for other outcomes.
+- Which values are missing is no input, but a value's presence is what a shortcut can be made of: compare with the lines `alone`.
+"""
+
+
+def render(metrics: Mapping[str, Any]) -> str:
+    """Markdown. `metrics` is what metrics.json holds."""
+    pairs, recipe, results = metrics["pairs"], metrics["recipe"], metrics["results"]
+    return _CARD.format(
+        **{name: metrics[name] for name in ("model", "version", "outcome", "opset", "base_version")},
+        adapt=recipe["adapt"],
+        rank=f" (rank {recipe['rank']})" if recipe["adapt"] == "low-rank" else "",
+        seed=recipe["seed"],
+        weights=", ".join(f"{name} {weight:.2f}" for name, weight in metrics["join"].items()),
+        difference=metrics["onnx_max_difference"],
+        megabytes=metrics["bytes"] / 1e6,
+        **{name: pairs[name] for name in ("rows", "used", "patients", "with_outcome", "without_image")},
+        refused=sum(pairs["refused"].values()),
+        patients_with=pairs["patients_with_outcome"],
+        **{name: pairs[name] for name in ("without_observations", "without_text")},
+        remarks=_bullets(pairs["remarks"]),
+        split=metrics["split"],
+        inputs=_rows(_inputs(results)),
+        ece=results["ece"],
+        brier=results["brier"],
+        sentences=_bullets(metrics["sentences"]),
+        subgroups=_rows((name, one["n"], one["positives"], _told(one["auc"])) for name, one in results["subgroups"].items()),
+    )
+
+
+def _inputs(results: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+    for name, value in results["auc_by_input"].items():
+        low, high = results["auc_by_input_95"][name]
+        minus = results["fused_minus_95"].get(name)
+        yield name, _told(value), f"{low}-{high}", "" if minus is None else f"{minus[0]:+} to {minus[1]:+}"
+
+
+def _told(value: float | None) -> str:
+    return "too few" if value is None else str(value)
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _rows(rows: Iterable[Iterable[Any]]) -> str:
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)

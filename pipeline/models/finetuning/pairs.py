@@ -1,0 +1,315 @@
+"""A site's manifest, row by row: each becomes a pair of inputs and outcome, or a refusal with its line and reason."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.domain.catalogue import BY_NAME, OBSERVABLES
+from pipeline.errors import NotFound, StackError, UnfitPicture
+from pipeline.models.finetuning.films import Film
+from schemas.codes import Sex
+
+REQUIRED = ("study", "patient", "outcome")
+OPTIONAL = ("image", "observations", "text", "date", "hospital", "projection", "scanner", "age", "sex")
+EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+AGE_MAX = 130
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_REMEDY = "the manifest is described by: readfirst finetune --help"
+
+Film_of = Callable[[str], Film]
+"""A path or SOP Instance UID to the picture. Raises UnfitPicture, NotFound."""
+Cells = dict[str, str]
+
+
+class RowRefused(Exception):
+    """`reason`: a short stable code. `explanation`: for a person, without the cells' content."""
+
+    def __init__(self, reason: str, explanation: str) -> None:
+        super().__init__(f"{reason}: {explanation}")
+        self.reason = reason
+        self.explanation = explanation
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that is not used. line: of the file, the header being 1."""
+
+    line: int
+    reason: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One value; hours: before the picture, never negative."""
+
+    name: str
+    value: float
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What was known at the time of the study, and what came of it. digest: SHA-256 of the picture's file."""
+
+    line: int
+    study: str
+    patient: str
+    outcome: bool
+    picture: NDArray[np.uint8] | None
+    digest: str | None
+    observations: tuple[Observed, ...]
+    text: str
+    age: float | None
+    sex: Sex
+    date: datetime | None
+    hospital: str
+    projection: str
+    scanner: str
+
+
+@dataclass(slots=True)
+class Left:
+    """Values left out of rows that are used otherwise, counted."""
+
+    after_the_picture: int = 0
+    out_of_range: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What the file held."""
+
+    rows: int
+    pairs: list[Pair]
+    refused: list[Refusal]
+    left: Left
+    unused_columns: tuple[str, ...]
+
+
+def read(path: Path, film: Film_of, now: datetime, progress: Callable[[int, int], None] = lambda done, of: None) -> Manifest:
+    """CSV (UTF-8) or Parquet. Raises NotFound, StackError for a file that is no manifest."""
+    columns, rows = _table(path)
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise StackError(f"{path} has no column {', '.join(missing)}", _REMEDY)
+    if not rows:
+        raise StackError(f"{path} holds no row", _REMEDY)
+    found, refused, left = [], [], Left()
+    for place, cells in enumerate(rows):
+        line = place + 2
+        try:
+            found.append(_pair(line, cells, film, now, left))
+        except RowRefused as refusal:
+            refused.append(Refusal(line, refusal.reason, refusal.explanation))
+        progress(place + 1, len(rows))
+    pairs, doubtful = _consistent(found)
+    known = {*REQUIRED, *OPTIONAL, *BY_NAME}
+    return Manifest(len(rows), pairs, sorted([*refused, *doubtful], key=_line), left, tuple(c for c in columns if c not in known))
+
+
+def _line(refusal: Refusal) -> int:
+    return refusal.line
+
+
+def _table(path: Path) -> tuple[list[str], list[Cells]]:
+    try:
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return _parquet(path)
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines, restkey="", restval="")
+            rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
+            return list(reader.fieldnames or ()), rows
+    except FileNotFoundError as error:
+        raise NotFound(f"{path} is not there") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StackError(f"{path} cannot be read as a table: {error}", _REMEDY) from error
+
+
+def _parquet(path: Path) -> tuple[list[str], list[Cells]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowInvalid as error:
+        raise StackError(f"{path} cannot be read as Parquet: {error}", _REMEDY) from error
+    rows: list[Mapping[str, Any]] = table.to_pylist()
+    return list(table.column_names), [{name: _cell(value) for name, value in row.items()} for row in rows]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bool):
+        return str(int(value))
+    return json.dumps(value) if isinstance(value, list) else str(value).strip()
+
+
+def _pair(line: int, cells: Cells, film: Film_of, now: datetime, left: Left) -> Pair:
+    study, patient = (_required(cells, name) for name in ("study", "patient"))
+    observations = (*_listed(cells.get("observations", ""), left), *_in_columns(cells, left))
+    text = cells.get("text", "")
+    seen = _seen(cells.get("image", ""), film)
+    if seen is None and not observations and not text:
+        raise RowRefused("empty", "neither a picture, nor an observation, nor a text")
+    return Pair(
+        line=line,
+        study=study,
+        patient=patient,
+        outcome=_outcome(cells["outcome"]),
+        picture=None if seen is None else seen.picture,
+        digest=None if seen is None else seen.digest,
+        observations=observations,
+        text=text,
+        age=_age(cells.get("age", "")),
+        sex=_sex(cells.get("sex", "")),
+        date=_date(cells.get("date", ""), now),
+        hospital=cells.get("hospital", ""),
+        projection=cells.get("projection", "").upper(),
+        scanner=cells.get("scanner", ""),
+    )
+
+
+def _required(cells: Cells, name: str) -> str:
+    if not cells[name]:
+        raise RowRefused(f"no-{name}", f"the column {name} is empty")
+    return cells[name]
+
+
+def _outcome(text: str) -> bool:
+    if text.lower() not in ("0", "1", "0.0", "1.0"):
+        raise RowRefused("outcome", "the outcome is neither 0 nor 1")
+    return text[0] == "1"
+
+
+def _seen(image: str, film: Film_of) -> Film | None:
+    try:
+        return film(image) if image else None
+    except NotFound as error:
+        raise RowRefused("image-missing", str(error)) from error
+    except UnfitPicture as error:
+        raise RowRefused(f"image-{error.reason}", error.explanation) from error
+
+
+def _listed(text: str, left: Left) -> Iterable[Observed]:
+    """A JSON list of [name or LOINC code, value, hours before the picture]."""
+    if not text:
+        return ()
+    try:
+        entries = json.loads(text)
+        triples = [(str(name), float(value), float(hours)) for name, value, hours in entries]
+    except (ValueError, TypeError) as error:
+        raise RowRefused("observations", "observations are no JSON list of [name, value, hours before the picture]") from error
+    return [seen for entry in triples if (seen := _observed(*entry, left)) is not None]
+
+
+def _in_columns(cells: Cells, left: Left) -> Iterable[Observed]:
+    for name in BY_NAME.keys() & cells.keys():
+        if cells[name]:
+            try:
+                value = float(cells[name])
+            except ValueError as error:
+                raise RowRefused("observations", f"{name} is not a number") from error
+            if (seen := _observed(name, value, 0.0, left)) is not None:
+                yield seen
+
+
+def _observed(told: str, value: float, hours: float, left: Left) -> Observed | None:
+    """None: counted in `left`. A name that the catalogue has not is the site's own."""
+    code = OBSERVABLES.get(told)
+    name = code.name if code else told.strip().lower().replace("-", "_").replace(" ", "_")
+    if not _NAME.fullmatch(name):
+        raise RowRefused("observations", "an observation's name is neither a LOINC code of the catalogue nor a word")
+    if not math.isfinite(value) or not math.isfinite(hours):
+        raise RowRefused("observations", f"{name}: the value or its hours are not finite")
+    if hours < 0:
+        left.after_the_picture += 1
+        return None
+    known = BY_NAME.get(name)
+    if known is not None and not known.low <= value <= known.high:
+        left.out_of_range += 1
+        return None
+    return Observed(name, value, hours)
+
+
+def _age(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        age = float(text)
+    except ValueError as error:
+        raise RowRefused("age", "the age is not a number") from error
+    if not 0 <= age <= AGE_MAX:
+        raise RowRefused("age", f"the age is not between 0 and {AGE_MAX} years")
+    return age
+
+
+def _sex(text: str) -> Sex:
+    sexes: dict[str, Sex] = {"F": "F", "M": "M", "": "U", "U": "U", "O": "U", "D": "U"}
+    if text[:1].upper() not in sexes:
+        raise RowRefused("sex", "the sex is none of F, M, U")
+    return sexes[text[:1].upper()]
+
+
+def _date(text: str, now: datetime) -> datetime | None:
+    """A date without zone counts as UTC: it only orders rows."""
+    if not text:
+        return None
+    try:
+        told = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RowRefused("date", "the date is not in ISO 8601") from error
+    date = told if told.tzinfo else told.replace(tzinfo=UTC)
+    if not EARLIEST <= date <= now:
+        raise RowRefused("date", f"the date lies before {EARLIEST:%Y} or in the future")
+    return date
+
+
+@dataclass(slots=True)
+class _Owners:
+    """Who a picture or a study belongs to."""
+
+    patients: dict[str, set[str]] = field(default_factory=dict)
+
+    def note(self, key: str | None, patient: str) -> None:
+        if key is not None:
+            self.patients.setdefault(key, set()).add(patient)
+
+    def several(self, key: str | None) -> bool:
+        return key is not None and len(self.patients[key]) > 1
+
+
+def _consistent(found: list[Pair]) -> tuple[list[Pair], list[Refusal]]:
+    """Without pictures and studies of two patients, of which one must be wrong, and without the second of two equal pictures."""
+    pictures, studies = _Owners(), _Owners()
+    for pair in found:
+        pictures.note(pair.digest, pair.patient)
+        studies.note(pair.study, pair.patient)
+    kept: list[Pair] = []
+    refused: list[Refusal] = []
+    first: dict[str, int] = {}
+    for pair in found:
+        if pictures.several(pair.digest):
+            refused.append(Refusal(pair.line, "image-of-two-patients", "the same picture stands under another patient too"))
+        elif studies.several(pair.study):
+            refused.append(Refusal(pair.line, "study-of-two-patients", "the same study stands under another patient too"))
+        elif pair.digest is not None and pair.digest in first:
+            refused.append(Refusal(pair.line, "duplicate", f"the same picture as line {first[pair.digest]}"))
+        else:
+            first.setdefault(pair.digest or "", pair.line)
+            kept.append(pair)
+    return kept, refused
