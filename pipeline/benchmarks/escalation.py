@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.adapters.local import heartbeat
 from pipeline.adapters.local.supervisor import Progress
 from pipeline.adapters.local.table import environment
 from pipeline.adapters.postgres.database import Database
@@ -42,13 +43,14 @@ SECRET = "READFIRST_BENCH_WEBHOOK_SECRET"
 class Trial:
     """alerts: open ones, a step of each due within `seconds`, evenly.
 
-    Every `kill_every_s` the oldest of `workers` is killed and another one started. One alone would die before it has read its own code.
+    The agent is killed `kill_every_s` after it has come up, as often as that goes into `seconds`, and started again: so each kill meets it
+    at its work, however slow the machine is.
     """
 
     alerts: int = 10_000
     seconds: float = 60.0
     kill_every_s: float = 2.0
-    workers: int = 3
+    up_within_s: float = 60.0
 
 
 def measure(trial: Trial, progress: Progress) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def run(trial: Trial, settings: Settings, data: Path, progress: Progress) -> dic
         during = len({message.key for message in receiver.received})
         progress("killed", f"{kills} times; {during:,} steps sent meanwhile")
         with _agent(env, data / "agent.log"):
-            _drained(receiver, keys, started)
+            _drained(receiver, keys)
         seconds = time.monotonic() - started
     return {**_result(trial, receiver, keys, kills, seconds), "sent_under_fire": during}
 
@@ -82,7 +84,6 @@ def _result(trial: Trial, receiver: WebhookReceiver, keys: set[str], kills: int,
         "alerts": trial.alerts,
         "seconds": trial.seconds,
         "kill_every_s": trial.kill_every_s,
-        "workers": trial.workers,
         "kills": kills,
         "steps": len(keys),
         "sent_once": sum(times[key] == 1 for key in keys),
@@ -148,19 +149,21 @@ def _environment(settings: Settings, file: Path, receiver: WebhookReceiver) -> d
 
 
 def _kill_for(trial: Trial, env: dict[str, str], log: Path, progress: Progress) -> int:
-    """How often an agent was killed."""
-    end = time.monotonic() + trial.seconds
-    kills = 0
-    with ExitStack() as all_of_them:
-        agents = deque(all_of_them.enter_context(_agent(env, log)) for _ in range(trial.workers))
-        while time.monotonic() < end:
+    """How often the agent was killed."""
+    kills = max(int(trial.seconds / trial.kill_every_s), 1)
+    for number in range(1, kills + 1):
+        beat = log.with_name(f"beat-{number}")
+        with _agent({**env, heartbeat.VARIABLE: str(beat)}, log) as agent:
+            deadline = time.monotonic() + trial.up_within_s
+            while not beat.exists():
+                if time.monotonic() > deadline or agent.poll() is not None:
+                    raise StackError("the escalation agent did not come up", f"read {log}")
+                time.sleep(0.02)
             time.sleep(trial.kill_every_s)
-            agents.popleft().send_signal(signal.SIGKILL)
-            agents.append(all_of_them.enter_context(_agent(env, log)))
-            kills += 1
-            if kills % 5 == 0:
-                progress("agent", f"killed {kills} times")
-    return kills + len(agents)
+            agent.send_signal(signal.SIGKILL)
+        if number % 5 == 0:
+            progress("agent", f"killed {number} times")
+    return kills
 
 
 @contextmanager
@@ -180,9 +183,9 @@ def _agent(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
         agent.wait()
 
 
-def _drained(receiver: WebhookReceiver, keys: set[str], started: float) -> None:
+def _drained(receiver: WebhookReceiver, keys: set[str]) -> None:
     """Waits until every step has arrived, and a moment longer, in which a second one would."""
-    deadline = started + DRAIN_S
+    deadline = time.monotonic() + DRAIN_S
     while keys - {message.key for message in list(receiver.received)}:
         if time.monotonic() > deadline:
             missing = len(keys - {message.key for message in receiver.received})

@@ -140,14 +140,14 @@ def _escalation(result: dict[str, Any]) -> Iterator[Row]:
     yield "steps that arrived exactly once", f"{result['sent_once']:,} of {steps:,}", f"{result['missed']} missed"
     marked = f"{result['unmarked_repeats']} without the mark, {result['more_than_twice']} more often"
     yield "sent a second time, and marked as such", f"{result['sent_twice_and_marked']:,}", marked
-    yield "sent while agents were being killed", f"{result['sent_under_fire']:,}", "the others after the last kill"
+    yield "sent while the agent was being killed", f"{result['sent_under_fire']:,}", "the others after the last kill"
     yield "all had arrived after", f"{result['all_sent_after_s']:g} s", f"they were due within {result['seconds']:g} s"
 
 
 def _escalation_note(result: dict[str, Any]) -> str:
     return (
-        f"{result['alerts']:,} open alerts, a step of each due within {result['seconds']:g} s; of {result['workers']} agents the oldest "
-        f"was killed (kill -9) and replaced every {result['kill_every_s']:g} s, {result['kills']} kills; signed webhooks on loopback."
+        f"{result['alerts']:,} open alerts, a step of each due within {result['seconds']:g} s; the agent killed (kill -9) "
+        f"{result['kill_every_s']:g} s after it had come up, {result['kills']} times; signed webhooks on loopback."
     )
 
 

@@ -15,15 +15,15 @@ from pipeline.settings import Kafka, Postgres, Settings
 
 @pytest.mark.timeout(290)
 def test_every_step_is_sent_once_however_often_the_agent_is_killed(kafka: str, migrated: Callable[[], str], tmp_path: Path) -> None:
-    """Killed every two seconds; a message that was under way comes once more at most, and says so. `bench escalation`: the large one."""
+    """Killed at its work again and again; a message that was under way comes once more at most, and says so."""
     settings = Settings(
         data=tmp_path,
         kafka=Kafka(bootstrap_servers=kafka, topic_prefix="kills.", partitions=2),
         postgres=Postgres(dsn=SecretStr(migrated())),
     )
     topics.create(settings.kafka)
-    found = run(Trial(alerts=600, seconds=12, kill_every_s=2), settings, tmp_path, lambda part, what: None)
+    found = run(Trial(alerts=800, seconds=5, kill_every_s=1), settings, tmp_path, lambda part, what: None)
 
     assert (found["missed"], found["unmarked_repeats"], found["more_than_twice"], found["unknown"]) == (0, 0, 0, 0)
-    assert found["sent_once"] + found["sent_twice_and_marked"] == found["steps"] == 600
-    assert found["kills"] >= 6
+    assert found["sent_once"] + found["sent_twice_and_marked"] == found["steps"] == 800
+    assert found["sent_under_fire"] > 0
