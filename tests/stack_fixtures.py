@@ -80,10 +80,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseFacto
 @pytest.fixture(scope="session")
 def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The gRPC address of a real Triton that serves the product's own models; skips where Triton does not exist for this machine."""
-    from pipeline.models import triton_repository
+    from pipeline.models.serving import build_repository
 
     folder = tmp_path_factory.mktemp("triton")
-    with serving(folder, lambda target: triton_repository.build(target, "cpu")) as server:
+    with serving(folder, lambda target: build_repository(target, "cpu")) as server:
         yield server.url
 
 

@@ -70,16 +70,19 @@ def value_of(seen: Features, name: str) -> float | None:
     return seen.values.get(f"{name}.last")
 
 
-def reference_of(rows: Sequence[Features], risks: Sequence[float], parts: int = 10) -> Reference:
-    """Bins of equal shares (fewer where values are repeated), of what is present in `rows`."""
-    series: dict[str, list[float | None]] = {name: [value_of(row, name) for row in rows] for name in (*OBSERVABLES, *DEMOGRAPHICS)}
-    series[RISK] = list(risks)
+def columns(rows: Sequence[Features], risks: Sequence[float]) -> dict[str, list[float | None]]:
+    """Each input of these rows, and the risk."""
+    return {**{name: [value_of(row, name) for row in rows] for name in (*OBSERVABLES, *DEMOGRAPHICS)}, RISK: list(risks)}
+
+
+def reference_of(series: Mapping[str, Sequence[float | None]], parts: int = 10) -> Reference:
+    """Bins of equal shares (fewer where values are repeated), of what is present. series: input -> its value in each row."""
     edges = {name: _edges([value for value in values if value is not None], parts) for name, values in series.items()}
     shares = {}
     for name, values in series.items():
         counts = Counter(MISSING if value is None else bisect_right(edges[name], value) for value in values)
         shares[name] = [round(counts[place] / len(values), 6) for place in range(MISSING, len(edges[name]) + 1)]
-    return Reference(rows=len(rows), edges=edges, shares=shares)
+    return Reference(rows=len(series[RISK]), edges=edges, shares=shares)
 
 
 def drifts(reference: Reference, counts: Counts) -> list[Drift]:

@@ -105,9 +105,9 @@ class Product:
 @contextmanager
 def product(data: Path) -> Iterator[Product]:
     """The whole product, started and stopped as `readfirst up` does."""
-    from pipeline.models import triton_repository
+    from pipeline.models.serving import build_repository
 
-    stack = Stack(data, build_models=lambda target: triton_repository.build(target, "cpu"))
+    stack = Stack(data, build_models=lambda target: build_repository(target, "cpu"))
     stack.start(lambda part, what: print(f"{time.monotonic():.1f} {part}: {what}"))
     try:
         yield Product(data, stack.addresses())

@@ -25,7 +25,7 @@ from pipeline.adapters.onnx.scorer import OnnxScorer
 from pipeline.adapters.triton.scorer import TritonScorer
 from pipeline.domain import features
 from pipeline.domain.readings import Reading
-from pipeline.models import triton_repository
+from pipeline.models.serving import build_repository
 from pipeline.ports import Received
 from pipeline.services.batch import Done
 from pipeline.services.scoring import ScoringStage
@@ -128,7 +128,7 @@ def _server(folder: Path) -> TritonServer:
     except TritonUnavailable as reason:
         pytest.skip(str(reason))
     ports = TritonPorts(*(free_port() for _ in range(3)))
-    return TritonServer(folder / "models", ports, folder / "triton.log", lambda target: triton_repository.build(target, "cpu"))
+    return TritonServer(folder / "models", ports, folder / "triton.log", lambda target: build_repository(target, "cpu"))
 
 
 def _start(server: TritonServer) -> Child:

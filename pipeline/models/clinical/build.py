@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.adapters.onnx.artefact import MODEL_FILE, REFERENCE_FILE, load
+from pipeline.adapters.onnx.artefact import DISTRIBUTION_FILE, MODEL_FILE, REFERENCE_FILE, load
 from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.domain import features
 from pipeline.domain.model_answer import ModelReference
 from pipeline.models.clinical import card, eicu, evaluation, rivals, trees
 from pipeline.models.clinical.dataset import Examples, Matrix, at_end, at_random_times
+from pipeline.models.clinical.distribution import distribution
 from pipeline.models.clinical.ensemble import Answer, Questions
 from pipeline.models.clinical.export import OPSET, export
 from pipeline.models.clinical.network import count_parameters, limits
@@ -68,8 +69,11 @@ def build(
     export(made.questions, made.trained.boosters, made.answer, out / MODEL_FILE, VERSION)
     reference = _reference(made, (out / MODEL_FILE).read_bytes())
     (out / REFERENCE_FILE).write_bytes(_pretty(reference))
-    step("testing on set b")
     shipped = OnnxModel(load(out))
+    step("keeping what it was made on")
+    made_on = distribution(examples.x, evaluation.predictor(shipped)(examples.x))
+    (out / DISTRIBUTION_FILE).write_bytes(msgspec.json.encode(made_on) + b"\n")
+    step("testing on set b")
     figures = _described(training, examples, list(stays(data, "b")), made, shipped, recipe)
     if (data / eicu.FOLDER).is_dir():
         step("testing on eICU")

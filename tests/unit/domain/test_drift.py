@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from pipeline.domain.drift import LEAST, MISSING, RISK, bins, drifts, psi, reference_of
+from pipeline.domain.drift import LEAST, MISSING, RISK, bins, columns, drifts, psi, reference_of
 from pipeline.domain.shadow import ShadowScore, compare
 from schemas.assessments import Features, Risk
 from tests.store_fixtures import START
@@ -17,7 +17,7 @@ def row(rate: float | None) -> Features:
 
 
 MADE_ON = [row(None if n % 4 == 0 else 50.0 + n % 100) for n in range(1000)]
-REFERENCE = reference_of(MADE_ON, [n / 1000 for n in range(1000)])
+REFERENCE = reference_of(columns(MADE_ON, [n / 1000 for n in range(1000)]))
 
 
 def counted(rows: list[Features], risks: list[float]) -> Counter[tuple[str, int]]:

@@ -17,7 +17,7 @@ from schemas.assessments import AssessRequest, Features, Risk
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
 REFERENCE = drift.reference_of(
-    [Features(values={"heart_rate.last": 60.0 + n}, age=50.0) for n in range(100)], [n / 100 for n in range(100)]
+    drift.columns([Features(values={"heart_rate.last": 60.0 + n}, age=50.0) for n in range(100)], [n / 100 for n in range(100)])
 )
 
 
