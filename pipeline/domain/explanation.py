@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pipeline.domain import adjustments
-from pipeline.domain import image_heads
+from pipeline.domain import adjustments, image_heads
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.evidence import clock
 from schemas.assessments import Assessment, Evidence, Risk, StudyState
