@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.cli.models import DEFAULT_DATA, _progress, _require_torch
+from pipeline.cli.running import folder
 from pipeline.errors import StackError
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def finetune(
         str, typer.Option(help="what outcome 1 means, in words; shown with every risk")
     ] = "the outcome of the site's manifest",
     check: Annotated[bool, typer.Option("--check", help="says what the manifest holds, and stops")] = False,
-    objects: Annotated[Path | None, typer.Option(help="object store that holds pictures named by SOP Instance UID")] = None,
+    objects: Annotated[
+        Path | None, typer.Option(help="folder of the object store, for pictures named by SOP Instance UID; the stack's without it")
+    ] = None,
     example: Annotated[str | None, typer.Option(help=f"instead of --pairs, one of: {', '.join(EXAMPLES)}")] = None,
     data: Annotated[Path, typer.Option(help="the folder that holds the example's data")] = DEFAULT_DATA,
     patients: Annotated[int | None, typer.Option(min=1, help="of the example; all without it")] = None,
@@ -87,7 +90,7 @@ def _checked(path: Path, objects: Path | None) -> tuple[Manifest, Audit]:
 
     with _progress() as progress:
         bar = progress.add_task("checking the pairs", total=None)
-        films = Films(path.parent, objects, _SIDE)
+        films = Films(path.parent, objects or folder(None) / "objects", _SIDE)
         manifest = read(path, films, datetime.now(UTC), lambda done, of: progress.update(bar, completed=done, total=of))
     return manifest, audit(manifest)
 
@@ -98,7 +101,7 @@ def _learn(manifest: Manifest, found: Audit, out: Path, adapt: Any, rank: int, s
 
     with _progress() as progress:
         bar = progress.add_task("starting", total=None)
-        folder, metrics = build(
+        written, metrics = build(
             manifest.pairs,
             found,
             Site(outcome, out, Recipe(adapt, rank, seed), _SIDE),
@@ -106,8 +109,8 @@ def _learn(manifest: Manifest, found: Audit, out: Path, adapt: Any, rank: int, s
             lambda done, of: progress.update(bar, completed=done, total=of),
         )
     _show_results(metrics)
-    Console(stderr=True).print(f"written to {folder}: the card is {folder / 'CARD.md'}", highlight=False)
-    _end({"folder": str(folder), **metrics}, as_json)
+    Console(stderr=True).print(f"written to {written}: the card is {written / 'CARD.md'}", highlight=False)
+    _end({"folder": str(written), **metrics}, as_json)
 
 
 def _show_audit(found: Audit) -> None:

@@ -10,8 +10,9 @@ _CARD = """\
 
 **Not a medical device.** It orders a reading list; it does not diagnose, and it never moves a study down.
 
-**What it answers.** The calibrated probability of *{outcome}*, as the site's manifest labelled it, from whatever is there of: a frontal
-chest film, vital signs and laboratory values, words of the order. A part that is missing says nothing.
+**What it answers.** The calibrated probability of *{outcome}*,
+as the site's manifest labelled it, from whatever is there of: a frontal chest film, vital signs and laboratory values, words of the order.
+A part that is missing says nothing.
 
 **How.** Way: `{adapt}`{rank}, seed {seed}. The encoder's features through a ridge-regularised read-out; values as logarithms through
 another; the shipped clinical model's logit (version {base_version}); emergencies that the text suspects. One logistic regression over the
@@ -32,7 +33,8 @@ parts' logits, learned on patients that each part had not seen, joins and calibr
 |---|---|---|---|
 {inputs}
 
-ECE {ece}, Brier {brier}.
+ECE {ece}, Brier {brier}; they and the subgroups are of the mean probability of all repeats. The shipped image head would refuse
+{unlike} of the pictures as unlike what it was made for.
 
 {sentences}
 
@@ -66,6 +68,7 @@ def render(metrics: Mapping[str, Any]) -> str:
         remarks=_bullets(pairs["remarks"]),
         split=metrics["split"],
         inputs=_rows(_inputs(results)),
+        unlike=metrics["pictures_unlike_the_shipped_heads"],
         ece=results["ece"],
         brier=results["brier"],
         sentences=_bullets(metrics["sentences"]),

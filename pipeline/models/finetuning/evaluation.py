@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.models.evaluation.bootstrap import bootstrap_interval
-from pipeline.models.evaluation.calibration import fit_logistic
+from pipeline.models.evaluation.calibration import fit_logistic, logit
 from pipeline.models.evaluation.discrimination import Figure, auc
 from pipeline.models.evaluation.summary import figures, subgroups
 from pipeline.models.finetuning.fusion import PARTS, Recipe, learn
@@ -113,7 +113,7 @@ def _scores(data: Inputs, pairs: Sequence[Pair], train: Mask, test: Mask, recipe
     found = {FUSED: fused.logits(data, test), **{f"{name} alone": parts[name] for name in PARTS if there[name]}}
     if data.concepts.any():
         found["text alone"] = data.concepts[test] @ fused.words
-    found[SHIPPED[0]] = data.clinical_logit[test]
+    found[SHIPPED[0]] = logit(data.clinical_risk[test])
     if np.isfinite(data.seen.shipped).any():
         found[SHIPPED[1]] = np.nan_to_num(data.seen.shipped[test], nan=0.5)
     return found | {name: _shortcut(design, data.positive, train, test) for name, design in _shortcuts(data, pairs).items()}
