@@ -1,0 +1,288 @@
+"""Fine-tuning from end to end on made-up films: learned, tested by patient, written as a version that serves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("sklearn", reason="fine-tuning needs the extra train")
+pytest.importorskip("onnxscript", reason="fine-tuning needs the extra train")
+pytest.importorskip("torch", reason="fine-tuning needs the extra train")
+
+import torch
+
+from pipeline import cli
+from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx.scorer import OnnxModel
+from pipeline.domain import features
+from pipeline.errors import StackError
+from pipeline.models.finetuning import build as building
+from pipeline.models.finetuning import encoder, evaluation, graph, splits, verdict
+from pipeline.models.finetuning.audit import audit
+from pipeline.models.finetuning.build import FineTunedReference, Site, build
+from pipeline.models.finetuning.fusion import Recipe, learn
+from pipeline.models.finetuning.inputs import CONCEPTS, Inputs, gather, shipped_model
+from pipeline.models.finetuning.pairs import Left, Manifest, Observed, Pair
+
+SIDE = 64
+NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
+
+
+def film(bright: bool, rng: np.random.Generator) -> np.ndarray:
+    """Noise, and in the sick a fine-grained half."""
+    picture = rng.integers(60, 120, (SIDE, SIDE))
+    if bright:
+        picture[SIDE // 2 :, ::2] += 110
+    return picture.astype(np.uint8)
+
+
+def made_up(patients: int = 24, seed: int = 0) -> list[Pair]:
+    """Two rows a patient; the outcome shows in the film and, weakly, in lactate; a part is missing here and there."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for row in range(2 * patients):
+        patient, outcome = row // 2, (row // 2) % 2 == 0
+        lactate = Observed("lactate", float(np.exp(rng.normal(0.8 if outcome else 0.3, 0.5))), 1.0)
+        pairs.append(
+            Pair(
+                line=row + 2,
+                study=f"s{row}",
+                patient=f"p{patient}",
+                outcome=outcome,
+                picture=film(outcome, rng) if row % 7 else None,
+                digest=f"digest-{row}" if row % 7 else None,
+                observations=(lactate, Observed("site_score", float(row), 0.0)) if row % 5 else (),
+                text="sepsis?" if row % 3 == 0 else "",
+                age=50.0 + patient,
+                sex="F" if patient % 2 else "M",
+                date=NOW,
+                hospital="north" if patient % 3 else "south",
+                projection="AP" if rng.random() < 0.5 else "PA",
+                scanner="",
+            )
+        )
+    return pairs
+
+
+def manifest(pairs: list[Pair]) -> Manifest:
+    return Manifest(len(pairs), pairs, [], Left(), ())
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    return made_up()
+
+
+@pytest.fixture(scope="module")
+def data(pairs: list[Pair]) -> Inputs:
+    torch.set_num_threads(2)
+    return gather(pairs, shipped_model(), SIDE)
+
+
+@pytest.fixture(scope="module")
+def built(pairs: list[Pair], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """One version, from all the pairs."""
+    out = tmp_path_factory.mktemp("finetuned")
+    return build(pairs, audit(manifest(pairs)), Site("made up", out, Recipe(), SIDE))
+
+
+def test_a_version_is_written_with_its_card(built: tuple[Path, dict[str, Any]], pairs: list[Pair]) -> None:
+    """The next number; reference, metrics and card agree; what shows in the films is found, and the few patients are told."""
+    folder, metrics = built
+    reference = json.loads((folder / "reference.json").read_text())
+    card = (folder / "CARD.md").read_text()
+
+    assert folder.name == str(int(artefact.load_reference().version) + 1) == reference["version"]
+    assert reference["outcome"] == "made up"
+    assert json.loads((folder / "metrics.json").read_text())["results"]["auc_by_input"] == metrics["results"]["auc_by_input"]
+    assert metrics["results"]["auc_by_input"]["image alone"] > 0.8
+    assert metrics["results"]["auc_by_input"]["fused"] > 0.8
+    assert {"projection alone", "missingness alone", "hospital alone", "shipped clinical model"} <= metrics["results"][
+        "auc_by_input"
+    ].keys()
+    assert metrics["results"]["subgroups"]["hospital north"]["n"] + metrics["results"]["subgroups"]["hospital south"]["n"] == len(pairs)
+    assert "24 patients, 12 of them with the outcome, prove little" in card
+    assert "Fusion shows" in card
+
+
+def test_the_file_and_torch_agree(built: tuple[Path, dict[str, Any]], data: Inputs, pairs: list[Pair]) -> None:
+    """To 1e-4, rows with and without each part among them."""
+    assert built[1]["onnx_max_difference"] <= 1e-4
+    session_rows = np.arange(10)
+    asked = building.question(data, pairs, session_rows, SIDE, True)
+    fused = learn(data, np.ones(len(pairs), bool), Recipe())
+    body = (built[0] / "model.onnx").read_bytes()
+
+    assert building.compare(body, graph.tower(fused), graph.Join(fused), asked) <= 1e-4
+    asked["has_image"] = 1 - asked["has_image"]
+    asked["values"][:] = np.nan
+    assert building.compare(body, graph.tower(fused), graph.Join(fused), asked) <= 1e-4
+
+
+def test_it_serves_where_the_shipped_model_does(built: tuple[Path, dict[str, Any]]) -> None:
+    """Features alone are enough; contributions are 0 where there is nothing, and say what a value did."""
+    model = OnnxModel(artefact.load(built[0]))
+    seen = features.matrix([features.Features(values={"lactate.last": value, "lactate.age_h": 1.0}) for value in (1.0, 8.0)])
+    risk, contributions = model.run(seen)[:2]
+    place = features.GROUPS.index("lactate")
+
+    assert risk.shape == (2, 1)
+    assert risk[1, 0] > risk[0, 0]
+    assert contributions[1, place] > 0
+    assert not np.delete(contributions, place, axis=1).any()
+
+
+def test_nothing_is_overwritten(built: tuple[Path, dict[str, Any]], pairs: list[Pair]) -> None:
+    """The next version counts on; a folder of that number in between is an error and stays as it is."""
+    out, version = built[0].parent, int(built[0].name)
+    assert building.next_version(out) == str(version + 1)
+    reference = artefact.load_reference(built[0])
+    whole = FineTunedReference(**{name: getattr(reference, name) for name in reference.__struct_fields__}, **_extra())
+    before = (built[0] / "model.onnx").read_bytes()
+    with pytest.raises(StackError, match="there already"):
+        building._write(out, whole, before, built[1])
+    assert (built[0] / "model.onnx").read_bytes() == before
+
+
+def _extra() -> dict[str, Any]:
+    return {"base_version": "1", "adapt": "frozen", "side": SIDE, "values": (), "concepts": CONCEPTS}
+
+
+def test_the_same_seed_gives_the_same_weights(data: Inputs, pairs: list[Pair]) -> None:
+    """Repeatable to the last digit, another seed not."""
+    every = np.ones(len(pairs), bool)
+    first, again, other = (learn(data, every, Recipe("low-rank", 2, seed)) for seed in (1, 1, 2))
+
+    assert first.join == again.join
+    assert np.array_equal(first.logits(data, every), again.logits(data, every))
+    assert not np.array_equal(first.logits(data, every), other.logits(data, every))
+
+
+@pytest.mark.parametrize("adapt", ["last-block", "low-rank"])
+def test_an_adapted_encoder_is_one_with_its_features(data: Inputs, adapt: encoder.Adapt) -> None:
+    """What was learned on kept maps is what the whole encoder computes from the pictures, and it differs from the frozen one."""
+    every = np.ones(len(data.positive), bool)
+    part = encoder.adapted_for(data, every, 2, adapt, 2, 1)
+    pairs = made_up()
+    rows = [row for row in range(8) if data.has_image[row]]
+    image = graph.ImageTower(part.encoder(), part.readout.weight, part.readout.bias).eval()
+    with torch.inference_mode():
+        whole = image(torch.from_numpy(np.stack([pairs[row].picture for row in rows])))[:, 0].numpy()
+
+    assert part.logits(data, every)[rows] == pytest.approx(whole, abs=1e-3)
+    assert not np.allclose(part.features(data, every)[rows], data.seen.features[rows])
+
+
+def test_a_merged_low_rank_change_is_the_same_function() -> None:
+    """One convolution instead of three."""
+    torch.manual_seed(0)
+    layer = encoder.LowRank(torch.nn.Conv2d(6, 9, 1, bias=False), 2)
+    layer.up.data.normal_()
+    x = torch.randn(2, 6, 3, 3)
+    with torch.inference_mode():
+        before = layer(x)
+        assert torch.allclose(before, layer.merged()(x), atol=1e-5)
+
+
+def test_patients_and_pictures_stay_on_one_side(data: Inputs, pairs: list[Pair]) -> None:
+    """In every fold; a split by row is found out."""
+    fold = splits.folds(data.positive, data.patient, 5, 1)
+    for one in range(fold.max() + 1):
+        splits.check_apart(pairs, fold == one)
+    with pytest.raises(StackError, match="same patient"):
+        splits.check_apart(pairs, np.arange(len(pairs)) % 2 == 0)
+    shared = [replace(pair, digest="same") for pair in pairs]
+    with pytest.raises(StackError, match="same picture"):
+        splits.check_apart(shared, fold == 0)
+
+
+def test_many_patients_have_a_fifth_held_out() -> None:
+    """Whole patients, about a fifth of them; few have none."""
+    patient = np.repeat([f"p{n}" for n in range(300)], 2)
+    positive = np.repeat(np.arange(300) % 3 == 0, 2)
+    test = splits.held_out(positive, patient, 1)
+
+    assert test is not None
+    assert 0.15 < test.mean() < 0.25
+    assert not set(patient[test]) & set(patient[~test])
+    assert splits.held_out(positive[:200], patient[:200], 1) is None
+
+
+def test_any_part_may_be_missing_altogether(pairs: list[Pair], tmp_path: Path) -> None:
+    """No picture in the manifest: learned from the rest, and the file has no input for pictures."""
+    blind = [replace(pair, picture=None, digest=None, observations=pair.observations or (Observed("lactate", 1.0, 0.0),)) for pair in pairs]
+    folder, metrics = build(blind, audit(manifest(blind)), Site("made up", tmp_path, Recipe(), SIDE))
+
+    assert json.loads((folder / "reference.json").read_text())["side"] is None
+    assert "image alone" not in metrics["results"]["auc_by_input"]
+    assert metrics["join"]["image"] == 0
+
+
+def test_one_class_is_refused_before_anything_is_looked_at(pairs: list[Pair], tmp_path: Path) -> None:
+    """Nothing is written."""
+    sick = [pair for pair in pairs if pair.outcome]
+    with pytest.raises(StackError, match="too few"):
+        build(sick, audit(manifest(sick)), Site("made up", tmp_path / "out", Recipe(), SIDE))
+    assert not (tmp_path / "out").exists()
+
+
+def test_eight_patients_are_enough_to_run(tmp_path: Path) -> None:
+    """Four of each class: figures with an interval as wide as they deserve."""
+    few = [pair for pair in made_up(8) if pair.observations]
+    data = gather(few, shipped_model(), SIDE)
+    tested = evaluation.cross_validated(data, few, Recipe(), lambda done, of: None)
+    results = evaluation.report(data, few, tested)
+
+    assert np.isfinite(tested.probability).all()
+    low, high = results["auc_by_input_95"]["fused"]
+    assert 0 <= low <= high <= 1
+
+
+def test_pictures_are_looked_at_once(pairs: list[Pair], data: Inputs, tmp_path: Path) -> None:
+    """The second time they come out of the cache, the same."""
+    seen = gather(pairs[:6], shipped_model(), SIDE, tmp_path).seen
+    kept = sorted(tmp_path.glob("*.npz"))
+    again = gather(
+        [replace(pair, picture=None if pair.picture is None else pair.picture * 0) for pair in pairs[:6]], shipped_model(), SIDE, tmp_path
+    )
+
+    assert len(kept) == int(data.has_image[:6].sum())
+    assert np.array_equal(seen.maps, again.seen.maps)
+    assert np.allclose(seen.features, data.seen.features[:6], atol=1e-5)
+
+
+def test_the_command_checks_and_stops(tmp_path: Path) -> None:
+    """`--check` says what is in the manifest and writes nothing; what cannot be is an error with a remedy."""
+    (tmp_path / "pairs.csv").write_text("study,patient,outcome,lactate\ns,p,1,2.5\nt,q,5,2.5\n")
+    command, out = cli.build(("finetune",)), tmp_path / "out"
+    asked = ["finetune", "--pairs", str(tmp_path / "pairs.csv"), "--out", str(out)]
+    said = CliRunner().invoke(command, [*asked, "--check", "--json"])
+
+    assert json.loads(said.stdout.splitlines()[-1])["pairs"]["refused"] == {"outcome": 1}
+    assert not out.exists()
+    for more, words in (([], "too few"), (["--adapt", "wholly"], "no way"), (["--example", "hannover"], "nothing to learn from")):
+        failed = CliRunner().invoke(command, [*asked, *more])
+        assert words in str(failed.exception)
+
+
+def test_the_verdict_goes_by_the_interval() -> None:
+    """A gain is one whose interval leaves out 0."""
+    figures = {"fused": 0.9, "image alone": 0.85, "values alone": 0.7, "projection alone": 0.65}
+    metrics = {
+        "patients": 500,
+        "patients_with_outcome": 90,
+        "auc_by_input": figures,
+        "auc_by_input_95": {"fused": (0.8, 0.95)},
+        "fused_minus_95": {"image alone": (0.01, 0.09), "projection alone": (-0.02, 0.4)},
+    }
+    assert "Fusion shows a gain over image alone" in verdict.sentences(metrics)[0]
+    assert "not shown to go beyond" in verdict.sentences(metrics)[1]
+    metrics["fused_minus_95"] = {"image alone": (-0.01, 0.09), "projection alone": (0.1, 0.4)}
+    assert "Fusion shows no gain over image alone at 500 patients" in verdict.sentences(metrics)[0]
