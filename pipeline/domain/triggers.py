@@ -97,14 +97,21 @@ def judge(
     if item.state == "closed" or item.study.preliminary_report:
         return _closed(item, known, now)
     found = {candidate.trigger: candidate for candidate in candidates(item, now, policy) if policy.rules[candidate.trigger].on}
-    verdicts = [
-        _judge_one(item, candidate, mine.get(trigger), [*known, *of_patient], usage, now, policy) for trigger, candidate in found.items()
-    ]
+    verdicts: list[Verdict] = []
+    for trigger in sorted(found, key=_last):
+        others = [*known, *of_patient, *(verdict.alert for verdict in verdicts)]
+        verdict = _judge_one(item, found[trigger], mine.get(trigger), others, usage, now, policy)
+        verdicts += [verdict] if verdict is not None else []
     gone = [alert for trigger, alert in mine.items() if trigger not in found and alert.state in escalation.STANDING]
     return [
-        *(verdict for verdict in verdicts if verdict is not None),
+        *verdicts,
         *(_verdict(item, alert, "withdraw", "the reason has vanished", now) for alert in gone),
     ]
+
+
+def _last(trigger: Trigger) -> bool:
+    """A deadline that passes because of a critical value is that value's alert: it is judged when the others stand."""
+    return trigger == "deadline"
 
 
 def is_worse(before: Mapping[str, float], after: Mapping[str, float], policy: EscalationPolicy) -> bool:

@@ -122,7 +122,7 @@ def test_a_passed_deadline_is_told_unless_the_study_is_already() -> None:
     assert (late.trigger, late.category, late.finding) == ("deadline", 2, "should have been read by 08:10Z")
     assert judged(study("1.2", due=10), after=9) == []
     events = {verdict.alert.trigger: verdict.event for verdict in judged(study("1.2", potassium(), due=-1))}
-    assert events == {"critical": "raise", "deadline": "raise"}
+    assert events == {"critical": "raise", "deadline": "mute"}
     known = one(judged(study("1.2", potassium())))
     assert [(v.alert.trigger, v.alert.muted) for v in judged(study("1.2", potassium(), due=-1), known)] == [("deadline", "duplicate")]
     assert one(judged(study("1.2", due=60, version=2), late, after=20)).state == "withdrawn"
