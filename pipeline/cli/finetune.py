@@ -50,12 +50,11 @@ def finetune(
     patients: Annotated[int | None, typer.Option(min=1, help="of the example; all without it")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="the last line is one JSON object")] = False,
 ) -> None:
-    """Fits the risk model to a site's own pairs: checks them, learns, tests by patient beside the shipped model, writes a new version.
+    r"""Fits the risk model to a site's own pairs: checks them, learns, tests by patient beside the shipped model, writes a new version.
 
-    A row of the manifest is one study: study, patient and outcome (0 or 1) must be there; of image (a path beside the manifest, or a SOP
-    Instance UID), observations (a JSON list of [name or LOINC, value, hours before the image]) and text any may be missing. Columns named
-    as an observable (lactate, heart_rate, ...) hold its value at the time of the image. Optional: date, hospital, projection, scanner,
-    age, sex.
+    A row of the manifest is one study. Columns: study, patient, outcome (0 or 1); any of image (a path beside it, or a SOP Instance
+    UID), observations (a JSON list of \[name or LOINC code, value, hours before the image]) and text; optional date, hospital, projection,
+    scanner, age, sex. A column named as an observable (lactate, heart_rate, ...) holds its value at the time of the image.
     """
     _require_torch()
     from pipeline.models.finetuning.encoder import WAYS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.errors import StackError
@@ -14,7 +14,8 @@ FEWEST_PATIENTS = 4
 """With the outcome, and without: of fewer nothing can be learned and tested."""
 SMALL = 200
 """Patients below which a split leaves too few to test on."""
-_EVEN = 0.05
+_RARE = 0.05
+"""Share of the rows below which the outcome, or its absence, is rare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _by_patient(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
 _Remark = tuple[Callable[[Audit], bool], str]
 _REMARKS: tuple[_Remark, ...] = (
     (lambda a: a.patients < SMALL, "{a.patients} patients are few: figures come from repeated cross-validation, with wide intervals"),
-    (lambda a: not _EVEN <= a.balance <= 1 - _EVEN, "the outcome is rare or nearly always there: {a.balance:.1%} of the rows"),
+    (lambda a: not _RARE <= a.balance <= 1 - _RARE, "the outcome is rare or nearly always there: {a.balance:.1%} of the rows"),
     (
         lambda a: a.patients_with_both_outcomes > 0,
         "{a.patients_with_both_outcomes} patients have rows with and without the outcome; each patient stays on one side of every split",
@@ -125,8 +126,6 @@ _REMARKS: tuple[_Remark, ...] = (
 
 
 def _with_remarks(found: Audit) -> Audit:
-    from dataclasses import replace
-
     unknown, unused = ", ".join(found.unknown_to_the_catalogue), ", ".join(found.unused_columns)
     words = [text.format(a=found, unknown=unknown, unused=unused, refusals=len(found.refusals)) for holds, text in _REMARKS if holds(found)]
     return replace(found, remarks=tuple(words))

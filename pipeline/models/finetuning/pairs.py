@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.domain.catalogue import BY_NAME, OBSERVABLES
 from pipeline.errors import NotFound, StackError, UnfitPicture
+from pipeline.models.finetuning import table
 from pipeline.models.finetuning.films import Film
+from pipeline.models.finetuning.table import REMEDY, Cells
 from schemas.codes import Sex
 
 REQUIRED = ("study", "patient", "outcome")
@@ -25,11 +25,9 @@ OPTIONAL = ("image", "observations", "text", "date", "hospital", "projection", "
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 AGE_MAX = 130
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_REMEDY = "the manifest is described by: readfirst finetune --help"
 
-Film_of = Callable[[str], Film]
+FilmOf = Callable[[str], Film]
 """A path or SOP Instance UID to the picture. Raises UnfitPicture, NotFound."""
-Cells = dict[str, str]
 
 
 class RowRefused(Exception):
@@ -98,14 +96,14 @@ class Manifest:
     unused_columns: tuple[str, ...]
 
 
-def read(path: Path, film: Film_of, now: datetime, progress: Callable[[int, int], None] = lambda done, of: None) -> Manifest:
+def read(path: Path, film: FilmOf, now: datetime, progress: Callable[[int, int], None] = lambda done, of: None) -> Manifest:
     """CSV (UTF-8) or Parquet. Raises NotFound, StackError for a file that is no manifest."""
-    columns, rows = _table(path)
+    columns, rows = table.read(path)
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
-        raise StackError(f"{path} has no column {', '.join(missing)}", _REMEDY)
+        raise StackError(f"{path} has no column {', '.join(missing)}", REMEDY)
     if not rows:
-        raise StackError(f"{path} holds no row", _REMEDY)
+        raise StackError(f"{path} holds no row", REMEDY)
     found, refused, left = [], [], Left()
     for place, cells in enumerate(rows):
         line = place + 2
@@ -123,43 +121,7 @@ def _line(refusal: Refusal) -> int:
     return refusal.line
 
 
-def _table(path: Path) -> tuple[list[str], list[Cells]]:
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return _parquet(path)
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, restkey="", restval="")
-            rows = [{name: (value or "").strip() for name, value in row.items() if name} for row in reader]
-            return list(reader.fieldnames or ()), rows
-    except FileNotFoundError as error:
-        raise NotFound(f"{path} is not there") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StackError(f"{path} cannot be read as a table: {error}", _REMEDY) from error
-
-
-def _parquet(path: Path) -> tuple[list[str], list[Cells]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except pyarrow.ArrowInvalid as error:
-        raise StackError(f"{path} cannot be read as Parquet: {error}", _REMEDY) from error
-    rows: list[Mapping[str, Any]] = table.to_pylist()
-    return list(table.column_names), [{name: _cell(value) for name, value in row.items()} for row in rows]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, bool):
-        return str(int(value))
-    return json.dumps(value) if isinstance(value, list) else str(value).strip()
-
-
-def _pair(line: int, cells: Cells, film: Film_of, now: datetime, left: Left) -> Pair:
+def _pair(line: int, cells: Cells, film: FilmOf, now: datetime, left: Left) -> Pair:
     study, patient = (_required(cells, name) for name in ("study", "patient"))
     observations = (*_listed(cells.get("observations", ""), left), *_in_columns(cells, left))
     text = cells.get("text", "")
@@ -196,7 +158,7 @@ def _outcome(text: str) -> bool:
     return text[0] == "1"
 
 
-def _seen(image: str, film: Film_of) -> Film | None:
+def _seen(image: str, film: FilmOf) -> Film | None:
     try:
         return film(image) if image else None
     except NotFound as error:
