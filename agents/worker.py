@@ -17,6 +17,7 @@ from pipeline.adapters.faust.watch import watch
 from pipeline.adapters.local.heartbeat import Heartbeat
 from pipeline.adapters.local.loop import calm_collector
 from pipeline.adapters.telemetry.endpoint import Endpoint
+from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.errors import StackError
 from pipeline.settings import Settings
 from schemas.topics import INPUTS
@@ -36,6 +37,7 @@ def run(role: str, settings: Settings) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     app = AGENTS[role](settings)
+    TRACING.start(role, settings.telemetry)
     heartbeat, endpoint = Heartbeat(role), Endpoint(role, settings.telemetry)
     alive: list[asyncio.Task[None]] = []
     names = [settings.kafka.topic_prefix + topic.name for topic in INPUTS]

@@ -107,6 +107,8 @@ class Telemetry(BaseModel):
 
     host: str = "127.0.0.1"
     port: int | None = Field(None, description="None: not served")
+    otlp_endpoint: str | None = Field(None, description="URL of an OTLP/HTTP collector (…/v1/traces); None: no traces")
+    traces_share: float = Field(1.0, ge=0, le=1, description="share of the messages that are traced, the same in every role")
 
 
 class Settings(BaseSettings):

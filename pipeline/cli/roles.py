@@ -18,6 +18,7 @@ from pipeline.adapters.local.heartbeat import Heartbeat
 from pipeline.adapters.local.loop import run as run_loop
 from pipeline.adapters.telemetry.endpoint import Check, Endpoint
 from pipeline.adapters.telemetry.logging import configure
+from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ async def _serve(role: str, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     endpoint = Endpoint(role, settings.telemetry)
+    TRACING.start(role, settings.telemetry)
     try:
         await SERVERS[role](settings, Life(role, stop, endpoint))
     finally:

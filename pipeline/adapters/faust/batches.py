@@ -19,6 +19,7 @@ from faust.types import TP
 
 from pipeline.adapters.faust.backlog import Backlog
 from pipeline.adapters.telemetry.metrics import METRICS, Labels
+from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.errors import StackError
 from pipeline.ports import Batch, OffsetStore, Place, Received
 from pipeline.services.batch import Outcome, SeekTo
@@ -61,7 +62,8 @@ async def run(
                     forget()
                     generation = app.consumer_generation_id
                 taken = [batch(events, topic_prefix) for events in messages.values()]
-                with METRICS.timed("readfirst_batch_seconds", labels):
+                headers = (record.headers for each in taken for record in each.records)
+                with METRICS.timed("readfirst_batch_seconds", labels), TRACING.records(labels["stage"], headers):
                     outcomes = await stage.handle(taken)
                 METRICS.observe("readfirst_batch_records", sum(len(each.records) for each in taken), labels)
                 for (tp, events), outcome in zip(messages.items(), outcomes, strict=True):

@@ -12,6 +12,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.adapters.kafka.connection import client_config
+from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.errors import Unavailable
 from pipeline.ports import Record
 from pipeline.settings import Kafka
@@ -49,9 +50,10 @@ class KafkaEventLog:
             return
         delivery, producer = _Delivery(len(records), asyncio.get_running_loop()), self._producer
         try:
-            for record in records:
-                await self._produce(producer, record, delivery)
-            await asyncio.wait_for(delivery.done, self._timeout + 5)
+            with TRACING.records("append", (record.headers for record in records)):
+                for record in records:
+                    await self._produce(producer, record, delivery)
+                await asyncio.wait_for(delivery.done, self._timeout + 5)
         except (TimeoutError, BufferError, KafkaException) as error:
             raise Unavailable(f"Kafka did not take {len(records)} records: {error}") from error
 

@@ -14,6 +14,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.telemetry.metrics import METRICS
+from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.domain import features
 from pipeline.domain.model_answer import OUTPUTS, Answer, ModelReference, risks
 from pipeline.errors import Unavailable
@@ -62,7 +63,7 @@ class TritonScorer:
         """As Scorer.score. Whatever goes wrong is Unavailable: a broken model must not stop the list."""
         try:
             async with asyncio.timeout(self._deadline_s):
-                with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}):
+                with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}), TRACING.step("triton"):
                     answers = await asyncio.gather(*(self._infer(part, urgency) for urgency, part in _parts(requests)))
         except Exception as error:
             raise Unavailable(f"Triton at {self._url} did not score: {type(error).__name__} {error}") from error
