@@ -33,7 +33,7 @@ class ImageAssessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     version: str
     at: Instant
     scorer: Literal["triton", "onnxruntime"] | None = None
-    findings: list[ImageFinding] = []
+    findings: tuple[ImageFinding, ...] = ()
     unlikeness: float | None = None
     refused: str | None = None
     explanation: str | None = None

@@ -46,10 +46,10 @@ def assessed(
     if unlikeness > LIMIT:
         words = f"does not look like {reference.expects}"
         return _refused(reference, at, "out-of-distribution", words, scorer=scorer, unlikeness=round(unlikeness, 3))
-    findings = [
+    findings = tuple(
         ImageFinding(code=one.code, label=one.label, probability=round(chance, 5), prevalence=one.prevalence, ranks=one.ranks)
         for one, chance in zip(reference.findings, probabilities, strict=True)
-    ]
+    )
     return ImageAssessment(
         head=reference.head, version=reference.version, at=at, scorer=scorer, findings=findings, unlikeness=round(unlikeness, 3)
     )

@@ -23,7 +23,7 @@ def finding(probability: float, ranks: bool = True) -> ImageFinding:
 
 
 def image(*findings: ImageFinding, refused: str | None = None, at: datetime = NOW) -> ImageAssessment:
-    return ImageAssessment(head="chest_frontal", version="1", at=at, findings=list(findings), refused=refused, explanation=refused)
+    return ImageAssessment(head="chest_frontal", version="1", at=at, findings=findings, refused=refused, explanation=refused)
 
 
 def study(seen: ImageAssessment | None = None, modality: str = "DX", body_part: str | None = "CHEST") -> StudyState:
@@ -107,7 +107,7 @@ def test_an_unlike_picture_is_refused_and_numbers_that_are_none_are_no_answer() 
     """Beyond the limit nothing is said of findings."""
     assert assessed(REFERENCE, [0.7], 0.9, "triton", NOW).findings[0].probability == 0.7
     refused = assessed(REFERENCE, [0.7], 1.01, "triton", NOW)
-    assert (refused.refused, refused.findings) == ("out-of-distribution", [])
+    assert (refused.refused, refused.findings) == ("out-of-distribution", ())
     for numbers, unlikeness in (([0.7, 0.1], 0.5), ([float("nan")], 0.5), ([1.2], 0.5), ([0.7], float("nan"))):
         with pytest.raises(ValueError):
             assessed(REFERENCE, numbers, unlikeness, "triton", NOW)

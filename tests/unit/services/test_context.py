@@ -15,15 +15,16 @@ from pipeline.ports import Received, Record
 from pipeline.services.batch import Done, SeekTo
 from pipeline.services.context import ContextStage
 from schemas import codec
-from schemas.events import AdtEvent, AnyEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
+from schemas.events import AdtEvent, AnyEvent, FindingEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
+from schemas.findings import ImageAssessment, ImageFinding
 from schemas.identifiers import event_id
 from schemas.time import Timestamp
-from schemas.topics import ADT, ASSESS, ASSESSMENTS, DLQ, IMAGING, LABS, ORDERS, REPORTS, VITALS, Topic
+from schemas.topics import ADT, ASSESS, ASSESSMENTS, DLQ, FINDINGS, IMAGING, INPUTS, LABS, ORDERS, REPORTS, VITALS, Topic
 from tests.store_fixtures import batch, place
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ANN, BOB = "a" * 32, "b" * 32
-TOPICS = {ImagingEvent: IMAGING, OrderEvent: ORDERS, ReportEvent: REPORTS, AdtEvent: ADT, ObservationEvent: VITALS}
+TOPICS = {ImagingEvent: IMAGING, OrderEvent: ORDERS, ReportEvent: REPORTS, AdtEvent: ADT, ObservationEvent: VITALS, FindingEvent: FINDINGS}
 
 
 class Bench:
@@ -54,7 +55,7 @@ class Bench:
         moved = True
         while moved:
             moved = False
-            for topic in (IMAGING, ORDERS, LABS, VITALS, ADT, REPORTS):
+            for topic in INPUTS:
                 start = self.store.ledger.applied.get(("g", topic.name, 0), -1) + 1
                 if records := self.log.received(topic, 0, start):
                     await self.stage.handle([batch(records)])
@@ -141,6 +142,20 @@ async def test_an_image_is_assessed_at_once_and_asked_about(bench: Bench) -> Non
     assert asked.features.values["heart_rate.last"] == 130.0
     [record] = bench.log.records(ASSESS)
     assert {"trace_id": "t", "source": "context", "event_id": asked.event_id} == dict(record.headers)
+
+
+async def test_what_a_model_said_of_a_picture_is_news(bench: Bench) -> None:
+    """It stands beside the study, for the ranking to weigh; said again, it is no news."""
+    pneumonia = ImageFinding(code="pneumonia", label="pneumonia", probability=0.93, prevalence=0.5, ranks=True)
+    said = ImageAssessment(head="chest_frontal", version="1", at=at(1), scorer="triton", findings=(pneumonia,), unlikeness=0.2)
+    first, again = (
+        FindingEvent(event_id=event_id("test", n), patient=ANN, source="pictures", recorded_at=at(1), study_uid="1.2", uri="u", image=said)
+        for n in ("f1", "f2")
+    )
+    await bench.send(image("i1", 0, modality="DX", body_part="CHEST"), first, again)
+
+    assert [told.studies[0].image for told in bench.assessments()] == [None, said]
+    assert bench.stage.suppressed == 1
 
 
 async def test_vitals_of_patients_without_studies_are_facts_only(bench: Bench) -> None:
