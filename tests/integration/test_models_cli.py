@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.adapters.onnx.artefact import SHIPPED
+from pipeline.adapters.onnx.heads import HEADS
 from pipeline.cli import models
 from pipeline.errors import NotFound, StackError
 from pipeline.models.clinical import physionet
@@ -34,6 +35,17 @@ def test_evaluate_gives_the_card_s_figures(app: typer.Typer, shared_data: Path) 
     assert result.exit_code == 0
     assert {name: figures[name] for name in shipped} == pytest.approx(shipped, abs=2e-4)
     assert figures["auc_95"][0] < figures["auc"] < figures["auc_95"][1]
+
+
+def test_the_image_head_gives_the_card_s_figures(app: typer.Typer, shared_data: Path) -> None:
+    """The shipped file on the NIH patients that were held out; the card's figures are of the encoder in full precision."""
+    result = CliRunner().invoke(app, ["evaluate", "--task", "nih", "--data", str(shared_data), "--json"])
+    figures = json.loads(result.stdout.splitlines()[-1])
+    shipped = msgspec.json.decode((HEADS / "chest_frontal" / "metrics.json").read_bytes())["nih"]
+    told = ("auc", "auprc", "min_se_ppv", "ece", "brier", "n", "positives", "projection_alone_auc")
+
+    assert result.exit_code == 0
+    assert {name: figures[name] for name in told} == pytest.approx({name: shipped[name] for name in told}, abs=5e-3)
 
 
 def test_evaluate_elsewhere_with_its_report(app: typer.Typer, shared_data: Path, tmp_path: Path) -> None:
