@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.models import DEFAULT_DATA, _progress, _require_torch
+from pipeline.cli.models import DEFAULT_DATA, progress_bars, require_torch
 from pipeline.cli.running import folder
 from pipeline.errors import StackError
 
@@ -56,7 +56,7 @@ def finetune(
     UID), observations (a JSON list of \[name or LOINC code, value, hours before the image]) and text; optional date, hospital, projection,
     scanner, age, sex. A column named as an observable (lactate, heart_rate, ...) holds its value at the time of the image.
     """
-    _require_torch()
+    require_torch()
     from pipeline.models.finetuning.encoder import WAYS
 
     if adapt not in WAYS:
@@ -87,7 +87,7 @@ def _checked(path: Path, objects: Path | None) -> tuple[Manifest, Audit]:
     from pipeline.models.finetuning.films import Films
     from pipeline.models.finetuning.pairs import read
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         bar = progress.add_task("checking the pairs", total=None)
         films = Films(path.parent, objects or folder(None) / "objects", _SIDE)
         manifest = read(path, films, datetime.now(UTC), lambda done, of: progress.update(bar, completed=done, total=of))
@@ -98,7 +98,7 @@ def _learn(manifest: Manifest, found: Audit, out: Path, adapt: Any, rank: int, s
     from pipeline.models.finetuning.build import Site, build
     from pipeline.models.finetuning.fusion import Recipe
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         bar = progress.add_task("starting", total=None)
         written, metrics = build(
             manifest.pairs,

@@ -43,7 +43,7 @@ def train(
     """Trains the clinical risk model on PhysioNet 2012 set a, tests it on set b, and writes it with its card. About ten minutes."""
     if what not in WHAT:
         raise StackError(f"there is nothing to train called {what!r}", f"choose one of: {', '.join(WHAT)}")
-    _require_torch()
+    require_torch()
     if what == "imaging":
         _print(_train_imaging(data, out, small), as_json)
         return
@@ -51,7 +51,7 @@ def train(
     from pipeline.models.clinical.build import build
     from pipeline.models.clinical.recipe import SMALL, Recipe
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         bars: dict[str, TaskID] = {}
 
         def show(what: str, done: int | None = None, of: int | None = None) -> None:
@@ -82,7 +82,7 @@ def evaluate(
         _require_data(data)
     from pipeline.models.clinical import tasks
 
-    with _progress() as progress:
+    with progress_bars() as progress:
         bar = progress.add_task("starting", total=None)
         figures = tasks.evaluate(task, data, model, prevalence, out, lambda what: progress.update(bar, description=what))
     if out is not None:
@@ -91,7 +91,7 @@ def evaluate(
 
 
 def _train_imaging(data: Path, out: Path, small: bool) -> dict[str, Any]:
-    with _progress() as progress:
+    with progress_bars() as progress:
         bar = progress.add_task("starting", total=None)
         figures = imaging.train(
             data,
@@ -104,7 +104,8 @@ def _train_imaging(data: Path, out: Path, small: bool) -> dict[str, Any]:
     return figures
 
 
-def _require_torch() -> None:
+def require_torch() -> None:
+    """Raises StackError where the extra `train` is not installed."""
     missing = [name for name in _TRAIN_NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise StackError(f"training needs {', '.join(missing)}", "uv sync --extra train (about 5 GB), or pip install 'readfirst[train]'")
@@ -120,7 +121,7 @@ def _require_data(data: Path) -> None:
         )
 
 
-def _progress() -> Progress:
+def progress_bars() -> Progress:
     """On standard error, so that standard output holds only the result."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), transient=True)

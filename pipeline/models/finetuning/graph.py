@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from pipeline.domain import features
 from pipeline.models.finetuning.fusion import Fused
 from pipeline.models.finetuning.inputs import CONCEPTS
-from pipeline.models.imaging.export import IR_VERSION, OPSET
-from pipeline.models.imaging.export import _halve as halve
+from pipeline.models.imaging.export import IR_VERSION, OPSET, halve
 from pipeline.models.imaging.network import WIDTH, Encoder, Pooled
 
 _OBSERVABLES, _STATISTICS = len(features.OBSERVABLES), len(features.STATISTICS)

@@ -25,7 +25,7 @@ def to_onnx(head: ImageHead, side: int, version: str) -> bytes:
     graph = onnx.load_from_string(_exported(head, side))
     graph.ir_version = IR_VERSION
     graph.producer_name = "readfirst"
-    _halve(graph.graph)
+    halve(graph.graph)
     helper.set_model_props(graph, {"model_version": version})
     onnx.checker.check_model(graph, full_check=True)
     body: bytes = graph.SerializeToString()
@@ -58,7 +58,7 @@ def _exported(head: ImageHead, side: int) -> bytes:
     return buffer.getvalue()
 
 
-def _halve(graph: onnx.GraphProto) -> None:
+def halve(graph: onnx.GraphProto) -> None:
     """Large float32 initializers become float16 with a cast behind them."""
     casts = []
     for tensor in graph.initializer:
