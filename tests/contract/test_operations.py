@@ -141,12 +141,13 @@ async def test_ends_and_the_time_of_a_record(broker: tuple[Kafka, KafkaEventLog]
         await asyncio.sleep(0.05)
     spans = await ends.ends([LABS])
     ((place, _),) = [(place, span) for place, span in spans.items() if span != (0, 0)]
-    old, new = [await time_of(ends, place, offset) for offset in (0, 2)]
+    old, new, again = [await time_of(ends, place, offset) for offset in (0, 2, 2)]
     await ends.close()
 
     assert spans[place] == (0, 3)
     assert len(spans) == settings.partitions
     assert 0.05 < (new - old).total_seconds() < 5
+    assert again == new
     assert abs(time.time() - new.timestamp()) < 10
 
 

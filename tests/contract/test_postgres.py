@@ -20,7 +20,7 @@ from pipeline.adapters.postgres.maintenance import keep_maintained, maintain
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
 from pipeline.adapters.postgres.receipts import PostgresReceipts
-from pipeline.adapters.postgres.worklist import PostgresWorklist, page_parameters, page_query
+from pipeline.adapters.postgres.worklist import STANDING, PostgresWorklist, page_parameters, page_query
 from pipeline.adapters.worklist_rules import encode_cursor
 from pipeline.errors import Unavailable
 from pipeline.ports import Ignored, ListQuery, Receipt
@@ -54,7 +54,7 @@ async def test_a_page_reads_its_index_in_order(database: Database, state: str | 
         await connection.execute("analyze worklist_item")
     query = ListQuery(limit=50, state=state, after=encode_cursor(item("1.5", due=5)))
     async with database.connection() as connection:
-        explain = psycopg.sql.SQL("explain (analyze, format json) ") + page_query(state)
+        explain = psycopg.sql.SQL("explain (analyze, format json) ") + page_query(STANDING[state])
         row = await (await connection.execute(explain, page_parameters(query, 51))).fetchone()
     assert row is not None
     found = nodes((row[0] if isinstance(row[0], list) else json.loads(row[0]))[0]["Plan"])

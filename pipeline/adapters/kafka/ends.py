@@ -73,7 +73,9 @@ class KafkaEnds:
         prefix, found = self._kafka.topic_prefix, dict[Place, datetime]()
         try:
             consumer = self._open()
-            consumer.assign([TopicPartition(prefix + place.topic, place.partition, offset) for place, offset in offsets.items()])
+            asked = [TopicPartition(prefix + place.topic, place.partition, offset) for place, offset in offsets.items()]
+            consumer.assign(asked)
+            consumer.resume(asked)  # a pause outlives the assignment that it was made in
             deadline = monotonic() + READ_S
             while len(found) < len(offsets) and (left := deadline - monotonic()) > 0:
                 message = consumer.poll(left)
