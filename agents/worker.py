@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import import_module
 from typing import Any
 
 import faust
@@ -10,7 +11,6 @@ import structlog
 import uvloop
 from faust.types import TP
 
-from agents import context, escalation, pictures, ranking, scoring
 from pipeline.adapters.faust.application import together
 from pipeline.adapters.faust.batches import fatal
 from pipeline.adapters.faust.watch import watch
@@ -23,20 +23,14 @@ from pipeline.settings import Settings
 from schemas.topics import INPUTS
 
 log = structlog.get_logger()
-AGENTS = {
-    "agent-context": context.build,
-    "agent-scoring": scoring.build,
-    "agent-ranking": ranking.build,
-    "agent-escalation": escalation.build,
-    "agent-pictures": pictures.build,
-}
 
 
 def run(role: str, settings: Settings) -> None:
     """Blocks until the worker is told to stop. Raises SystemExit with the worker's exit code."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    app = AGENTS[role](settings)
+    # by name: the other agents' imports would cost each worker's start
+    app = import_module(f"agents.{role.removeprefix('agent-')}").build(settings)
     TRACING.start(role, settings.telemetry)
     heartbeat, endpoint = Heartbeat(role), Endpoint(role, settings.telemetry)
     alive: list[asyncio.Task[None]] = []
