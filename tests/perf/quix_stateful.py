@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11,<3.13"
-# dependencies = ["quixstreams==3.28.1", "msgspec"]
+# dependencies = ["quixstreams==3.28.1", "msgspec", "numpy"]
 # ///
 """The same job on Quix Streams' state (RocksDB). `BOOTSTRAP TOPIC GROUP EVENTS FOLDER`.
 
