@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from pipeline.adapters.onnx.heads import HEADS, MODEL_FILE, load, names
+from pipeline.adapters.onnx.heads import HEADS, load, names
 from pipeline.adapters.triton.pictures import MAX_BATCH
 from pipeline.adapters.triton.scorer import LOWEST_PRIORITY
 from pipeline.domain.image_answer import HeadReference
-from pipeline.models.triton_repository import PYTHON_BACKEND, Flavour
+from pipeline.models.triton_repository import Flavour, put
 
 _INSTANCES = {
     "cpu": 'backend: "python"\ninstance_group [{ count: 1 kind: KIND_CPU }]',
@@ -54,16 +53,7 @@ def build(target: Path, flavour: Flavour, folder: Path = HEADS) -> None:
     """Writes a folder for every head below `target`, replacing what was there. Raises StackError when a head is damaged."""
     for name in names(folder):
         head = load(name, folder)
-        fresh, model = target / f".{name}.new", target / name
-        shutil.rmtree(fresh, ignore_errors=True)
-        version = fresh / head.reference.version
-        version.mkdir(parents=True)
-        (version / MODEL_FILE).write_bytes(head.onnx)
-        if flavour == "cpu":
-            shutil.copyfile(PYTHON_BACKEND, version / "model.py")
-        (fresh / "config.pbtxt").write_text(config(head.reference, flavour))
-        shutil.rmtree(model, ignore_errors=True)
-        fresh.rename(model)
+        put(target, name, head.reference.version, head.onnx, config(head.reference, flavour), flavour)
 
 
 def config(reference: HeadReference, flavour: Flavour) -> str:

@@ -53,16 +53,21 @@ model_warmup [
 def build(target: Path, flavour: Flavour, artefact: Path = SHIPPED) -> None:
     """Writes the model's folder below `target`, replacing what was there. Raises StackError when the artefact is damaged."""
     source = load(artefact)
-    fresh, model = target / f".{source.reference.model}.new", target / source.reference.model
+    put(target, source.reference.model, source.reference.version, source.onnx, config(source.reference, flavour), flavour)
+
+
+def put(target: Path, model: str, version: str, onnx: bytes, config: str, flavour: Flavour) -> None:
+    """Writes one model's folder whole, then gives it its name in place of what was there."""
+    fresh, final = target / f".{model}.new", target / model
     shutil.rmtree(fresh, ignore_errors=True)
-    version = fresh / source.reference.version
-    version.mkdir(parents=True)
-    (version / MODEL_FILE).write_bytes(source.onnx)
+    folder = fresh / version
+    folder.mkdir(parents=True)
+    (folder / MODEL_FILE).write_bytes(onnx)
     if flavour == "cpu":
-        shutil.copyfile(PYTHON_BACKEND, version / "model.py")
-    (fresh / "config.pbtxt").write_text(config(source.reference, flavour))
-    shutil.rmtree(model, ignore_errors=True)
-    fresh.rename(model)
+        shutil.copyfile(PYTHON_BACKEND, folder / "model.py")
+    (fresh / "config.pbtxt").write_text(config)
+    shutil.rmtree(final, ignore_errors=True)
+    fresh.rename(final)
 
 
 def config(reference: ModelReference, flavour: Flavour) -> str:
