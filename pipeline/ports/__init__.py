@@ -2,7 +2,7 @@
 
 from pipeline.ports.batches import Batch, BatchTransaction, OffsetStore, Place, Received
 from pipeline.ports.context import ContextStore, ContextTransaction, Fact, Ignored
-from pipeline.ports.edge import DeadLetters, Identity, IdentityVault, ObjectStore, Receipt, Receipts, StoredObject
+from pipeline.ports.edge import Identity, IdentityVault, ObjectStore, Receipt, Receipts, StoredObject
 from pipeline.ports.ledger import LedgerStore
 from pipeline.ports.log import Clock, EventLog, Record
 from pipeline.ports.models import DriftCounts, ShadowScores
@@ -37,7 +37,6 @@ __all__ = [
     "Clock",
     "ContextStore",
     "ContextTransaction",
-    "DeadLetters",
     "DegradedScore",
     "DegradedScores",
     "DriftCounts",

@@ -1,4 +1,4 @@
-"""What a gateway needs: object store, receipts, identity vault, dead letters."""
+"""What a gateway needs: object store, receipts, identity vault."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
-
-from schemas.dead_letter import DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +92,4 @@ class IdentityVault(Protocol):
 
     async def patient_of(self, number: str) -> str | None:
         """The patient pseudonym last linked to an order or accession pseudonym."""
-        ...
-
-
-class DeadLetters(Protocol):
-    """What the dlq topic holds, for people."""
-
-    async def list(self, limit: int = 100) -> list[tuple[int, int, DeadLetter]]:
-        """(partition, offset, letter), newest first."""
         ...
