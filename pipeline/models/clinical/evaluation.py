@@ -17,13 +17,12 @@ from pipeline.models.clinical.physionet import Stay
 from pipeline.models.evaluation.calibration import calibration, fit_logistic, slope_and_intercept
 from pipeline.models.evaluation.decision_curve import decision_curve
 from pipeline.models.evaluation.discrimination import Labels, auc, auprc, min_se_ppv, working_points
-from pipeline.models.evaluation.summary import figures, intervals, subgroups
+from pipeline.models.evaluation.summary import age_bands, figures, intervals, subgroups
 
 Predict = Callable[[Matrix], NDArray[np.floating]]
 """Features [n, names] to probabilities [n]."""
 
 HOURS = (1, 3, 6, 12, 24, 48)
-_AGE_BANDS = ((0, 45), (45, 65), (65, 80), (80, 200))
 
 
 def predictor(model: OnnxModel) -> Predict:
@@ -67,7 +66,7 @@ def members(stays: Sequence[Stay]) -> dict[str, Labels]:
     sex, unit = np.array([stay.sex for stay in stays]), np.array([stay.unit for stay in stays])
     age = np.array([np.nan if stay.age is None else stay.age for stay in stays])
     rows: dict[str, Labels] = {"female": sex == "F", "male": sex == "M"}
-    rows |= {f"age {low}-{high - 1}" if high < 200 else f"age {low}+": (age >= low) & (age < high) for low, high in _AGE_BANDS}
+    rows |= age_bands(age)
     return rows | {f"unit: {kind}": unit == kind for kind in sorted(set(unit.tolist())) if kind}
 
 

@@ -13,6 +13,7 @@ from pipeline.models.evaluation.calibration import brier, ece
 from pipeline.models.evaluation.discrimination import Figure, Labels, Scores, auc, auprc, min_se_ppv
 
 FIGURES: dict[str, Figure] = {"auc": auc, "auprc": auprc, "min_se_ppv": min_se_ppv, "ece": ece, "brier": brier}
+_AGE_BANDS = ((0, 45), (45, 65), (65, 80), (80, 200))
 SMALLEST_SUBGROUP = 10
 """Rows, and at least one of each class: of fewer, figures say nothing."""
 
@@ -32,6 +33,11 @@ def intervals(positive: Labels, probability: Scores, groups: NDArray[np.generic]
 def subgroups(positive: Labels, probability: Scores, members: Mapping[str, Labels]) -> dict[str, dict[str, Any]]:
     """`members`: name -> [n], who belongs. A subgroup too small for figures has its counts alone."""
     return {name: _subgroup(positive[chosen], probability[chosen]) for name, chosen in members.items()}
+
+
+def age_bands(age: NDArray[np.floating]) -> dict[str, Labels]:
+    """age: [n], years, NaN where unknown -> band -> [n], who belongs."""
+    return {f"age {low}-{high - 1}" if high < 200 else f"age {low}+": (age >= low) & (age < high) for low, high in _AGE_BANDS}
 
 
 def _subgroup(positive: Labels, probability: Scores) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.models.evaluation.bootstrap import bootstrap_interval
 from pipeline.models.evaluation.calibration import fit_logistic, logit
 from pipeline.models.evaluation.discrimination import Figure, auc
-from pipeline.models.evaluation.summary import figures, subgroups
+from pipeline.models.evaluation.summary import age_bands, figures, subgroups
 from pipeline.models.finetuning.fusion import PARTS, Recipe, learn
 from pipeline.models.finetuning.inputs import Inputs, Mask, Progress
 from pipeline.models.finetuning.pairs import Pair
@@ -24,7 +24,6 @@ REPEATS = 5
 _SAMPLES = 500
 _RIDGE = 1.0
 _SHORTCUT_COLUMNS = ("projection", "scanner", "hospital")
-_AGE_BANDS = ((0, 45), (45, 65), (65, 80), (80, 200))
 FUSED = "fused"
 SHIPPED = ("shipped clinical model", "shipped image head")
 
@@ -102,7 +101,7 @@ def members(pairs: Sequence[Pair]) -> dict[str, Mask]:
         told = np.array([str(getattr(pair, column)) for pair in pairs])
         found |= {f"{column} {value}": told == value for value in sorted(set(told) - {"", "U"})}
     age = np.array([np.nan if pair.age is None else pair.age for pair in pairs])
-    bands = {f"age {low}-{high - 1}" if high < 200 else f"age {low}+": (age >= low) & (age < high) for low, high in _AGE_BANDS}
+    bands = age_bands(age)
     return found | {name: inside for name, inside in bands.items() if inside.any()}
 
 
