@@ -25,11 +25,6 @@ class Topic:
     retention: timedelta | None
     summary: str
 
-    @property
-    def is_input(self) -> bool:
-        """Input topics share key and partition count, so that a patient's whole story lands on one worker."""
-        return self in INPUTS
-
 
 IMAGING = Topic("imaging", "patient", ImagingEvent, timedelta(days=30), "a DICOM object arrived, or a study is complete")
 ORDERS = Topic("orders", "patient", OrderEvent, timedelta(days=30), "an order was placed, changed or cancelled")
@@ -49,5 +44,6 @@ RECORD_BYTES_MAX = 10 << 20
 DEAD_LETTER_BYTES_MAX = 16 << 20
 
 INPUTS = (IMAGING, ORDERS, LABS, VITALS, ADT, REPORTS, FINDINGS)
+"""They share key and partition count, so that a patient's whole story lands on one worker."""
 TOPICS = (*INPUTS, ASSESS, ASSESSMENTS, WORKLIST, ALERTS, DLQ)
 BY_NAME = {topic.name: topic for topic in TOPICS}

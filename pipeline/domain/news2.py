@@ -123,15 +123,6 @@ def _spo2_points(value: float | None, on_oxygen: bool | None, scale: Literal[1, 
 
 
 @dataclass(frozen=True, slots=True)
-class Validity:
-    """How long a parameter speaks for the patient: older than `valid` it is stale, and after twice that it is unknown."""
-
-    valid: timedelta = timedelta(hours=6)
-    acute: timedelta = timedelta(minutes=60)
-    """for the pulse, say, of a patient in the emergency department"""
-
-
-@dataclass(frozen=True, slots=True)
 class Assessed:
     """A score with what it rests on. fresh: parameters within their validity. stale: an older value adds to the total."""
 

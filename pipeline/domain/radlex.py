@@ -1,7 +1,7 @@
 """RadLex codes of what an alert says; a finding that is not here has none: a wrong code is worse than no code.
 
-Source: ACR categories by IHE Results Distribution (IHE RAD.IDR's value set prints RID49483 for category 3, its text and IHE RD RID49482:
-we write 49482 and read both); findings as RadLex 4 has them in NCBO BioPortal.
+Source: ACR categories by IHE Results Distribution (IHE RAD.IDR's value set prints RID49483 for category 3, its text and IHE RD RID49482);
+findings as RadLex 4 has them in NCBO BioPortal.
 """
 
 from __future__ import annotations
@@ -20,12 +20,6 @@ CATEGORIES: Mapping[Category, tuple[str, str]] = MappingProxyType(
         3: ("RID49482", "Cat 3 Non-critical Actionable Finding"),
     }
 )
-_READ_AS: Mapping[str, Category] = MappingProxyType({**{code: category for category, (code, _) in CATEGORIES.items()}, "RID49483": 3})
 
 FINDINGS: Mapping[str, str] = MappingProxyType({"pneumothorax": "RID5352", "pulmonary-embolism": "RID4834"})
 """Code of an evidence of kind "finding" -> RadLex id."""
-
-
-def category_of(code: str) -> Category | None:
-    """The category that a RadLex code stands for."""
-    return _READ_AS.get(code)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pipeline.adapters.hl7v2.envelope import Envelope, Site
 from pipeline.adapters.hl7v2.groups import PatientGroup, patient_groups
-from pipeline.adapters.hl7v2.header import Header, read_header
+from pipeline.adapters.hl7v2.header import Header
 from pipeline.adapters.hl7v2.message import Message, parse
 from pipeline.adapters.hl7v2.movements import MERGES, UNMERGES, USED, encounter_event, joining_events, joinings
 from pipeline.adapters.hl7v2.orders import is_imaging_order, order_event
@@ -158,11 +158,6 @@ def origin_of(header: Header | None, raw: bytes) -> Origin:
     header = header or Header()
     source = f"{header.text(3)[:60]}|{header.text(4)[:60]}"
     return Origin(source, "hl7", f"{header.control_id.decode('latin-1')[:200]}|{hashlib.sha256(raw).hexdigest()}")
-
-
-def origin_of_bytes(raw: bytes) -> Origin:
-    """For bytes that could not be read."""
-    return origin_of(read_header(raw), raw)
 
 
 def _person(group: PatientGroup, envelope: Envelope) -> Person:
