@@ -11,12 +11,11 @@ from pipeline import bootstrap
 from pipeline.adapters.faust import batches
 from pipeline.adapters.faust.application import application, source
 from pipeline.adapters.telemetry import exports
-from pipeline.services.scoring import ScoringStage
+from pipeline.services.scoring import RESCORE_EVERY, ScoringStage
 from pipeline.settings import Settings
 from schemas.topics import ASSESS
 
 GROUP = "readfirst-scoring"
-RESCORE_EVERY_S = 5.0
 
 
 def build(settings: Settings) -> faust.App:
@@ -35,6 +34,6 @@ def build(settings: Settings) -> faust.App:
 
 async def _rescore(stage: ScoringStage) -> None:
     while True:
-        await asyncio.sleep(RESCORE_EVERY_S)
+        await asyncio.sleep(RESCORE_EVERY.total_seconds())
         with batches.fatal():
             await stage.rescore()

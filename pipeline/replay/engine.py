@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from logging import WARNING
 from pathlib import Path
 from typing import Any, Literal
@@ -25,14 +25,13 @@ from pipeline.replay.order import in_order
 from pipeline.replay.stages import Arrived, Stages
 from pipeline.replay.stores import ReplayedList
 from pipeline.replay.waves import Wave, goes_alone
+from pipeline.services.scoring import RESCORE_EVERY
 from schemas import codec
 from schemas.assessments import Assessment, AssessRequest
 from schemas.topics import ASSESS, ASSESSMENTS, INPUTS
 from schemas.worklist import WorklistItem
 
 BATCH = 1_000
-RESCORE_EVERY = timedelta(seconds=5)
-"""As the scoring agent does it."""
 _INPUTS = frozenset(topic.name for topic in INPUTS)
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from pipeline.domain import drift
 from pipeline.domain.shadow import ShadowScore
-from pipeline.errors import Unavailable
+from pipeline.errors import StackError, Unavailable
 from pipeline.ports import Clock, DriftCounts, Scorer, ShadowScores
 from schemas.assessments import AssessRequest, Risk
 
@@ -45,8 +45,11 @@ class LookingOn:
         self.scored = 0
 
     def note(self, requests: Sequence[AssessRequest], risks: Sequence[Risk]) -> None:
-        """Costs nothing that waits, and raises nothing."""
-        reference = self._reference()
+        """Costs nothing that waits, and raises nothing: a damaged file of the site's versions is told by `look`."""
+        try:
+            reference = self._reference()
+        except StackError:
+            reference = None
         for request, risk in zip(requests, risks, strict=True):
             if risk.probability is None:
                 continue
@@ -64,7 +67,10 @@ class LookingOn:
         try:
             while True:
                 await asyncio.sleep(PAUSE_S)
-                await self.look()
+                try:
+                    await self.look()
+                except StackError as error:
+                    log.warning("shadow_cannot_look", reason=str(error))
                 since += PAUSE_S
                 if since >= FLUSH_S:
                     await self.flush()

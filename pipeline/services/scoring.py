@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
@@ -22,6 +23,8 @@ log = structlog.get_logger()
 
 CHUNK = 64
 """Requests asked at once: small enough that the urgent ones don't wait for the rest, as large as Triton's largest batch."""
+RESCORE_EVERY = timedelta(seconds=5)
+"""How often `rescore` is to be called."""
 MOST_REMEMBERED = 2_000
 """Patients with a degraded score that a worker keeps for scoring again; beyond it the oldest goes, and waits for the next worker."""
 
@@ -118,7 +121,7 @@ class ScoringStage:
         return pending.outcomes
 
     async def rescore(self) -> int:
-        """Scores the remembered patients again where a better choice is back; returns how many. To be called every few seconds."""
+        """Scores the remembered patients again where a better choice is back; returns how many."""
         try:
             await self._recall()
             return await self._rescore()

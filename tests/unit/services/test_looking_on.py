@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
@@ -10,7 +11,7 @@ import pytest
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.model_life import MemoryDriftCounts, MemoryShadowScores
 from pipeline.domain import drift
-from pipeline.errors import Unavailable
+from pipeline.errors import StackError, Unavailable
 from pipeline.services import looking_on
 from pipeline.services.looking_on import LookingOn
 from schemas.assessments import AssessRequest, Features, Risk
@@ -106,6 +107,24 @@ async def test_what_was_asked_is_counted_by_day() -> None:
     assert sum(rows for (name, _), rows in counts.items() if name == "heart_rate") == 3
     assert counts[("age", drift.MISSING)] == 3
     assert sum(rows for (name, _), rows in counts.items() if name == drift.RISK) == 3
+
+
+async def test_a_damaged_file_of_versions_stops_nothing() -> None:
+    """Scoring goes on, and so does the look, which says so each time."""
+
+    def damaged() -> None:
+        raise StackError("state.json cannot be read", "put back a copy")
+
+    room = Room()
+    watch = LookingOn(damaged, room.scores, room.counts, damaged, ManualClock(NOW))
+    watch.note([request(1)], [risk(0.2)])
+    with pytest.raises(StackError):
+        await watch.look()
+    running = asyncio.create_task(watch.run())
+    await asyncio.sleep(looking_on.PAUSE_S * 1.5)
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 class _Away:

@@ -107,6 +107,22 @@ async def test_the_assessment_is_the_request_with_its_risk() -> None:
     assert world.applied == 0
 
 
+async def test_who_looks_on_is_told_of_what_was_sent() -> None:
+    """The newest request of each patient with its answer, once it is in the log; nothing of what could not be sent."""
+    world, told = World(), []
+    world.stage = ScoringStage(
+        world.offsets, world.degraded, world.log, world.triton, world.local, world.clock, GROUP, lambda *answered: told.append(answered)
+    )
+    world.log.fail_next()
+    with pytest.raises(Unavailable):
+        await world.handle(received(0, request()))
+    assert told == []
+
+    await world.handle(received(0, request()), received(1, request(version=2)))
+    (([asked], [risk]),) = told
+    assert (asked.context_version, risk.probability) == (2, 0.5)
+
+
 async def test_the_newest_version_of_a_patient_wins() -> None:
     """Older requests of the same batch are dropped and counted, whatever their order."""
     world = World()
