@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,7 +56,7 @@ def demo(
             return
         console.print(f"\n  The worklist: [bold]http://{settings.web.host}:{settings.web.port}/[/bold]   (Ctrl-C stops everything)\n")
         try:
-            asyncio.run(_endless(settings, studies, factor, seed))
+            asyncio.run(_endless(settings, source, studies, factor, seed))
         except KeyboardInterrupt:
             console.print("stopping")
 
@@ -84,12 +84,7 @@ async def _bounded(
     started = datetime.now(UTC)
     plan = Plan(studies=studies, observations=36, seed=seed)
     length = timedelta(hours=plan.hours)
-    run = f"{int(started.timestamp()) % 1_000_000:06d}"
-    messages: Iterator[Outgoing] = Hospital(plan, lambda at: started - length + at, run).messages()
-    if source is not None:
-        from pipeline.simulation.recorded import recorded
-
-        messages = recorded(source, started, run)
+    messages = _messages(source, plan, lambda at: started - length + at, started)
     async with Feed(settings) as feed:
         await feed.send(messages, speed=length.total_seconds() / ONCE_SECONDS)
         console.print(
@@ -100,16 +95,26 @@ async def _bounded(
     return summary if alerts is None else {**summary, "alerts": await settled(alerts, settings)}
 
 
-async def _endless(settings: Settings, studies: int, factor: float, seed: int) -> None:
-    """Three simulated hours after another, from the present hour on."""
+async def _endless(settings: Settings, source: Path | None, studies: int, factor: float, seed: int) -> None:
+    """Three simulated hours after another, from the present hour on. Real data comes again and again under other names."""
     hour = datetime.now(UTC).hour
     async with Feed(settings) as feed:
         while True:
             begun = datetime.now(UTC)
             plan = Plan(studies=studies, start_hour=hour, seed=seed)
-            hospital = Hospital(plan, lambda at, begun=begun: begun + at / factor, f"{int(begun.timestamp()) % 1_000_000:06d}")  # type: ignore[misc]
-            await feed.send(hospital.messages(), speed=factor)
+            messages = _messages(source, plan, lambda at, begun=begun: begun + at / factor, begun)  # type: ignore[misc]
+            await feed.send(messages, speed=factor)
             seed, hour = seed + 1, (hour + int(plan.hours)) % 24
+
+
+def _messages(source: Path | None, plan: Plan, arrival: Callable[[timedelta], datetime], started: datetime) -> Iterator[Outgoing]:
+    """The generated hospital, or the real data of `source`, whose last moment is `started`. Raises StackError where there is none."""
+    run = f"{int(started.timestamp()) % 1_000_000:06d}"
+    if source is None:
+        return Hospital(plan, arrival, run).messages()
+    from pipeline.simulation.recorded import recorded
+
+    return recorded(source, started, run)
 
 
 def _table(summary: dict[str, Any]) -> str:

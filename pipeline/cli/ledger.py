@@ -29,6 +29,9 @@ def ledger(
 
     Minutes are a study's; "later" is what those waited longer that were not moved up. Nobody reads faster by an order.
     """
+    from pipeline.adapters.telemetry.logging import configure
+
+    configure("console", "error")  # standard output holds the result alone
     asyncio.run(_show(running_settings(data), days, as_json))
 
 

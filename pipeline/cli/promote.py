@@ -153,12 +153,20 @@ def _compare_shadow(stack: Path | None, hours: float, as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(found).decode())
         return
-    table = Table("served", "looks on", "scores", "patients", "mean", "its mean", "apart", "higher", "cross", "order alike")
+    table = Table(show_header=False, title="served and looking on, on the same requests", title_justify="left")
     for one in found:
-        means = (f"{one.mean_served:.3f}", f"{one.mean_shadow:.3f}", f"{one.mean_absolute_difference:.3f}")
         alike = "-" if one.agreement is None else f"{one.agreement:.1%}"
-        shares = (f"{one.higher:.0%}", f"{one.crossing:.1%}", alike)
-        table.add_row(one.served_version, one.shadow_version, f"{one.scores:,}", f"{one.patients:,}", *means, *shares)
+        rows = {
+            "served → looking on": f"version {one.served_version} → version {one.shadow_version}",
+            "scores of patients": f"{one.scores:,} of {one.patients:,}",
+            "mean risk": f"{one.mean_served:.3f} → {one.mean_shadow:.3f}, {one.mean_absolute_difference:.3f} apart",
+            "put higher": f"{one.higher:.0%}",
+            f"on the other side of {one.threshold:g}": f"{one.crossing:.1%}",
+            "two patients in the same order": alike,
+        }
+        for name, value in rows.items():
+            table.add_row(name, value)
+        table.add_section()
     Console().print(table if found else "no candidate has scored in this time")
 
 

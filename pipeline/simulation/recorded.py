@@ -51,7 +51,7 @@ def recorded(folder: Path, started: datetime, run: str) -> Iterator[Outgoing]:
         raise StackError(f"{folder} holds no cxr-hannover/data.csv", "give --source the folder that the README describes, or leave it out")
     first = {row["patient_id"]: row for row in reversed(list(csv.DictReader(table.open())))}
     stays = _stays(folder / "icu-mimic3-demo")
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(int(run))  # another run sends other studies: the same UIDs would be other versions of these images
     everything: list[Outgoing] = []
     for number, row in enumerate(list(first.values())[:STUDIES]):
         patient = _Composite(folder, row, stays[number % len(stays)], number, run, started - LENGTH, rng)

@@ -127,6 +127,13 @@ def test_the_list_and_its_reasons_by_command(product: Product) -> None:
     assert told["history"]
 
 
+def test_the_ledger_fills(product: Product) -> None:
+    """The reported studies of the day, and nothing but JSON on standard output."""
+    (told,) = product.lines("ledger", "--json")
+
+    assert sum(day["read"] for day in told["days"]) > 0
+
+
 def test_an_unknown_study_is_an_error_with_words(product: Product) -> None:
     """No traceback, exit code 1."""
     result = product.run("explain", "1.2.3")

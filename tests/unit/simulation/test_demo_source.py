@@ -1,0 +1,32 @@
+"""The demo's source: the real data where it is named, in the bounded stream and in the endless one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from pipeline.simulation.recorded import COMPOSITE, recorded
+
+NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
+
+
+def test_another_run_is_of_other_studies(shared_data: Path) -> None:
+    """Sent again under the same UIDs, a film of another name would be a second version of the first: a conflict, as the list says."""
+    films = [
+        [message.dicom for message in recorded(shared_data, NOW, run) if getattr(message.dicom, "ImageComments", None) == COMPOSITE]
+        for run in ("000001", "000002")
+    ]
+    uids = [{film.SOPInstanceUID for film in each if film is not None} for each in films]
+
+    assert len(uids[0]) == len(uids[1]) == 60
+    assert not uids[0] & uids[1]
+
+
+def test_the_endless_demo_takes_the_source(shared_data: Path) -> None:
+    """Not the generated hospital, where a folder is named."""
+    from pipeline.cli import demo
+
+    messages = demo._messages(shared_data, demo.Plan(studies=2), lambda at: NOW + at, NOW)
+
+    assert any(COMPOSITE.encode() in (message.hl7 or b"") for message in islice(messages, 400))
