@@ -127,6 +127,7 @@ def test_the_list_and_its_reasons_by_command(product: Product) -> None:
     assert told["history"]
 
 
+@pytest.mark.usefixtures("fed")
 def test_the_ledger_fills(product: Product) -> None:
     """The reported studies of the day, and nothing but JSON on standard output."""
     (told,) = product.lines("ledger", "--json")
