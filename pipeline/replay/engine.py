@@ -25,6 +25,7 @@ from pipeline.replay.order import in_order
 from pipeline.replay.stages import Arrived, Stages
 from pipeline.replay.stores import ReplayedList
 from pipeline.replay.waves import Wave, goes_alone
+from pipeline.services.assessing import answer
 from pipeline.services.scoring import RESCORE_EVERY
 from schemas import codec
 from schemas.assessments import Assessment, AssessRequest
@@ -298,23 +299,10 @@ class Engine:
         request = self._requests.get(said.patient)
         if said.risk is None or said.context_version < newest or request is None:
             return
-        answer = Assessment(
-            event_id=said.event_id,
-            patient=said.patient,
-            context_version=request.context_version,
-            as_of=request.as_of,
-            recorded_at=self._clock.now(),
-            studies=request.studies,
-            evidence=request.evidence,
-            risk=said.risk,
-            degraded=said.degraded,
-            trigger=request.trigger,
-            sex=request.sex,
-            age=request.age,
-        )
+        told = answer(request, said.event_id, said.risk, said.degraded, self._clock.now())
         if request.trigger:
             self._stages.times[request.trigger] = _time(score.timestamp)
-        await self._stages.rank([Record(ASSESSMENTS, score.key, codec.encode(answer), score.headers)])
+        await self._stages.rank([Record(ASSESSMENTS, score.key, codec.encode(told), score.headers)])
 
     def _moved(self, before: WorklistItem | None, change: ItemChange) -> None:
         item = change.item

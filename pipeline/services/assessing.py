@@ -12,7 +12,7 @@ from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.history import Tallies
 from pipeline.domain.readings import FlaggedResult, Readings
 from pipeline.domain.window import Window
-from schemas.assessments import Assessment, AssessRequest, Evidence, Features, StudyState
+from schemas.assessments import Assessment, AssessRequest, Evidence, Features, Risk, StudyState
 from schemas.codes import Sex
 from schemas.identifiers import event_id
 
@@ -94,6 +94,24 @@ def assessment(patient: str, version: int, seen: View, now: datetime, trigger: s
         trigger=trigger,
         sex=seen.sex,
         age=seen.age,
+    )
+
+
+def answer(asked: AssessRequest, identity: str, risk: Risk, degraded: bool, now: datetime) -> Assessment:
+    """The same studies and evidence, with what a model says."""
+    return Assessment(
+        event_id=identity,
+        patient=asked.patient,
+        context_version=asked.context_version,
+        as_of=asked.as_of,
+        recorded_at=now,
+        trigger=asked.trigger,
+        studies=asked.studies,
+        evidence=asked.evidence,
+        risk=risk,
+        degraded=degraded,
+        sex=asked.sex,
+        age=asked.age,
     )
 
 

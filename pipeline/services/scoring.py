@@ -11,11 +11,12 @@ import structlog
 from pipeline.domain import features
 from pipeline.errors import Unavailable
 from pipeline.ports import Batch, Clock, DegradedScore, DegradedScores, EventLog, OffsetStore, Received, Record, Scorer
+from pipeline.services.assessing import answer
 from pipeline.services.batch import Outcome, unapplied
 from pipeline.services.breaker import CircuitBreaker
 from pipeline.services.dead_letters import dead_letter
 from schemas import codec
-from schemas.assessments import Assessment, AssessRequest, Risk
+from schemas.assessments import AssessRequest, Risk
 from schemas.identifiers import event_id
 from schemas.topics import ASSESSMENTS
 
@@ -200,20 +201,7 @@ class ScoringStage:
     def _record(self, asked: _Asked, risk: Risk, choice: int) -> Record:
         request = asked.request
         identity = event_id("scoring", f"{request.patient}:{request.context_version}:{risk.scorer}")
-        assessment = Assessment(
-            event_id=identity,
-            patient=request.patient,
-            context_version=request.context_version,
-            as_of=request.as_of,
-            recorded_at=self._clock.now(),
-            trigger=request.trigger,
-            studies=request.studies,
-            evidence=request.evidence,
-            risk=risk,
-            degraded=choice > 0,
-            sex=request.sex,
-            age=request.age,
-        )
+        assessment = answer(request, identity, risk, choice > 0, self._clock.now())
         headers = {"event_id": identity, "trace_id": asked.trace_id, "source": "scoring"}
         return Record(ASSESSMENTS, request.patient.encode(), codec.encode(assessment), headers)
 
