@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from pipeline.adapters.onnx.artefact import MODEL_FILE, SHIPPED, load
+from pipeline.adapters.onnx.artefact import SHIPPED, load
+from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.adapters.triton.scorer import LOWEST_PRIORITY, MAX_BATCH
 from pipeline.domain.model_answer import ModelReference
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.onnx.versions import ModelVersions
+from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.adapters.triton.scorer import TritonScorer
 from pipeline.cli import build
 from pipeline.errors import Unavailable
@@ -32,7 +33,7 @@ def candidate(folder: Path, version: str, weights: bytes | None = None) -> Path:
     reference = json.loads((target / artefact.REFERENCE_FILE).read_text())
     (target / artefact.REFERENCE_FILE).write_text(json.dumps({**reference, "version": version}))
     if weights is not None:
-        (target / artefact.MODEL_FILE).write_bytes(weights)
+        (target / MODEL_FILE).write_bytes(weights)
     return target
 
 

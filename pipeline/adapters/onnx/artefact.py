@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from pipeline.adapters.onnx import weights
 from pipeline.domain import drift, features
 from pipeline.domain.model_answer import ModelReference
 from pipeline.errors import StackError
@@ -15,7 +15,6 @@ from pipeline.errors import StackError
 SHIPPED = Path(__file__).resolve().parents[2] / "models" / "clinical" / "artefact"
 """The clinical risk model that comes with Readfirst."""
 
-MODEL_FILE = "model.onnx"
 REFERENCE_FILE = "reference.json"
 DISTRIBUTION_FILE = "distribution.json"
 _REMEDY = "install Readfirst again, or train the model: readfirst train --help"
@@ -32,13 +31,7 @@ class Artefact:
 def load(folder: Path = SHIPPED) -> Artefact:
     """Raises StackError when a file is missing or damaged, or when the model was trained on another layout of features."""
     reference = load_reference(folder)
-    try:
-        onnx = (folder / MODEL_FILE).read_bytes()
-    except OSError as error:
-        raise StackError(f"the model file {folder / MODEL_FILE} cannot be read", _REMEDY) from error
-    if hashlib.sha256(onnx).hexdigest() != reference.sha256:
-        raise StackError(f"{folder / MODEL_FILE} is not the file that its {REFERENCE_FILE} describes (SHA-256 differs)", _REMEDY)
-    return Artefact(reference, onnx)
+    return Artefact(reference, weights.read(folder, reference.sha256, REFERENCE_FILE, _REMEDY))
 
 
 def load_distribution(folder: Path = SHIPPED) -> drift.Reference | None:

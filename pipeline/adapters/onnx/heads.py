@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from pipeline.adapters.onnx import weights
 from pipeline.domain.image_answer import HeadReference
 from pipeline.errors import StackError
 
 HEADS = Path(__file__).resolve().parents[2] / "models" / "heads"
 """The heads that come with Readfirst. A folder's name is its head's, as `domain.image_heads.SCOPES` names it."""
-MODEL_FILE = "model.onnx"
 REFERENCE_FILE = "head.json"
 _REMEDY = "install Readfirst again, or train the head: readfirst train imaging --help"
 
@@ -29,13 +28,7 @@ class Head:
 def load(head: str, folder: Path = HEADS) -> Head:
     """Raises StackError when a file is missing, damaged or another head's."""
     reference = load_reference(head, folder)
-    try:
-        onnx = (folder / head / MODEL_FILE).read_bytes()
-    except OSError as error:
-        raise StackError(f"the model file {folder / head / MODEL_FILE} cannot be read", _REMEDY) from error
-    if hashlib.sha256(onnx).hexdigest() != reference.sha256:
-        raise StackError(f"{folder / head / MODEL_FILE} is not the file that its {REFERENCE_FILE} describes (SHA-256 differs)", _REMEDY)
-    return Head(reference, onnx)
+    return Head(reference, weights.read(folder / head, reference.sha256, REFERENCE_FILE, _REMEDY))
 
 
 def load_reference(head: str, folder: Path = HEADS) -> HeadReference:

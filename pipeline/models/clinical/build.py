@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.adapters.onnx.artefact import DISTRIBUTION_FILE, MODEL_FILE, REFERENCE_FILE, load
+from pipeline.adapters.onnx.artefact import DISTRIBUTION_FILE, REFERENCE_FILE, load
 from pipeline.adapters.onnx.scorer import OnnxModel
+from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain import features
 from pipeline.domain.model_answer import ModelReference
 from pipeline.models.clinical import card, eicu, evaluation, rivals, trees

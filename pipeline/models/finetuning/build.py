@@ -15,7 +15,8 @@ import onnxruntime
 import torch
 
 from pipeline.adapters.onnx import artefact
-from pipeline.adapters.onnx.artefact import MODEL_FILE, REFERENCE_FILE
+from pipeline.adapters.onnx.artefact import REFERENCE_FILE
+from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain.model_answer import ModelReference
 from pipeline.errors import StackError
 from pipeline.models.finetuning import card, evaluation, graph, verdict

@@ -15,8 +15,9 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from pipeline.adapters.onnx.heads import MODEL_FILE, REFERENCE_FILE, load
+from pipeline.adapters.onnx.heads import REFERENCE_FILE, load
 from pipeline.adapters.onnx.pictures import OUTPUTS, OnnxHead
+from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain.image_answer import HeadFinding, HeadReference
 from pipeline.models.evaluation.discrimination import auc
 from pipeline.models.imaging import card, evaluation, export, films, foreign, likeness, readout

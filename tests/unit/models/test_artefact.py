@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.adapters.onnx.artefact import MODEL_FILE, REFERENCE_FILE, SHIPPED, load
+from pipeline.adapters.onnx.artefact import REFERENCE_FILE, SHIPPED, load
 from pipeline.adapters.onnx.scorer import OnnxModel
+from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain import features
 from pipeline.errors import StackError
 from pipeline.models.clinical import card

@@ -14,6 +14,7 @@ from tritonclient.grpc import model_config_pb2
 
 from pipeline.adapters.onnx import heads
 from pipeline.adapters.onnx.pictures import OUTPUTS, OnnxHead, OnnxImageModel
+from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain.image_heads import SCOPES
 from pipeline.errors import StackError
 from pipeline.models import triton_heads
@@ -63,13 +64,13 @@ def test_a_damaged_or_foreign_head_is_refused_at_load(tmp_path: Path) -> None:
     name = heads.names()[0]
     shutil.copytree(heads.HEADS / name, tmp_path / name)
     shutil.copytree(heads.HEADS / name, tmp_path / "other")
-    with (tmp_path / name / heads.MODEL_FILE).open("ab") as file:
+    with (tmp_path / name / MODEL_FILE).open("ab") as file:
         file.write(b"x")
     with pytest.raises(StackError, match="SHA-256"):
         heads.load(name, tmp_path)
     with pytest.raises(StackError, match="describes the head"):
         heads.load("other", tmp_path)
-    (tmp_path / name / heads.MODEL_FILE).unlink()
+    (tmp_path / name / MODEL_FILE).unlink()
     with pytest.raises(StackError, match="cannot be read"):
         heads.load(name, tmp_path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx import artefact, weights
 from pipeline.adapters.onnx.versions import STATE_FILE, ModelVersions
 from pipeline.errors import Conflict, NotFound, StackError
 
@@ -80,12 +80,12 @@ def test_a_version_is_one_model(versions: ModelVersions, tmp_path: Path) -> None
     assert versions.install(folder) == versions.install(folder) == "901"
     with pytest.raises(NotFound, match="903"):
         versions.promote("903", NOW, "kim", None, [])
-    (folder / artefact.MODEL_FILE).write_bytes(b"something else")
+    (folder / weights.MODEL_FILE).write_bytes(b"something else")
     with pytest.raises(StackError, match="SHA-256"):
         versions.install(folder)
     taken = candidate(tmp_path / "other", shipped())
     reference = json.loads((taken / artefact.REFERENCE_FILE).read_text())
-    (taken / artefact.MODEL_FILE).write_bytes(b"x")
+    (taken / weights.MODEL_FILE).write_bytes(b"x")
     digest = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
     (taken / artefact.REFERENCE_FILE).write_text(json.dumps({**reference, "sha256": digest}))
     with pytest.raises(Conflict, match="another model already"):
