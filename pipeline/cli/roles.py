@@ -23,6 +23,7 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.bootstrap import Resources
+    from pipeline.gateways.dicom.reception import Needs
     from pipeline.services.intake import Intake
 
 AGENTS = ("agent-context", "agent-scoring", "agent-ranking", "agent-escalation", "agent-pictures")
@@ -96,6 +97,14 @@ async def _intake(life: Life, resources: Resources) -> AsyncIterator[Intake]:
         yield intake
 
 
+def _needs(resources: Resources, intake: Intake) -> Needs:
+    from pipeline import bootstrap
+    from pipeline.gateways.dicom.reception import Needs
+
+    key = bootstrap.site_key(resources.settings)
+    return Needs(intake, resources.objects, resources.vault, resources.studies, key, resources.clock)
+
+
 async def _hl7(settings: Settings, life: Life) -> None:
     from pipeline import bootstrap
     from pipeline.gateways.hl7.server import serve
@@ -111,15 +120,7 @@ async def _dicom(settings: Settings, life: Life) -> None:
     from pipeline.gateways.dicom.scp import serve
 
     async with bootstrap.resources(settings) as resources, _intake(life, resources) as intake:
-        server = serve(
-            settings,
-            intake,
-            resources.objects,
-            resources.vault,
-            resources.studies,
-            bootstrap.site_key(settings),
-            resources.clock,
-        )
+        server = serve(settings, _needs(resources, intake))
         await life.until_stopped(f"{settings.gateways.host}:{settings.gateways.dicom_port}", resources.database.ping)
         await server.aclose()
 
@@ -129,15 +130,7 @@ async def _http(settings: Settings, life: Life) -> None:
     from pipeline.gateways.http.app import create_app
 
     async with bootstrap.resources(settings) as resources, _intake(life, resources) as intake:
-        app = create_app(
-            settings,
-            intake,
-            resources.objects,
-            resources.vault,
-            resources.studies,
-            bootstrap.site_key(settings),
-            resources.clock,
-        )
+        app = create_app(settings, _needs(resources, intake))
         await _uvicorn(life, app, settings.gateways.host, settings.gateways.http_port, resources.database.ping)
 
 

@@ -20,6 +20,7 @@ from pipeline.adapters.memory.receipts import MemoryReceipts
 from pipeline.adapters.memory.study_ledger import MemoryStudyLedger
 from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.adapters.objects.local import LocalObjectStore
+from pipeline.gateways.dicom.reception import Needs
 from pipeline.gateways.dicom.scp import serve
 from pipeline.ports import Receipt, Record
 from pipeline.services.intake import Intake
@@ -84,7 +85,7 @@ async def main(folder: Path) -> None:
     clock = SystemClock()
     vault = MemoryVault(clock)
     intake = Intake(FileLog(folder / "log.jsonl"), FileReceipts(folder / "receipts.jsonl"), vault, clock)
-    gateway = serve(settings, intake, LocalObjectStore(settings.objects_dir), vault, MemoryStudyLedger(), b"k" * 32, clock)
+    gateway = serve(settings, Needs(intake, LocalObjectStore(settings.objects_dir), vault, MemoryStudyLedger(), b"k" * 32, clock))
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     print(gateway.port, flush=True)

@@ -41,6 +41,7 @@ from pipeline.adapters.memory.receipts import MemoryReceipts
 from pipeline.adapters.memory.study_ledger import MemoryStudyLedger
 from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.errors import Refused, Unavailable
+from pipeline.gateways.dicom.reception import Needs
 from pipeline.gateways.dicom.scp import DicomGateway, serve
 from pipeline.services.intake import Intake
 from pipeline.settings import Gateways, Settings
@@ -70,7 +71,7 @@ class Site:
         """Serves with what the stores hold."""
         gateways = Gateways(dicom_port=0, **{"quiet_study_s": 0.5, **self.options})
         settings = Settings(data=self.folder, gateways=gateways)
-        return serve(settings, self.intake, self.objects, self.vault, self.ledger, SITE_KEY, self.clock)
+        return serve(settings, Needs(self.intake, self.objects, self.vault, self.ledger, SITE_KEY, self.clock))
 
     def events(self, kind: str = "instance") -> list[ImagingEvent]:
         """What is in the topic imaging."""

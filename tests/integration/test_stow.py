@@ -19,6 +19,7 @@ from pipeline.adapters.memory.objects import MemoryObjectStore
 from pipeline.adapters.memory.receipts import MemoryReceipts
 from pipeline.adapters.memory.study_ledger import MemoryStudyLedger
 from pipeline.adapters.memory.vault import MemoryVault
+from pipeline.gateways.dicom.reception import Needs
 from pipeline.gateways.http.stow import StowGateway
 from pipeline.services.intake import Intake
 from pipeline.settings import Gateways, Settings
@@ -38,7 +39,7 @@ class Site:
         self.vault, self.folder = MemoryVault(self.clock), folder
         self.intake = Intake(self.log, MemoryReceipts(), self.vault, self.clock)
         settings = Settings(data=folder, gateways=Gateways(**options))
-        gateway = StowGateway(settings, self.intake, self.objects, self.vault, MemoryStudyLedger(), b"k" * 32, self.clock)
+        gateway = StowGateway(settings, Needs(self.intake, self.objects, self.vault, MemoryStudyLedger(), b"k" * 32, self.clock))
         transport = httpx.ASGITransport(Starlette(routes=gateway.routes()))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://readfirst")
 

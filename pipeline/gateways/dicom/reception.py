@@ -18,7 +18,7 @@ from pipeline.adapters.dicom.header import MEDIA_STORAGE_DIRECTORY, Header, read
 from pipeline.adapters.dicom.instance import Instance, understand
 from pipeline.errors import Refused
 from pipeline.gateways.dicom.completion import SYSTEM, Completion
-from pipeline.ports import Clock, IdentityVault, ObjectStore, StoredObject, Study
+from pipeline.ports import Clock, IdentityVault, ObjectStore, StoredObject, Study, StudyLedger
 from pipeline.services.intake import Arrival, Intake, Origin
 from pipeline.settings import Gateways
 from schemas.events import ImagingEvent
@@ -41,26 +41,29 @@ class Outcome:
     sop_class: str | None = None
 
 
-class Reception:
-    """Shared by the C-STORE SCP and STOW-RS."""
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a gateway that takes DICOM objects needs of the world. site_key: of the pseudonyms."""
 
-    def __init__(
-        self,
-        settings: Gateways,
-        intake: Intake,
-        objects: ObjectStore,
-        vault: IdentityVault,
-        completion: Completion,
-        site_key: bytes,
-        clock: Clock,
-    ) -> None:
+    intake: Intake
+    objects: ObjectStore
+    vault: IdentityVault
+    studies: StudyLedger
+    site_key: bytes
+    clock: Clock
+
+
+class Reception:
+    """Shared by the C-STORE SCP and STOW-RS. completion: what it tells of arriving images; somebody has to `watch` it."""
+
+    def __init__(self, settings: Gateways, needs: Needs) -> None:
+        self.completion = Completion(needs.intake, needs.studies, needs.clock, settings.quiet_study_s)
         self._settings = settings
-        self._intake = intake
-        self._objects = objects
-        self._vault = vault
-        self._completion = completion
-        self._site_key = site_key
-        self._clock = clock
+        self._intake = needs.intake
+        self._objects = needs.objects
+        self._vault = needs.vault
+        self._site_key = needs.site_key
+        self._clock = needs.clock
         self._said: OrderedDict[tuple[object, ...], None] = OrderedDict()
 
     async def receive(self, path: Path, source: str, sop_uid: str | None = None, only_study: str | None = None) -> Outcome:
@@ -87,7 +90,7 @@ class Reception:
         stored = await self._objects.put(instance.study_uid, instance.series_uid, instance.sop_uid, chunks)
         patient = await self._patient(instance)
         duplicate = await self._announce(instance, stored, patient, source)
-        await self._completion.image_arrived(
+        await self.completion.image_arrived(
             Study(instance.study_uid, patient, source, self._clock.now(), stored.instances), instance.expected
         )
         outcome, reason = ("ignored", "duplicate") if duplicate else ("accepted", None)

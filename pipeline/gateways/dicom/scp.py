@@ -21,11 +21,8 @@ from pynetdicom.sop_class import (
 from pipeline.adapters.objects.local import LocalObjectStore
 from pipeline.errors import InvalidMessage, Unavailable
 from pipeline.gateways.dicom import procedure_steps
-from pipeline.gateways.dicom.completion import Completion
 from pipeline.gateways.dicom.guard import Bounds, GuardedEntity, GuardedServer, prepare_pynetdicom
-from pipeline.gateways.dicom.reception import Reception
-from pipeline.ports import Clock, IdentityVault, ObjectStore, StudyLedger
-from pipeline.services.intake import Intake
+from pipeline.gateways.dicom.reception import Needs, Reception
 from pipeline.settings import Settings
 
 log = structlog.get_logger()
@@ -46,13 +43,13 @@ _COMMENT_MAX = 64
 class DicomGateway:
     """A running SCP. `port` is the one it listens on (useful with setting 0)."""
 
-    def __init__(
-        self, settings: Settings, reception: Reception, completion: Completion, ledger: StudyLedger, site_key: bytes, clock: Clock
-    ) -> None:
+    def __init__(self, settings: Settings, needs: Needs) -> None:
         gateways = settings.gateways
-        self._reception = reception
-        self._completion = completion
-        self._steps = procedure_steps.ProcedureSteps(completion, ledger, site_key, gateways.assigning_authority, clock)
+        self._reception = Reception(gateways, needs)
+        self._completion = self._reception.completion
+        self._steps = procedure_steps.ProcedureSteps(
+            self._completion, needs.studies, needs.site_key, gateways.assigning_authority, needs.clock
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._own_loop: threading.Thread | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -172,15 +169,7 @@ def _status(status: int, comment: str = "") -> Dataset:
     return answer
 
 
-def serve(
-    settings: Settings,
-    intake: Intake,
-    objects: ObjectStore,
-    vault: IdentityVault,
-    ledger: StudyLedger,
-    site_key: bytes,
-    clock: Clock,
-) -> DicomGateway:
+def serve(settings: Settings, needs: Needs) -> DicomGateway:
     """Starts the SCP. Called on a running loop, that loop serves the ports; else the gateway makes a loop in a thread of its own.
 
     Raises OSError when the port is taken.
@@ -189,10 +178,8 @@ def serve(
         loop = asyncio.get_running_loop()
     except RuntimeError:
         loop = None
-    if isinstance(objects, LocalObjectStore):
-        objects.discard_abandoned(clock.now().timestamp())
-    completion = Completion(intake, ledger, clock, settings.gateways.quiet_study_s)
-    reception = Reception(settings.gateways, intake, objects, vault, completion, site_key, clock)
-    gateway = DicomGateway(settings, reception, completion, ledger, site_key, clock)
+    if isinstance(needs.objects, LocalObjectStore):
+        needs.objects.discard_abandoned(needs.clock.now().timestamp())
+    gateway = DicomGateway(settings, needs)
     gateway.start(loop)
     return gateway

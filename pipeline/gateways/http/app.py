@@ -7,25 +7,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from pipeline.gateways.dicom.reception import Needs
 from pipeline.gateways.http.fhir import FhirGateway
 from pipeline.gateways.http.stow import StowGateway
-from pipeline.ports import Clock, IdentityVault, ObjectStore, StudyLedger
-from pipeline.services.intake import Intake
 from pipeline.settings import Settings
 
 
-def create_app(
-    settings: Settings,
-    intake: Intake,
-    objects: ObjectStore,
-    vault: IdentityVault,
-    ledger: StudyLedger,
-    site_key: bytes,
-    clock: Clock,
-) -> Starlette:
+def create_app(settings: Settings, needs: Needs) -> Starlette:
     """The application; it holds nothing of its own."""
-    fhir = FhirGateway(intake, clock, site_key, settings.gateways)
-    stow = StowGateway(settings, intake, objects, vault, ledger, site_key, clock)
+    fhir = FhirGateway(needs.intake, needs.clock, needs.site_key, settings.gateways)
+    stow = StowGateway(settings, needs)
     return Starlette(routes=[*fhir.routes(), *stow.routes(), Route("/livez", _alive)])
 
 

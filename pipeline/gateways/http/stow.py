@@ -21,10 +21,7 @@ from starlette.routing import Route
 
 from pipeline.adapters.dicom.instance import sound_uid
 from pipeline.errors import InvalidMessage, Unavailable
-from pipeline.gateways.dicom.completion import Completion
-from pipeline.gateways.dicom.reception import Outcome, Reception
-from pipeline.ports import Clock, IdentityVault, ObjectStore, StudyLedger
-from pipeline.services.intake import Intake
+from pipeline.gateways.dicom.reception import Needs, Outcome, Reception
 from pipeline.settings import Settings
 
 log = structlog.get_logger()
@@ -45,19 +42,9 @@ _RETRY_AFTER_S = "5"
 class StowGateway:
     """The routes `POST /dicom-web/studies` and `POST /dicom-web/studies/{study}`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        intake: Intake,
-        objects: ObjectStore,
-        vault: IdentityVault,
-        ledger: StudyLedger,
-        site_key: bytes,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, settings: Settings, needs: Needs) -> None:
         # The watch for quiet studies runs in the SCP; it sees this gateway's studies too, in the same ledger.
-        completion = Completion(intake, ledger, clock, settings.gateways.quiet_study_s)
-        self._reception = Reception(settings.gateways, intake, objects, vault, completion, site_key, clock)
+        self._reception = Reception(settings.gateways, needs)
         self._object_max = settings.gateways.object_max_bytes
         self._requests = asyncio.Semaphore(settings.gateways.dicom_associations_max)
         self._incoming = settings.data / "incoming" / "stow"
