@@ -37,7 +37,8 @@ def build(settings: Settings) -> faust.App:
             resources.escalation(GROUP, rules.policy) as parts,
             asyncio.TaskGroup() as tasks,
         ):
-            exports.escalation(parts.escalation, parts.steps, resources.database)
+            app.needs.append(resources.ping)
+            exports.escalation(parts.stage, parts.escalation, parts.steps, resources.database)
             tasks.create_task(_keep(parts.escalation.sweep, SWEEP_EVERY_S))
             tasks.create_task(_keep(lambda: _steps(parts.steps), LOOK_EVERY_S))
             tasks.create_task(_keep(parts.steps.publish, LOOK_EVERY_S))

@@ -26,6 +26,7 @@ def build(settings: Settings) -> faust.App:
     async def ranking(stream: Any) -> None:
         async with bootstrap.resources(settings) as resources, resources.site_rules() as rules, asyncio.TaskGroup() as tasks:
             stage, review = resources.ranking_stage(GROUP, rules.policy), resources.review(rules.policy)
+            app.needs.append(resources.ping)
             exports.site(rules)
             exports.ranking(stage, review)
             exports.database(resources.database)

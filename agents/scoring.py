@@ -25,6 +25,7 @@ def build(settings: Settings) -> faust.App:
     @app.agent(source(app, settings.kafka, [ASSESS]))  # type: ignore[untyped-decorator]
     async def scoring(stream: Any) -> None:
         async with bootstrap.resources(settings) as resources, resources.scoring_stage(GROUP) as stage, asyncio.TaskGroup() as tasks:
+            app.needs.append(resources.ping)
             exports.scoring(stage, resources.database)
             tasks.create_task(_rescore(stage))
             await batches.run(app, stream, stage, resources.offsets, settings.kafka.topic_prefix)

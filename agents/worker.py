@@ -45,7 +45,7 @@ def run(role: str, settings: Settings) -> None:
                     "the partitions of the input topics are not on one worker together", "all topics need the same partition count"
                 )
         if not alive:
-            endpoint.ready(heartbeat, loop)
+            endpoint.ready(heartbeat, loop, app.ready)
             alive.append(asyncio.create_task(heartbeat.beat(), name="heartbeat"))
             alive.append(asyncio.create_task(watch(app), name="watch"))
 

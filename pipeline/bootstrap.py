@@ -6,10 +6,10 @@ What one role alone needs is imported where it is made: a gateway starts without
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ from pipeline.adapters.objects.local import LocalObjectStore
 from pipeline.adapters.postgres.actions import PostgresActions
 from pipeline.adapters.postgres.batches import PostgresOffsets
 from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.feedback import PostgresFeedback
 from pipeline.adapters.postgres.ledger import PostgresLedger
 from pipeline.adapters.postgres.model_life import PostgresDriftCounts, PostgresShadowScores
 from pipeline.adapters.postgres.receipts import PostgresReceipts
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
     from pipeline.adapters.kafka.ends import KafkaEnds
     from pipeline.adapters.onnx.versions import ModelVersions
     from pipeline.adapters.postgres.escalation import PostgresAlerts
+    from pipeline.domain.drift import Reference
     from pipeline.domain.escalation_policy import EscalationPolicy
+    from pipeline.domain.image_answer import HeadReference
+    from pipeline.domain.window import Window
     from pipeline.ports import ImageModel
     from pipeline.ports.operations import Ranked
     from pipeline.services.alert_desk import AlertDesk
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from pipeline.services.letters import IntakeGate, LetterDesk
     from pipeline.services.looking_on import LookingOn
     from pipeline.services.monitor import Monitor
+    from pipeline.services.picture_watch import PictureWatch
     from pipeline.services.pictures import PictureStage, ScorerName
     from pipeline.services.ranking import RankingStage
     from pipeline.services.reviews import Review
@@ -73,6 +78,10 @@ class Resources:
     log: KafkaEventLog
     worklist: PostgresWorklist
 
+    async def ping(self) -> None:
+        """Raises Unavailable unless both Postgres and Kafka answer."""
+        await asyncio.gather(self.database.ping(), self.log.ping())
+
     @property
     def offsets(self) -> PostgresOffsets:
         """The applied offsets."""
@@ -82,6 +91,11 @@ class Resources:
     def vault(self) -> PostgresVault:
         """The identity vault."""
         return PostgresVault(self.database, site_key(self.settings), self.clock)
+
+    @property
+    def feedback(self) -> PostgresFeedback:
+        """Readers' words on findings."""
+        return PostgresFeedback(self.database)
 
     @property
     def actions(self) -> PostgresActions:
@@ -109,6 +123,12 @@ class Resources:
         from pipeline.adapters.onnx.versions import ModelVersions
 
         return ModelVersions(self.settings.models_dir, self.settings.triton.model)
+
+    def head_versions(self, head: str) -> ModelVersions:
+        """The versions of an image head on this site."""
+        from pipeline.adapters.onnx.versions import ModelVersions
+
+        return ModelVersions.of_head(self.settings.models_dir, head)
 
     @property
     def shadow_scores(self) -> PostgresShadowScores:
@@ -190,12 +210,12 @@ class Resources:
         finally:
             following.cancel()
 
-    def context_stage(self, group: str, gather: Gather) -> ContextStage:
-        """Facts, windows, assessments."""
+    def context_stage(self, group: str, gather: Gather, on_window: Callable[[Window], None] = lambda window: None) -> ContextStage:
+        """Facts, windows, assessments. on_window: shown of each batch the window that it touched last."""
         from pipeline.adapters.postgres.context_store import PostgresContextStore
         from pipeline.services.context import ContextStage
 
-        return ContextStage(PostgresContextStore(self.database), self.log, self.clock, group, gather)
+        return ContextStage(PostgresContextStore(self.database), self.log, self.clock, group, gather, on_window=on_window)
 
     def ranking_stage(self, group: str, policy: Callable[[], Policy]) -> RankingStage:
         """Assessments into ranks."""
@@ -248,12 +268,13 @@ class Resources:
         from pipeline.adapters.onnx.scorer import OnnxScorer
         from pipeline.adapters.postgres.degraded_scores import PostgresDegradedScores
         from pipeline.adapters.triton.scorer import TritonScorer
+        from pipeline.services.looking_on import watching
         from pipeline.services.scoring import ScoringStage
 
         triton, models, watch = self.settings.triton, self.models, self.looking_on()
         local = OnnxScorer(self.clock, models.served)
         served = TritonScorer(triton.url, triton.model, triton.deadline_s, self.clock, models.served) if triton.url else None
-        degraded, looking = PostgresDegradedScores(self.database), asyncio.create_task(watch.run(), name="looking-on")
+        degraded, looking = PostgresDegradedScores(self.database), asyncio.create_task(watching(watch), name="looking-on")
         choices = served or local, local if served else None
         try:
             yield ScoringStage(self.offsets, degraded, self.log, *choices, self.clock, group, watch.note)
@@ -267,6 +288,8 @@ class Resources:
         """The version that looks on, if any, and the counts of what was asked."""
         from pipeline.adapters.onnx import artefact
         from pipeline.adapters.onnx.scorer import OnnxScorer
+        from pipeline.adapters.telemetry import exports
+        from pipeline.services.drift_tally import DriftTally
         from pipeline.services.looking_on import LookingOn
 
         models = self.models
@@ -274,29 +297,68 @@ class Resources:
         def folder() -> Path:
             return models.shadow() or models.served()
 
-        scorer, made_on = OnnxScorer(self.clock, folder), cache(artefact.load_distribution)
-        return LookingOn(
-            lambda: scorer if models.shadow() else None, self.shadow_scores, self.drift_counts, lambda: made_on(models.served()), self.clock
-        )
+        @cache
+        def made_on(served: Path) -> tuple[str, Reference] | None:
+            kept = artefact.load_distribution(served)
+            return None if kept is None else (artefact.load_reference(served).version, kept)
+
+        tally = DriftTally(self.drift_counts, lambda: made_on(models.served()), self.clock)
+        exports.drift(models.model, tally)
+        scorer = OnnxScorer(self.clock, folder)
+        return LookingOn(lambda: scorer if models.shadow() else None, self.shadow_scores, tally)
+
+    def picture_watch(self, versions: Mapping[str, ModelVersions]) -> PictureWatch:
+        """The versions of heads that look on, if any, and the counts of what the heads were asked. versions: by head."""
+        from pipeline.adapters.onnx import heads
+        from pipeline.adapters.onnx.pictures import OnnxImageModel
+        from pipeline.adapters.telemetry import exports
+        from pipeline.services.drift_tally import DriftTally
+        from pipeline.services.picture_watch import Candidate, PictureWatch, served_as
+
+        reference = cache(heads.reference_in)
+        models = {head: OnnxImageModel(lambda of=of: of.shadow() or of.served()) for head, of in versions.items()}  # type: ignore[misc]
+
+        @cache
+        def made_on(served: Path) -> tuple[str, Reference] | None:
+            told, kept = reference(served), heads.load_distribution(served)
+            return None if kept is None else (served_as(told.head, told.version), kept)
+
+        def candidate(head: str) -> Candidate | None:
+            return None if (shadow := versions[head].shadow()) is None else Candidate(reference(shadow), models[head])
+
+        tallies = {
+            head: DriftTally(self.drift_counts, lambda of=of: made_on(of.served()), self.clock)  # type: ignore[misc]
+            for head, of in versions.items()
+        }
+        for head, tally in tallies.items():
+            exports.drift(head, tally)
+        return PictureWatch(candidate, self.shadow_scores, tallies)
 
     @asynccontextmanager
     async def picture_stage(self, group: str) -> AsyncIterator[PictureStage]:
-        """Every head that is installed, each by Triton first where the settings name one. Raises StackError for a damaged head."""
+        """Every head that is installed, each in the version of this site, by Triton first where the settings name one."""
         from pipeline.adapters.onnx import heads
         from pipeline.adapters.onnx.pictures import OnnxImageModel
         from pipeline.adapters.pictures.reading import PooledReader
         from pipeline.adapters.triton.pictures import TritonImageModel
+        from pipeline.services.looking_on import watching
         from pipeline.services.pictures import InstalledHead, PictureStage
 
-        triton, reader = self.settings.triton, PooledReader(self.objects)
+        triton, reader, known = self.settings.triton, PooledReader(self.objects), cache(heads.reference_in)
         served = {name: TritonImageModel(triton.url, name, triton.image_deadline_s) for name in heads.names()} if triton.url else {}
-        installed = {}
-        for name in heads.names():
+        of_site, installed = {name: self.head_versions(name) for name in heads.names()}, {}
+        for name, versions in of_site.items():
             models: list[tuple[ScorerName, ImageModel]] = [("triton", served[name])] if name in served else []
-            installed[name] = InstalledHead(heads.load_reference(name), [*models, ("onnxruntime", OnnxImageModel(name))])
+            installed[name] = InstalledHead(
+                partial(served_reference, versions, known), [*models, ("onnxruntime", OnnxImageModel(versions.served))]
+            )
+        watch = self.picture_watch(of_site)
+        looking = asyncio.create_task(watching(watch), name="looking-on")
         try:
-            yield PictureStage(self.offsets, self.log, reader, installed, self.clock, group)
+            yield PictureStage(self.offsets, self.log, reader, installed, self.clock, group, watch.note)
         finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
             reader.close()
             for model in served.values():
                 await model.close()
@@ -313,6 +375,11 @@ async def resources(settings: Settings) -> AsyncIterator[Resources]:
         finally:
             await worklist.close()
             await log.close()
+
+
+def served_reference(versions: ModelVersions, known: Callable[[Path], HeadReference], version: str | None) -> HeadReference:
+    """What is beside the weights of a version; of the one that is served where none is named."""
+    return known(versions.served() if version is None else versions.folder_of(version))
 
 
 def site_key(settings: Settings) -> bytes:

@@ -25,6 +25,9 @@ class Kafka(BaseModel):
     topic_prefix: str = "readfirst."
     partitions: int = Field(8, ge=1, description="the same for all input topics; cannot change later")
     replication_factor: int = Field(1, ge=1)
+    group_instance_id: str | None = Field(
+        None, description="static membership (KIP-345): an agent that was killed and comes back under this name takes over at once"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
     sasl_username: str | None = None
@@ -66,7 +69,7 @@ class Gateways(BaseModel):
     )
     dicom_pdu_max_bytes: int = 1 << 20
     object_max_bytes: int = Field(2 << 30, description="the largest DICOM object accepted")
-    fhir_body_max_bytes: int = Field(64 << 20, description="the largest FHIR request body accepted")
+    fhir_body_max_bytes: int = Field(32 << 20, description="the largest FHIR request body accepted, packed or unpacked")
     mllp_message_max_bytes: int = Field(8 << 20, description="the largest HL7 message accepted")
     mllp_idle_timeout_s: float = 60.0
     mllp_connections_per_peer_max: int = 200
@@ -80,7 +83,10 @@ class Gateways(BaseModel):
         default_factory=dict, description="other names of an authority (FHIR identifier system, OID) -> the one name the keys are made with"
     )
     default_time_zone: str = Field("Europe/Berlin", description="IANA zone of sources that send local times without offset")
-    time_zones: dict[str, str] = Field(default_factory=dict, description="sending facility or AE title -> IANA zone")
+    time_zones: dict[str, str] = Field(
+        default_factory=dict,
+        description="facility, application, AE title, or HTTP sender (header X-Readfirst-Source) -> IANA zone",
+    )
     dead_letters_max: int = Field(1000, ge=1, description="so many dead letters that nobody has settled stop the intake")
     quiet_study_s: float = Field(30.0, description="a study without a new image for so long counts as complete")
 
@@ -106,7 +112,7 @@ class Telemetry(BaseModel):
     """Where a role serves /metrics, /livez and /readyz. On one machine each role needs a port of its own: the local stack gives it one."""
 
     host: str = "127.0.0.1"
-    port: int | None = Field(None, description="None: not served")
+    port: int | None = Field(None, description="None: not served, and histograms not kept")
     otlp_endpoint: str | None = Field(None, description="URL of an OTLP/HTTP collector (…/v1/traces); None: no traces")
     traces_share: float = Field(1.0, ge=0, le=1, description="share of the messages that are traced, the same in every role")
 

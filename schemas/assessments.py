@@ -7,16 +7,17 @@ from typing import Literal
 import msgspec
 
 from schemas.codes import PatientClass, RequestPriority, Sex
-from schemas.findings import ImageAssessment
+from schemas.findings import ImageAssessment, Reported
 from schemas.time import Instant
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reason: what was seen, when, and from which message.
 
-    kind: "order", "deadline", "news2", "critical-lab", "lab-flag", "indication", "risk", "image", "report",
+    kind: "order", "deadline", "appointment", "stroke-clock", "news2", "critical-lab", "lab-flag", "indication", "risk", "image", "report",
     and "missing": an input that is not known (severity 0).
     severity: 0 (no pull) to 1 (emergency), continuous. label: one line for a person ("K 6.8 mmol/L, critical above 6.0").
+    when: what the source told of `at`, where that is no time of day ("2026-03-01", "unknown time").
     """
 
     kind: str
@@ -30,6 +31,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str | None = None
     stale: bool = False
     reverts_when: str | None = None
+    when: str | None = None
+
+
+class Stated(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A time, and the message that it is from."""
+
+    at: Instant
+    event_id: str | None = None
 
 
 class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,6 +46,9 @@ class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ready_at: when the first image was there, UTC. matched_by: how order and study found each other.
     closed: why it left the list, None while it is open. image: of its pictures, the assessment that says most.
+    reported: of findings, in its reports; None where no report is understood. revised: what a preliminary report said of findings, where
+    the final one says the contrary.
+    door: when the patient came to the emergency department. appointment: the patient's next one in a clinic after the first image.
     """
 
     study_uid: str
@@ -63,6 +75,10 @@ class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     closed: Literal["reported", "cancelled"] | None = None
     event_id: str | None = None
     image: ImageAssessment | None = None
+    reported: tuple[Reported, ...] | None = None
+    door: Stated | None = None
+    appointment: Stated | None = None
+    revised: tuple[Reported, ...] = ()
 
 
 class Features(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -22,6 +22,9 @@ Sex = Literal["F", "M", "O", "U"]
 ObservationStatus = Literal["preliminary", "final", "corrected", "deleted"]
 """HL7 table 0085 by its effect: I,P,R,S -> preliminary; F,U -> final; C -> corrected; D,W,X -> deleted (retracted)."""
 
+Comparator = Literal["<", "<=", ">", ">="]
+"""FHIR quantity-comparator: the value is only known to lie on this side."""
+
 AbnormalFlag = Literal["LL", "L", "N", "H", "HH", "A", "AA"]
 """HL7 table 0078 (OBX-8), the part that triage reads: LL, HH and AA are the laboratory's own critical marks."""
 

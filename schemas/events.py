@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.codes import AbnormalFlag, Coding, ObservationStatus, PatientClass, RequestPriority, Sex
+from schemas.codes import AbnormalFlag, Coding, Comparator, ObservationStatus, PatientClass, RequestPriority, Sex
 from schemas.findings import ImageAssessment
 from schemas.time import Instant, Timestamp
 
@@ -118,7 +118,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     unit: str | None = None
     value_text: str | None = None
     unit_text: str | None = None
-    comparator: Literal["<", "<=", ">", ">="] | None = None
+    comparator: Comparator | None = None
     flag: AbnormalFlag | None = None
     issued: Timestamp | None = None
 
@@ -129,11 +129,23 @@ class ObservationEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag
     observations: list[Observation]
 
 
-class AdtEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="adt/1"):
-    """An admission, transfer, discharge, cancellation of one of these, merge or unmerge.
+class Appointment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A visit to a clinic as last told, whole: at None where it is taken back, or has no time yet.
 
-    trigger: HL7 event code (A01 … A40, A37). A merge is sent under both keys; it says that `retired` is now part of `survivor`;
-    an unmerge takes that back.
+    key: pseudonym of its number. order, accession: pseudonyms, where it is about one order.
+    """
+
+    key: str
+    at: Instant | None = None
+    order: str | None = None
+    accession: str | None = None
+
+
+class AdtEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="adt/1"):
+    """An admission, transfer, discharge, cancellation of one of these, merge or unmerge; or a clinic appointment.
+
+    trigger: HL7 event code (A01 … A40, A37; S12 … S17). A merge is sent under both keys; it says that `retired` is now part of `survivor`;
+    an unmerge takes that back. arrived: when the visit began, whatever the event is. appointment: then the event says nothing else.
     """
 
     trigger: str
@@ -145,6 +157,8 @@ class AdtEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="adt/1"
     demographics: Demographics = Demographics()
     retired: str | None = None
     survivor: str | None = None
+    arrived: Timestamp | None = None
+    appointment: Appointment | None = None
 
 
 class ReportEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="report/1"):

@@ -9,6 +9,18 @@ import msgspec
 from schemas.time import Instant
 
 
+class Activation(msgspec.Struct, frozen=True, kw_only=True):
+    """Where in the picture a finding comes from, as a square map over the whole of what the model was shown (borders are cut off before).
+
+    levels: `side` times `side` bytes, row by row from the upper left; 128 is neither for nor against, 255 is `peak` for the finding and
+    1 is `peak` against it. peak: log odds; the mean of the map is the finding's, but for a constant.
+    """
+
+    side: int
+    peak: float
+    levels: bytes
+
+
 class ImageFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A calibrated probability of what the label was.
 
@@ -21,6 +33,7 @@ class ImageFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     probability: float
     prevalence: float
     ranks: bool = False
+    activation: Activation | None = None
 
 
 class ImageAssessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,3 +50,13 @@ class ImageAssessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     unlikeness: float | None = None
     refused: str | None = None
     explanation: str | None = None
+
+
+ReportedWord = Literal["affirmed", "uncertain", "denied"]
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """What a study's reports say of a finding. uncertain: they speak of it, and neither affirm nor deny it."""
+
+    code: str
+    word: ReportedWord

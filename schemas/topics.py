@@ -30,7 +30,7 @@ IMAGING = Topic("imaging", "patient", ImagingEvent, timedelta(days=30), "a DICOM
 ORDERS = Topic("orders", "patient", OrderEvent, timedelta(days=30), "an order was placed, changed or cancelled")
 LABS = Topic("labs", "patient", ObservationEvent, timedelta(days=30), "laboratory results")
 VITALS = Topic("vitals", "patient", ObservationEvent, timedelta(days=30), "vital signs")
-ADT = Topic("adt", "patient", AdtEvent, timedelta(days=30), "admit, transfer, discharge, merge, unmerge")
+ADT = Topic("adt", "patient", AdtEvent, timedelta(days=30), "admit, transfer, discharge, merge, unmerge; clinic appointments")
 REPORTS = Topic("reports", "patient", ReportEvent, timedelta(days=30), "preliminary, final, addendum or over-read report")
 FINDINGS = Topic("findings", "patient", FindingEvent, timedelta(days=30), "what an image model said of a picture, or why it said nothing")
 ASSESS = Topic("assess", "patient", AssessRequest, timedelta(days=1), "a request to score: the features as they stand")

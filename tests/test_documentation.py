@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.cli import build
+from pipeline.adapters.fhir.message import READERS
+from pipeline.cli import COMMANDS, build, dlq, worklist
+from pipeline.ports import ListedItem
+from pipeline.ports.operations import HeldLetter, LetterPlace
+from pipeline.settings import Gateways
+from schemas.dead_letter import DeadLetter
+from tests.store_fixtures import START, item
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -50,6 +56,33 @@ def test_every_command_in_the_readme_exists() -> None:
 def test_each_command_has_an_example(command: str) -> None:
     """Help ends with an example that a new user can run."""
     assert "Example: readfirst" in CliRunner().invoke(build(), [command, "--help"], env={"COLUMNS": "200"}).output
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_a_command_is_found_in_its_module(module: str) -> None:
+    """The table by which a command starts without the other modules' imports is right."""
+    app = build((module,))
+    names = [info.name or (info.callback.__name__ if info.callback else "") for info in app.registered_commands]
+    assert (*names, *(group.name for group in app.registered_groups)) == COMMANDS[module]
+
+
+def test_the_ports_and_addresses_in_the_readme_are_the_usual_ones() -> None:
+    """Where to send to, as the settings have it."""
+    usual, told = Gateways(), README.split("## Sending to it")[1].split("\n## ")[0]
+
+    assert f"port {usual.dicom_port}, AE title {usual.ae_title}" in told
+    assert f"port {usual.mllp_port}" in told
+    assert set(re.findall(r"http://[\w.:]+", told)) == {f"http://{usual.host}:{usual.http_port}"}
+    assert all(kind in told for kind in READERS)
+
+
+def test_the_help_of_json_output_names_its_keys() -> None:
+    """As programs that read it have to know them."""
+    place = {"topic": "labs", "partition": 0, "offset": 1}
+    letter = DeadLetter(event_id="e", reason="malformed", explanation="?", body=b"{", recorded_at=START, **place)
+
+    assert worklist.ROW.split(", ") == list(worklist.row(ListedItem(item("1.2.3"), 1)))
+    assert dlq.SUMMARY.split(", ") == list(dlq._summary(HeldLetter(LetterPlace(0, 1), letter)))
 
 
 def test_the_safety_sentence_stands_once() -> None:

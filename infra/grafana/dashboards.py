@@ -18,7 +18,7 @@ HERE = Path(__file__).parent / "dashboards"
 PROMETHEUS = DataSourceRef(type_val="prometheus", uid="readfirst-prometheus")
 Query = tuple[str, str]
 """PromQL and the legend."""
-Unit = Literal["s", "short", "percentunit", "reqps"]
+Unit = Literal["s", "short", "percentunit", "reqps", "bytes"]
 
 
 def graph(title: str, meaning: str, unit: Unit, *queries: Query) -> Timeseries:
@@ -95,6 +95,13 @@ BOARDS: dict[str, tuple[str, dict[str, Panels]]] = {
                     ("max by (stage, topic, partition) (readfirst_standstill_seconds) > 5", "{{stage}} {{topic}}-{{partition}}"),
                 ),
                 graph("Studies behind", "whom it affects", "short", ("max by (stage) (readfirst_studies_behind)", "{{stage}}")),
+                graph("Stores", "0: does not answer", "short", ("min by (store) (readfirst_store_up)", "{{store}}")),
+                graph(
+                    "Last look",
+                    "since anything was measured",
+                    "s",
+                    ("time() - max(readfirst_looked_timestamp_seconds)", "age"),
+                ),
             ],
             "Work": [
                 graph("Batch", "time to handle one", "s", (quantile(0.95, "readfirst_batch_seconds", "stage"), "{{stage}} p95")),
@@ -116,6 +123,13 @@ BOARDS: dict[str, tuple[str, dict[str, Panels]]] = {
                     ("sum(readfirst_windows)", "held"),
                     ("sum(readfirst_windows_limit)", "limit"),
                 ),
+                graph(
+                    "Window",
+                    "size of a patient's, packed; asked for: 8 KiB at most",
+                    "bytes",
+                    (quantile(0.5, "readfirst_window_bytes"), "median"),
+                    (quantile(0.99, "readfirst_window_bytes"), "p99"),
+                ),
             ],
         },
     ),
@@ -136,7 +150,22 @@ BOARDS: dict[str, tuple[str, dict[str, Panels]]] = {
                     ("sum by (scorer, outcome) (rate(readfirst_scorer_seconds_count[5m]))", "{{scorer}} {{outcome}}"),
                 ),
                 graph(
-                    "Given up", "1: this choice is not asked", "short", ("max by (choice) (readfirst_breaker_open)", "choice {{choice}}")
+                    "Given up",
+                    "1: this choice is not asked",
+                    "short",
+                    ("max by (stage, choice) (readfirst_breaker_open)", "{{stage}} choice {{choice}}"),
+                ),
+                graph(
+                    "Backlog",
+                    "requests in hand, by Triton's priority, 1 first",
+                    "short",
+                    ("sum by (priority) (readfirst_scoring_backlog)", "priority {{priority}}"),
+                ),
+                graph(
+                    "Drift",
+                    "population stability index of today, the ten largest; above 0.25 another population",
+                    "short",
+                    ("topk(10, max by (model, input) (readfirst_drift_psi))", "{{model}} {{input}}"),
                 ),
                 graph("To be scored again", "patients", "short", ("sum(readfirst_scores_waiting)", "waiting")),
             ],
@@ -171,6 +200,9 @@ BOARDS: dict[str, tuple[str, dict[str, Panels]]] = {
                 graph("Oldest unread", "waiting", "s", ("max(readfirst_worklist_oldest_seconds)", "oldest")),
                 graph("Pages", "that follow the list live", "short", ("sum(readfirst_stream_clients)", "pages")),
                 graph("Unmatched", "without order or patient", "short", ("max(readfirst_worklist_unmatched)", "studies")),
+                graph("Restlessness", "of the site's budget", "percentunit", ("max(readfirst_worklist_churn_ratio)", "last hour")),
+                graph("Odd values", "met by rule", "reqps", ("sum by (reason) (rate(readfirst_odd_values_total[5m]))", "{{reason}}")),
+                graph("Site file", "1: the newest is refused, older rules rank", "short", ("max(readfirst_site_file_refused)", "refused")),
                 rank(),
             ],
             "Escalations": [
@@ -203,6 +235,18 @@ BOARDS: dict[str, tuple[str, dict[str, Panels]]] = {
                     "by gateway and outcome",
                     "reqps",
                     ("sum by (gateway, outcome, reason) (rate(readfirst_messages_total[5m]))", "{{gateway}} {{outcome}} {{reason}}"),
+                ),
+                graph(
+                    "Values that no table maps",
+                    "kept as they came, not read",
+                    "reqps",
+                    ("sum by (gateway, reason) (rate(readfirst_unmapped_values_total[5m]))", "{{gateway}} {{reason}}"),
+                ),
+                graph(
+                    "Connections",
+                    "what the HL7 port meets",
+                    "reqps",
+                    ("sum by (gateway, reason) (rate(readfirst_connections_total[5m]))", "{{gateway}} {{reason}}"),
                 ),
                 graph(
                     "Dead letters",

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
 
-from pipeline.adapters.local import heartbeat
+from pipeline.adapters.local.fork_server import ForkServer
+from pipeline.adapters.local.process import Child, Launch
 from pipeline.adapters.local.supervisor import Progress
 from pipeline.adapters.local.table import environment
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.escalation import PostgresAlerts
 from pipeline.adapters.site.document import of
-from pipeline.adapters.site.published import as_yaml
 from pipeline.benchmarks import servers
 from pipeline.domain import alert_words, escalation
 from pipeline.domain.escalation import Alert
@@ -33,9 +35,32 @@ from pipeline.domain.site import DEFAULT
 from pipeline.errors import StackError
 from pipeline.ports.escalation import AlertChange
 from pipeline.settings import Settings
-from pipeline.simulation.receivers import WebhookReceiver
+from pipeline.simulation.receivers import Arrived, WebhookReceiver
 
-DRAIN_S = 300.0
+DRAIN_S = 600.0
+SERVER_WITHIN_S = 120.0
+LIFE_WITHIN_S = 60.0
+AT_WORK_S = 0.25
+"""A step that arrived so shortly before a kill says that the agent was sending when it was killed."""
+PRELOAD = (
+    "agents.escalation",
+    "agents.worker",
+    "pipeline.adapters.notify.channels",
+    "pipeline.adapters.postgres.escalation",
+    "pipeline.adapters.postgres.site",
+    "pipeline.adapters.site.source",
+    "pipeline.services.escalation_stage",
+    "pipeline.services.site_rules",
+    "httpcore",
+    "faust.assignor.leader_assignor",
+    "faust.cli.worker",
+    "faust.livecheck",
+    "faust.stores.memory",
+    "faust.tables.manager",
+    "faust.topics",
+    "faust.web.drivers.aiohttp",
+)
+"""What the agent imports, the last ones as late as when its worker starts."""
 SECRET = "READFIRST_BENCH_WEBHOOK_SECRET"
 
 
@@ -43,14 +68,30 @@ SECRET = "READFIRST_BENCH_WEBHOOK_SECRET"
 class Trial:
     """alerts: open ones, a step of each due within `seconds`, evenly.
 
-    The agent is killed `kill_every_s` after it has come up, as often as that goes into `seconds`, and started again: so each kill meets it
-    at its work, however slow the machine is.
+    The agent is killed every `kill_every_s`, by the clock, for `seconds`, and started again at once. It starts as a fork of a process that
+    has its imports (fork_server.py): else most kills would meet it before it had sent anything. steps_a_life: instead of by the clock it is
+    killed as soon as so many steps have arrived since its start, as often: a test that does not depend on the machine's speed.
     """
 
     alerts: int = 10_000
     seconds: float = 60.0
     kill_every_s: float = 2.0
-    up_within_s: float = 60.0
+    steps_a_life: int | None = None
+
+    @property
+    def kills(self) -> int:
+        """How often."""
+        return max(int(self.seconds / self.kill_every_s), 1)
+
+
+@dataclass(slots=True)
+class Heard:
+    """When each message arrived (monotonic, s), in order; called from the receiver's threads, one at a time."""
+
+    at: list[float] = field(default_factory=list)
+
+    def __call__(self, arrived: Arrived) -> None:
+        self.at.append(time.monotonic())
 
 
 def measure(trial: Trial, progress: Progress) -> dict[str, Any]:
@@ -61,35 +102,51 @@ def measure(trial: Trial, progress: Progress) -> dict[str, Any]:
 
 def run(trial: Trial, settings: Settings, data: Path, progress: Progress) -> dict[str, Any]:
     """On servers with today's schema and topics. Raises StackError when steps are still missing long after the last kill."""
-    with WebhookReceiver() as receiver:
+    heard = Heard()
+    with WebhookReceiver(heard) as receiver:
         policy = _policy(receiver)
         file = data / "bench-site.yaml"
-        file.write_text(as_yaml(of(replace(DEFAULT, version="bench/1", escalation=policy))), "utf-8")
-        keys = asyncio.run(_raise(trial, settings, policy))
-        started = time.monotonic()
-        env = _environment(settings, file, receiver)
-        kills = _kill_for(trial, env, data / "agent.log", progress)
-        during = len({message.key for message in receiver.received})
-        progress("killed", f"{kills} times; {during:,} steps sent meanwhile")
-        with _agent(env, data / "agent.log"):
-            _drained(receiver, keys)
+        file.write_text(_site(policy), "utf-8")
+        launch = Launch([sys.executable, "-m", "agents", "agent-escalation"], data / "agent.log", _environment(settings, file, receiver))
+        with _fork_server(launch) as forks:
+            keys = asyncio.run(_raise(trial, settings, policy))
+            started = time.monotonic()
+            kills = _kill(trial, launch, forks, heard, progress)
+            during = len({message.key for message in receiver.received})
+            progress("killed", f"{len(kills) - 1} times; {during:,} steps sent meanwhile")
+            with _agent(launch, forks):
+                _drained(receiver, keys)
         seconds = time.monotonic() - started
-    return {**_result(trial, receiver, keys, kills, seconds), "sent_under_fire": during}
+    return {**_result(trial, receiver, keys, seconds), **under_fire(kills, heard.at), "sent_under_fire": during}
 
 
-def _result(trial: Trial, receiver: WebhookReceiver, keys: set[str], kills: int, seconds: float) -> dict[str, Any]:
+def under_fire(kills: list[float], arrivals: list[float]) -> dict[str, Any]:
+    """What the agent did between its kills. kills: the first start, then each kill (monotonic, s); a new agent starts at each."""
+    lives = [[at - start for at in arrivals if start <= at < end] for start, end in pairwise(kills)]
+    lengths = [end - start for start, end in pairwise(kills)]
+    sent = [len(life) for life in lives]
+    firsts = [life[0] for life in lives if life]
+    return {
+        "kills": len(lives),
+        "kills_after_a_step": sum(bool(life) for life in lives),
+        "kills_at_work": sum(bool(life) and length - life[-1] <= AT_WORK_S for life, length in zip(lives, lengths, strict=True)),
+        "sent_in_a_life": {"least": min(sent), "median": round(median(sent)), "most": max(sent)},
+        "first_step_after_s": round(median(firsts), 2) if firsts else None,
+    }
+
+
+def _result(trial: Trial, receiver: WebhookReceiver, keys: set[str], seconds: float) -> dict[str, Any]:
     times: Counter[str] = Counter(message.key for message in receiver.received)
     unmarked = Counter(message.key for message in receiver.received if not message.repeat)
     return {
         "alerts": trial.alerts,
         "seconds": trial.seconds,
         "kill_every_s": trial.kill_every_s,
-        "kills": kills,
         "steps": len(keys),
         "sent_once": sum(times[key] == 1 for key in keys),
-        "sent_twice_and_marked": sum(times[key] == 2 and unmarked[key] <= 1 for key in keys),
+        "repeats": sum(times.values()) - len(times),
         "unmarked_repeats": sum(count > 1 for count in unmarked.values()),
-        "more_than_twice": sum(times[key] > 2 for key in keys),
+        "most_often": max(times.values(), default=0),
         "missed": sum(times[key] == 0 for key in keys),
         "unknown": sum(key not in keys for key in times),
         "all_sent_after_s": round(seconds, 1),
@@ -101,6 +158,12 @@ def _policy(receiver: WebhookReceiver) -> EscalationPolicy:
     channels = {"page": Channel(), "hook": Channel("webhook", receiver.url, f"${{{SECRET}}}")}
     steps = (Step(0, "radiologist", "hook"), Step(15, "senior", "hook"))
     return replace(DEFAULT.escalation, channels=channels, steps=steps, late=timedelta(hours=1))
+
+
+def _site(policy: EscalationPolicy) -> str:
+    """Its escalation alone, as JSON, which is YAML: the agent reads the file at each start."""
+    document = of(replace(DEFAULT, version="bench/1", escalation=policy)).model_dump(by_alias=True, mode="json")
+    return json.dumps({part: document[part] for part in ("schema", "version", "escalation")})
 
 
 async def _raise(trial: Trial, settings: Settings, policy: EscalationPolicy) -> set[str]:
@@ -145,42 +208,64 @@ def _environment(settings: Settings, file: Path, receiver: WebhookReceiver) -> d
         "READFIRST_DATA": str(file.parent),
         "OMP_NUM_THREADS": "1",
     }
-    return {**environment(settings), **own}
-
-
-def _kill_for(trial: Trial, env: dict[str, str], log: Path, progress: Progress) -> int:
-    """How often the agent was killed."""
-    kills = max(int(trial.seconds / trial.kill_every_s), 1)
-    for number in range(1, kills + 1):
-        beat = log.with_name(f"beat-{number}")
-        with _agent({**env, heartbeat.VARIABLE: str(beat)}, log) as agent:
-            deadline = time.monotonic() + trial.up_within_s
-            while not beat.exists():
-                if time.monotonic() > deadline or agent.poll() is not None:
-                    raise StackError("the escalation agent did not come up", f"read {log}")
-                time.sleep(0.02)
-            time.sleep(trial.kill_every_s)
-            agent.send_signal(signal.SIGKILL)
-        if number % 5 == 0:
-            progress("agent", f"killed {number} times")
-    return kills
+    return {**os.environ, **environment(settings), **own}
 
 
 @contextmanager
-def _agent(env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("ab") as output:
-        agent = subprocess.Popen(
-            [sys.executable, "-m", "agents", "agent-escalation"],
-            env={**os.environ, **env},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        )
+def _fork_server(launch: Launch) -> Iterator[ForkServer]:
+    """From which the agent starts in a moment; elsewhere than on Linux it starts the long way."""
+    server = ForkServer(PRELOAD, launch.log, launch.env)
+    if sys.platform != "linux":
+        yield server
+        return
+    child = Child(server.launch())
+    try:
+        deadline = time.monotonic() + SERVER_WITHIN_S
+        while not server.ready():
+            if time.monotonic() > deadline or child.exit_code() is not None:
+                raise StackError("the agent's modules were not imported", f"read {launch.log}")
+            time.sleep(0.02)
+        yield server
+    finally:
+        child.stop()
+        server.close()
+
+
+def _kill(trial: Trial, launch: Launch, forks: ForkServer, heard: Heard, progress: Progress) -> list[float]:
+    """The first start, then each kill (monotonic, s). By the clock a start that is slow takes from the agent's own time."""
+    moments = [time.monotonic()]
+    for number in range(1, trial.kills + 1):
+        until = moments[0] + number * trial.kill_every_s
+        with _agent(launch, forks) as agent:
+            if trial.steps_a_life is None:
+                time.sleep(max(until - time.monotonic(), 0.0))
+            else:
+                _wait_for(len(heard.at) + trial.steps_a_life, heard, launch)
+            if agent.exit_code() is not None:
+                raise StackError(f"the escalation agent ended by itself, with {agent.exit_code()}", f"read {launch.log}")
+            agent.signal(signal.SIGKILL)
+            moments.append(time.monotonic())
+        if number % 5 == 0:
+            progress("agent", f"killed {number} times")
+    return moments
+
+
+def _wait_for(steps: int, heard: Heard, launch: Launch) -> None:
+    deadline = time.monotonic() + LIFE_WITHIN_S
+    while len(heard.at) < steps:
+        if time.monotonic() > deadline:
+            raise StackError(f"the escalation agent sent less than asked for in {LIFE_WITHIN_S:.0f} s", f"read {launch.log}")
+        time.sleep(0.005)
+
+
+@contextmanager
+def _agent(launch: Launch, forks: ForkServer) -> Iterator[Child]:
+    agent = Child(launch, forks.fork)
     try:
         yield agent
     finally:
-        agent.kill()
-        agent.wait()
+        agent.signal(signal.SIGKILL)
+        agent.stop()
 
 
 def _drained(receiver: WebhookReceiver, keys: set[str]) -> None:

@@ -16,6 +16,7 @@ from pipeline.errors import StackError
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "infra" / "figures.json"
 README = ROOT / "README.md"
+GUIDE = ROOT / "infra" / "SIZING.md"
 BEGIN, END = "<!-- figures", "<!-- /figures -->"
 
 
@@ -65,3 +66,10 @@ def write_readme(readme: Path = README, document: Path = DOCUMENT) -> None:
     from pipeline.benchmarks.tables import markdown
 
     readme.write_text(with_block(readme.read_text(), markdown(stored(document))))
+
+
+def write_guide(guide: Path = GUIDE, document: Path = DOCUMENT) -> None:
+    """Works the sizing guide out anew."""
+    from pipeline.benchmarks import sizing
+
+    guide.write_text(sizing.text(stored(document)))

@@ -50,6 +50,27 @@ def _context_note(result: dict[str, Any]) -> str:
     )
 
 
+_WATCHING = (
+    ("metrics", "metrics kept, and scraped every 5 s", "asked for: under 5 %"),
+    ("traces", "metrics, and traces of every message", "asked for: under 15 %"),
+)
+
+
+def _overhead(result: dict[str, Any]) -> Iterator[Row]:
+    for name, words, asked in _WATCHING:
+        cost, rate = result[name]["cost"], result[name]["events_per_s"]
+        yield words, f"{cost['cpu']:+.1%}", f"processor time an event; {cost['time']:+.1%} time, {rate:,} events/s; {asked}"
+
+
+def _overhead_note(result: dict[str, Any]) -> str:
+    plain = result["nothing"]
+    return (
+        f"Beside the same worker with neither: {plain['events_per_s']:,} events/s, {plain['events_per_cpu_s']:,} a processor second. "
+        f"{result['events']:,} vital signs of {result['patients']:,} patients a run; medians of {result['rounds']} rounds, the runs of one "
+        f"compared with each other. Of a batch, {result['spans_max']} messages have spans at most; scraper and collector run beside."
+    )
+
+
 _SERVERS = (
     ("mllp", "HL7 over MLLP", "a server that only answers"),
     ("c_store", "C-STORE", "pynetdicom that only answers"),
@@ -68,7 +89,7 @@ def _latency_note(result: dict[str, Any]) -> str:
     return (
         f"The whole stack, an open-loop sender and one page on this machine; {result['connections']} MLLP connections, "
         f"{result['patients']} patients with a study to be read, each message five vital signs that change the list, "
-        f"{result['seconds']:g} s a rate. Cores that the stack kept busy: "
+        f"{result['seconds']:g} s a rate. Less accepted than sent: senders wait for their answers. Cores that the stack kept busy: "
         f"{', '.join(f'{cores:.1f} at {rate}/s' for rate, cores in busy.items())}."
     )
 
@@ -138,8 +159,13 @@ def _ranking_note(result: dict[str, Any]) -> str:
 def _escalation(result: dict[str, Any]) -> Iterator[Row]:
     steps = result["steps"]
     yield "steps that arrived exactly once", f"{result['sent_once']:,} of {steps:,}", f"{result['missed']} missed"
-    marked = f"{result['unmarked_repeats']} without the mark, {result['more_than_twice']} more often"
-    yield "sent a second time, and marked as such", f"{result['sent_twice_and_marked']:,}", marked
+    marked = f"{result['unmarked_repeats']} of them without the mark; no step came more than {result['most_often']} times"
+    yield "repeats", f"{result['repeats']:,}", marked
+    met = f"a step in the last 250 ms before; {result['kills_after_a_step']} had sent one at all"
+    yield "kills that met the agent at work", f"{result['kills_at_work']} of {result['kills']}", met
+    life, first = result["sent_in_a_life"], result["first_step_after_s"]
+    between = f"{life['least']} to {life['most']}" + ("" if first is None else f"; the first {first:g} s after its start")
+    yield "steps between two kills, median", f"{life['median']:,}", between
     yield "sent while the agent was being killed", f"{result['sent_under_fire']:,}", "the others after the last kill"
     yield "all had arrived after", f"{result['all_sent_after_s']:g} s", f"they were due within {result['seconds']:g} s"
 
@@ -147,7 +173,7 @@ def _escalation(result: dict[str, Any]) -> Iterator[Row]:
 def _escalation_note(result: dict[str, Any]) -> str:
     return (
         f"{result['alerts']:,} open alerts, a step of each due within {result['seconds']:g} s; the agent killed (kill -9) "
-        f"{result['kill_every_s']:g} s after it had come up, {result['kills']} times; signed webhooks on loopback."
+        f"every {result['kill_every_s']:g} s, {result['kills']} times, and started again at once; signed webhooks on loopback."
     )
 
 
@@ -156,6 +182,10 @@ def _replay(result: dict[str, Any]) -> Iterator[Row]:
     yield "by the rules", f"{rules['events_per_s']:,} events/s", f"a day in {rules['seconds']:g} s; asked for: 20,000/s, under 60 s"
     asked = f"{model['moves']:,} changes of the list; the model's own time is most of it"
     yield "with the model in the same process", f"{model['events_per_s']:,} events/s", asked
+    if live := result.get("live"):
+        ratio = rules["events_per_s"] / live["events_per_s"]
+        beside = f"{live['events']:,} events through Kafka into Postgres by one worker a stage; the replay is {ratio:.1f} x"
+        yield "the live stack (`replay --live`), by the rules", f"{live['events_per_s']:,} events/s", beside
     quarter = f"{result['quarter_memory_mib']} MiB for its first six hours; asked for: flat, under 400 MB"
     yield "memory for the whole day", f"{rules['memory_mib']} MiB", quarter
     yield "the file", f"{result['file_share']:.1%} of its JSON", "asked for: 25 % at most"
@@ -172,8 +202,49 @@ def _record(result: dict[str, Any]) -> Iterator[Row]:
     yield "the file", f"{result['file_share']:.1%} of its JSON", f"{result['bytes']:,} of {result['json_bytes']:,} bytes"
 
 
+def _serving(result: dict[str, Any]) -> Iterator[Row]:
+    for name, found in result["throughput"].items():
+        beside = f"{found['ratio']:g} x onnxruntime in one process ({found['process']:,.0f}/s); asked for: 0.8"
+        yield f"{name} behind Triton, in batches of {found['batch']}", f"{found['triton']:,.0f}/s", beside
+    urgent = result["urgent"]
+    for name, asked in (
+        ("idle", "one row of top priority every 50 ms"),
+        ("saturated", f"{urgent['saturated_to_idle']:g} x its idle p99; asked for: 3 x at most"),
+        ("without priorities", "the same load, the row as routine as the rest"),
+    ):
+        yield f"the urgent request, {name}: p50 / p95 / p99", _percentiles({p: urgent[name][p] for p in ("p50", "p95", "p99")}), asked
+    for name, rate in result["films"].items():
+        yield f"films decoded and prepared, {name}", f"{rate:g}/s", "a processor second, 2048 x 2048 pixels in 16 bits"
+
+
+def _serving_note(result: dict[str, Any]) -> str:
+    urgent = result["urgent"]
+    routine, told = urgent["routine"], [f"{urgent[name]['routine_rows_per_s']:,.0f}" for name in ("saturated", "without priorities")]
+    return (
+        f"Triton's CPU flavour: two instances of the clinical model, one of an image head, a thread each, beside one thread in one "
+        f"process; {result['seconds']:g} s a part. The saturating load: "
+        f"{routine['at_once']} requests of {routine['rows']} rows always on their way, {told[0]} rows/s answered "
+        f"({told[1]}/s without priorities)."
+    )
+
+
+def _alerting(result: dict[str, Any]) -> Iterator[Row]:
+    for name, words, asked in (
+        ("page", f"from the {result['stage']} agent's stop to `/ops`", ""),
+        ("alert", "to the alert, by Prometheus and Alertmanager", "; asked for: under 60 s"),
+        ("resolved", "from its going on to the alert's end", ""),
+    ):
+        found = result[f"{name}_s"]
+        yield words, f"{found['median']:g} s", f"at worst {found['worst']:g} s{asked}"
+
+
+def _alerting_note(result: dict[str, Any]) -> str:
+    return f"The demo's stream, the shipped rules and scrape interval; SIGSTOP, {result['rounds']} rounds, medians."
+
+
 _TITLES = {
     "context": "Context stage",
+    "overhead": "What metrics and traces cost",
     "latency": "Latency",
     "intake": "Intake",
     "startup": "Start",
@@ -183,9 +254,12 @@ _TITLES = {
     "escalation": "Alerts under kill -9",
     "replay": "Replay of a day",
     "record": "Recording",
+    "alerting": "A stage stops",
+    "serving": "Model serving",
 }
 _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "context": _context,
+    "overhead": _overhead,
     "latency": _latency,
     "intake": _intake,
     "startup": _startup,
@@ -195,9 +269,12 @@ _ROWS: dict[str, Callable[[dict[str, Any]], Iterator[Row]]] = {
     "escalation": _escalation,
     "replay": _replay,
     "record": _record,
+    "alerting": _alerting,
+    "serving": _serving,
 }
 _NOTES: dict[str, Callable[[dict[str, Any]], str]] = {
     "context": _context_note,
+    "overhead": _overhead_note,
     "latency": _latency_note,
     "intake": _intake_note,
     "memory": _memory_note,
@@ -205,4 +282,6 @@ _NOTES: dict[str, Callable[[dict[str, Any]], str]] = {
     "ranking": _ranking_note,
     "escalation": _escalation_note,
     "replay": _replay_note,
+    "alerting": _alerting_note,
+    "serving": _serving_note,
 }

@@ -12,6 +12,7 @@ from pipeline.domain.imaging import Order, Report, Study, Words
 from pipeline.domain.matching import Resolved
 from pipeline.domain.measurements import Entry, Version
 from pipeline.domain.window import Window
+from schemas.events import Appointment
 
 
 class _Row(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -34,6 +35,7 @@ class _Stored(msgspec.Struct, array_like=True):
     newest: datetime | None
     unmapped: dict[str, int]
     movements: list[Movement]
+    appointments: dict[str, tuple[Version, Appointment]]
     studies: dict[str, Study]
     orders: dict[str, Order]
     reports: dict[str, Report]
@@ -57,6 +59,7 @@ def encode(window: Window) -> bytes:
         kept.newest,
         kept.unmapped,
         window.movements.kept,
+        window.appointments.kept,
         window.studies_folded,
         window.orders,
         window.reports,
@@ -78,7 +81,7 @@ def decode(body: bytes) -> Window:
     kept.withdrawn = {row.key: _entry(row) for row in stored.withdrawn}
     kept.evicted, kept.newest = stored.evicted, stored.newest
     kept.unmapped.update(stored.unmapped)
-    window.movements.kept = stored.movements
+    window.movements.kept, window.appointments.kept = stored.movements, stored.appointments
     window.studies_folded, window.orders, window.reports = stored.studies, stored.orders, stored.reports
     window.resolved, window.settled, window.recorded = stored.resolved, stored.settled, stored.recorded
     window.person = stored.person
@@ -86,8 +89,8 @@ def decode(body: bytes) -> Window:
 
 
 def _row(entry: Entry) -> _Row:
-    plain = entry.home == entry.code and entry.flag is None and not entry.local
-    more: list[Any] = [] if plain else [entry.home, entry.flag, entry.local, entry.label, entry.text]
+    plain = entry.home == entry.code and entry.flag is None and not entry.local and not entry.when
+    more: list[Any] = [] if plain else [entry.home, entry.flag, entry.local, entry.label, entry.text, entry.when]
     return _Row(entry.at, entry.key, entry.code, entry.recorded_at, entry.event_id, entry.source, entry.value, more)
 
 

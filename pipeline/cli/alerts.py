@@ -1,4 +1,4 @@
-"""`readfirst alerts`: what nobody has acknowledged, the steps of one alert, and acknowledging it; without patients' names."""
+"""`readfirst alerts`: what nobody has acknowledged, the steps of one alert, acknowledging and closing it; without patients' names."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line")]
 AlertId = Annotated[str, typer.Argument(help="the alert's id, or how it begins, as `alerts list` shows it")]
 SHOWN = 8
 Result = TypeVar("Result")
-alerts = typer.Typer(help="Alerts: what nobody has acknowledged, who was told, and acknowledging it.", no_args_is_help=True)
+alerts = typer.Typer(help="Alerts: what nobody has acknowledged, who was told; acknowledging and closing them.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    """Adds `alerts list`, `alerts show` and `alerts acknowledge`."""
+    """Adds `alerts list`, `alerts show`, `alerts acknowledge` and `alerts resolve`."""
     app.add_typer(alerts, name="alerts")
 
 
@@ -99,6 +99,35 @@ def acknowledge(
         typer.echo(msgspec.json.encode({**_row(done), "record": done.record}).decode())
     else:
         typer.echo(f"{done.what} {done.finding}: acknowledged by {done.acknowledged_by}")
+
+
+@alerts.command(
+    epilog='Example: readfirst alerts resolve 3f2a91bc --by "Dr Weber" --received-by "Dr Stone, ward 5" --method phone --confirmed'
+)
+def resolve(
+    alert: AlertId,
+    by: Annotated[str, typer.Option(help="your name: who told it")],
+    received_by: Annotated[str | None, typer.Option(help="who was told; yourself if left out")] = None,
+    method: Annotated[str, typer.Option(help="how: phone, in person and the like")] = "command line",
+    finding: Annotated[str | None, typer.Option(help="what was told, without identifiers; the alert's own words if left out")] = None,
+    data: Data = None,
+    confirmed: Annotated[bool | None, typer.Option("--confirmed/--refuted", help="whether the finding was there, where you know")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Closes an alert with the record of six fields; when it was identified and when received are taken from the alert and the clock."""
+    from pipeline.services.alert_desk import Resolution
+
+    async def act(resources: Resources) -> Alert:
+        found = await _whole(resources, alert)
+        return await resources.alert_desk().resolve(found.id, by, Resolution(received_by, method, finding, confirmed))
+
+    done = _with(data, act)
+    if as_json:
+        typer.echo(msgspec.json.encode({**_row(done), "record": done.record, "confirmed": done.confirmed}).decode())
+        return
+    typer.echo(f"{done.what} {done.finding}: closed")
+    for name, value in msgspec.to_builtins(done.record).items():
+        typer.echo(f"  {name.replace('_', ' '):<14} {value}")
 
 
 async def _whole(resources: Resources, beginning: str) -> Alert:

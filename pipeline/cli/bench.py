@@ -24,6 +24,7 @@ class Figure(StrEnum):
     """What can be measured."""
 
     CONTEXT = "context"
+    OVERHEAD = "overhead"
     LATENCY = "latency"
     INTAKE = "intake"
     STARTUP = "startup"
@@ -33,6 +34,8 @@ class Figure(StrEnum):
     RANKING = "ranking"
     REPLAY = "replay"
     RECORD = "record"
+    ALERTING = "alerting"
+    SERVING = "serving"
 
 
 def register(app: typer.Typer) -> None:
@@ -43,11 +46,11 @@ def register(app: typer.Typer) -> None:
 def bench(
     figure: Annotated[Figure | None, typer.Argument(help="one figure; all of them where none is named")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a figure, by name where there are several")] = False,
-    write_readme: Annotated[bool, typer.Option(help="keep the results in infra/figures.json and write the README's block from it")] = False,
-    runs: Annotated[int | None, typer.Option(min=1, help="context (1), simulation, startup (3): rounds, the medians are told")] = None,
-    events: Annotated[int, typer.Option(min=10_000, help="context: vital signs")] = 200_000,
-    open_share: Annotated[float, typer.Option(min=0, max=1, help="context: share of the patients with a study to be read")] = 0.05,
-    seconds: Annotated[float, typer.Option(min=1, help="latency: how long each rate is held")] = 20.0,
+    write_readme: Annotated[bool, typer.Option(help="keep the results in infra/figures.json; write README and infra/SIZING.md")] = False,
+    runs: Annotated[int | None, typer.Option(min=1, help="context (1), overhead (5), simulation, startup, alerting (3): rounds")] = None,
+    events: Annotated[int, typer.Option(min=10_000, help="context, overhead: vital signs")] = 200_000,
+    open_share: Annotated[float, typer.Option(min=0, max=1, help="the same: share of the patients with a study to be read")] = 0.05,
+    seconds: Annotated[float, typer.Option(min=1, help="latency, serving: how long each rate or part is held")] = 20.0,
 ) -> None:
     """Measures on servers of its own (temporary, on this machine), so it needs a quiet machine and some minutes.
 
@@ -65,19 +68,35 @@ def bench(
         results[name] = measures[name](lambda part, what: console.print(f"  {part:<16} {what}", highlight=False, markup=False))
         if not as_json:
             _show(name, tables.rows(name, results[name]))
+        if write_readme:
+            figures.store({name: figures.measured(name, results[name], load_average)})
     if as_json:
         typer.echo(json.dumps(results[figure] if figure else results))
     if write_readme:
-        figures.store({name: figures.measured(name, result, load_average) for name, result in results.items()})
         figures.write_readme()
+        figures.write_guide()
 
 
 def _measures(runs: int | None, load: Load, seconds: float) -> dict[str, Callable[[Progress], dict[str, Any]]]:
-    from pipeline.benchmarks import context, escalation, intake, latency, memory, ranking, replay, simulation, startup
+    from pipeline.benchmarks import (
+        alerting,
+        context,
+        escalation,
+        intake,
+        latency,
+        memory,
+        overhead,
+        ranking,
+        replay,
+        serving,
+        simulation,
+        startup,
+    )
     from pipeline.benchmarks.hospital_day import Day
 
     return {
         Figure.CONTEXT: lambda progress: context.measure(load, runs or 1, progress),
+        Figure.OVERHEAD: lambda progress: overhead.measure(load, runs or 5, progress),
         Figure.LATENCY: lambda progress: latency.measure(seconds, progress),
         Figure.INTAKE: lambda progress: intake.measure(MESSAGES, OBJECTS, progress),
         Figure.STARTUP: lambda progress: startup.measure(runs or 3, progress),
@@ -87,6 +106,8 @@ def _measures(runs: int | None, load: Load, seconds: float) -> dict[str, Callabl
         Figure.RANKING: ranking.measure,
         Figure.REPLAY: lambda progress: replay.measure_replay(Day(replay.START), progress),
         Figure.RECORD: lambda progress: replay.measure_record(Day(replay.START, RECORDED), progress),
+        Figure.ALERTING: lambda progress: alerting.measure(runs or 3, progress),
+        Figure.SERVING: lambda progress: serving.measure(seconds, progress),
     }
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from pipeline.adapters.local.stack import status
 from pipeline.cli.running import folder, foreground_stack
 from pipeline.settings import Settings
+from pipeline.simulation import alerting
 from pipeline.simulation.accounts import Accounts, reconciled
 from pipeline.simulation.alerting import DemoAlerts, settled
 from pipeline.simulation.feed import Feed
@@ -24,6 +25,10 @@ from pipeline.simulation.hospital import Hospital, Plan
 from pipeline.simulation.messages import Outgoing
 from pipeline.simulation.receivers import Arrived
 
+SUMMARY = (
+    "sent, applied, ignored, refused, dead_lettered, unaccounted, studies, ranked, model_scored, degraded, latency_ms; "
+    "alerts where the demo hears them"
+)
 ONCE_SECONDS = 10.0
 """Real time that the bounded stream is spread over, before whatever the machine needs longer."""
 
@@ -39,8 +44,8 @@ def register(app: typer.Typer) -> None:
 def demo(
     data: Annotated[Path | None, typer.Option(help="folder that holds the stack's state")] = None,
     once: Annotated[bool, typer.Option("--once", help="a bounded stream: wait until all is ranked, print a summary, stop")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="with --once: the summary as one JSON object")] = False,
-    source: Annotated[Path | None, typer.Option(help="a folder of real data (see the README) in place of the generated hospital")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help=f"with --once: one JSON object: {SUMMARY}")] = False,
+    source: Annotated[Path | None, typer.Option(help="real data in place of the generated hospital: a folder as the README says")] = None,
     studies: Annotated[int, typer.Option(min=1, help="studies a simulated three hours")] = 60,
     factor: Annotated[float, typer.Option(min=1, help="how many times faster than life the endless demo runs")] = 30.0,
     seed: Annotated[int, typer.Option(help="another seed is another hospital")] = 1,
@@ -51,7 +56,9 @@ def demo(
         if once:
             summary = asyncio.run(_bounded(settings, console, source, studies, seed, alerts))
             print(json.dumps(summary) if as_json else _table(summary))
-            if summary["unaccounted"] or not summary["ranked"]:
+            for fault in (found := faults(summary)):
+                console.print(f"failed: {fault}", highlight=False)
+            if found:
                 sys.exit(1)
             return
         console.print(f"\n  The worklist: [bold]http://{settings.web.host}:{settings.web.port}/[/bold]   (Ctrl-C stops everything)\n")
@@ -59,6 +66,13 @@ def demo(
             asyncio.run(_endless(settings, source, studies, factor, seed))
         except KeyboardInterrupt:
             console.print("stopping")
+
+
+def faults(summary: dict[str, Any]) -> list[str]:
+    """What the bounded stream should have done and did not, in words."""
+    unaccounted = [f"of {summary['unaccounted']} messages nobody knows what became of them"] if summary["unaccounted"] else []
+    unranked = [] if summary["ranked"] else ["no study was ranked"]
+    return [*unaccounted, *unranked, *(alerting.faults(summary["alerts"]) if "alerts" in summary else [])]
 
 
 @contextmanager

@@ -16,13 +16,16 @@ from rich.table import Table
 
 from pipeline import bootstrap
 from pipeline.cli.running import running_settings
+from pipeline.errors import Conflict, NotFound
 from pipeline.ports.operations import HeldLetter, LetterPlace
 from pipeline.services.letters import LetterDesk
 
 Data = Annotated[Path | None, typer.Option(help="the data folder of the running stack")]
 Place = Annotated[str, typer.Argument(help="PARTITION:OFFSET as `dlq list` shows it")]
+Places = Annotated[list[str], typer.Argument(metavar="PLACE...", help="PARTITION:OFFSET as `dlq list` shows it; one or many")]
 dlq = typer.Typer(help="The dead letters: records that could not be understood, with bytes, place and reason.", no_args_is_help=True)
 Result = TypeVar("Result")
+SUMMARY = "place, reason, from, recorded_at, explanation, bytes, returned, settled"
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +38,7 @@ def list_letters(
     data: Data = None,
     limit: Annotated[int, typer.Option(help="the newest so many")] = 50,
     settled: Annotated[bool, typer.Option("--all", help="those sent again or purged as well")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=f"one JSON object a line: {SUMMARY}")] = False,
 ) -> None:
     """Lists the dead letters that wait, newest first."""
     letters = _at_the_desk(data, lambda desk: desk.list(limit, with_settled=settled))
@@ -61,24 +64,50 @@ def show(place: Place, data: Data = None) -> None:
     typer.echo(held.letter.body.decode("utf-8", "backslashreplace"))
 
 
-@dlq.command(epilog="Example: readfirst dlq redrive 3:17")
-def redrive(place: Place, data: Data = None) -> None:
-    """Sends one dead letter to its topic again, after a fix. An event that was applied meanwhile is ignored as a duplicate; one that is
-    still bad comes back, with a count of how often."""
-    where = _place(place)
-    topic = _at_the_desk(data, lambda desk: desk.redrive(where, getpass.getuser()))
-    typer.echo(f"sent to {topic} again")
+@dlq.command(epilog="Example: readfirst dlq list --limit 2000 --json | jq -r .place | xargs readfirst dlq redrive")
+def redrive(places: Places, data: Data = None) -> None:
+    """Sends dead letters to their topics again, after a fix. An event that was applied meanwhile is ignored as a duplicate; one that is
+    still bad comes back, with a count of how often. Exit code 1: one of them is not there, or was settled before; the others are sent."""
+
+    async def send(desk: LetterDesk, place: LetterPlace) -> str:
+        return f"sent {place} to {await desk.redrive(place, getpass.getuser())} again"
+
+    _settle(data, places, send)
 
 
 @dlq.command(epilog='Example: readfirst dlq purge 3:17 --reason "test message of the vendor"')
-def purge(place: Place, reason: Annotated[str, typer.Option(help="why; it is kept with your name")], data: Data = None) -> None:
-    """Takes a dead letter off the list for good. Its bytes stay on the topic until retention; who, when and why is kept."""
-    where = _place(place)
-    _at_the_desk(data, lambda desk: desk.purge(where, reason, getpass.getuser()))
-    typer.echo(f"purged {place}")
+def purge(places: Places, reason: Annotated[str, typer.Option(help="why; it is kept with your name")], data: Data = None) -> None:
+    """Takes dead letters off the list for good. Their bytes stay on the topic until retention; who, when and why is kept. Exit code 1: one
+    of them is not there, or was settled before; the others are purged."""
+
+    async def put_away(desk: LetterDesk, place: LetterPlace) -> str:
+        await desk.purge(place, reason, getpass.getuser())
+        return f"purged {place}"
+
+    _settle(data, places, put_away)
+
+
+def _settle(data: Path | None, places: list[str], act: Callable[[LetterDesk, LetterPlace], Awaitable[str]]) -> None:
+    """One after the other, each told; what two people do at the same time stops neither."""
+    wanted = [_place(place) for place in places]
+
+    async def run(desk: LetterDesk) -> int:
+        failed = 0
+        for place in wanted:
+            try:
+                typer.echo(await act(desk, place))
+            except (NotFound, Conflict) as error:
+                typer.echo(str(error), err=True)
+                failed += 1
+        return failed
+
+    raise typer.Exit(int(_at_the_desk(data, run) > 0))
 
 
 def _at_the_desk(data: Path | None, act: Callable[[LetterDesk], Awaitable[Result]]) -> Result:
+    from pipeline.adapters.telemetry.logging import configure
+
+    configure("console", "warning")  # who did what is in the answer, and in the store
     settings = running_settings(data)
 
     async def run() -> Result:

@@ -28,6 +28,11 @@ _MARKS = {Verdict.OK: "[green]ok[/]", Verdict.WARNING: "[yellow]warning[/]", Ver
 _CLOCK_TOLERANCE_S = 2.0
 
 
+def register(app: typer.Typer) -> None:
+    """Adds the command `doctor`."""
+    app.command(epilog="Example: readfirst doctor --external")(doctor)
+
+
 def doctor(
     data: Annotated[Path | None, typer.Option(help="the data folder to look at")] = None,
     external: Annotated[bool, typer.Option("--external", help="check the servers named in the settings, not the local ones")] = False,
@@ -71,6 +76,8 @@ def _servers(settings: Settings) -> Iterator[Finding]:
     for check, look in looks.items():
         yield examine(check, partial(look, settings))
     yield examine("triton server", partial(_triton, settings), failed=Verdict.WARNING)
+    if settings.triton.url is not None:
+        yield examine("model versions", partial(_versions, settings, settings.triton.url), failed=Verdict.WARNING)
 
 
 def _kafka(settings: Settings) -> str:
@@ -140,6 +147,20 @@ def _triton(settings: Settings) -> str:
     finally:
         client.close()
     return f"{model} is ready at {url}"
+
+
+def _versions(settings: Settings, url: str) -> str:
+    """A promotion that was killed on its way may leave Triton and the site apart."""
+    from pipeline.adapters.onnx import heads
+    from pipeline.adapters.onnx.versions import ModelVersions
+    from pipeline.adapters.triton import control
+
+    of_heads = (ModelVersions.of_head(settings.models_dir, name) for name in heads.names())
+    for each in (ModelVersions(settings.models_dir, settings.triton.model), *of_heads):
+        served, answers = each.kind.reference(each.served()).version, control.version(url, each.model)
+        if answers != served:
+            raise StackError(f"Triton answers with version {answers} of {each.model}, the site serves {served}", "start Triton again")
+    return "Triton answers with those that the site serves"
 
 
 def _connection(settings: Settings) -> psycopg.Connection:

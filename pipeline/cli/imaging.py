@@ -6,23 +6,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import StackError
+
 TASKS = ("nih", "hannover", "ood")
+FINDINGS = {"nih": "pneumonia"}
+"""Whose prevalence at a site a task's PPV is told at."""
 _TRIAL = 80
 
 
 def train(data: Path, out: Path, small: bool, step: Callable[[str], None], progress: Callable[[int, int], None]) -> dict[str, Any]:
-    """Writes the head into `out`/chest_frontal and returns its figures. `small`: a tenth of the films. Needs the extra `train`."""
+    """Writes the head into `out`/chest_frontal and returns its figures. `small`: some eighty films a set. Needs the extra `train`."""
     from pipeline.models.imaging.build import build
 
     return build(data, out, most=_TRIAL if small else None, step=step, progress=progress)
 
 
-def evaluate(task: str, data: Path, folder: Path | None) -> dict[str, Any]:
-    """The figures of the shipped head, or of the one that `train` wrote into `folder`, by its ONNX file alone."""
+def evaluate(task: str, data: Path, folder: Path | None, prevalence: float | None, out: Path | None) -> dict[str, Any]:
+    """The figures of the shipped head, or of the one that `train` wrote into `folder`, by its ONNX file alone. prevalence: for the PPV.
+
+    out: for the whole report, of `nih`. Raises StackError for the others: their figures are all there is.
+    """
     from pipeline.adapters.onnx.heads import HEADS, load
     from pipeline.adapters.onnx.pictures import OnnxHead
-    from pipeline.models.imaging import evaluation
+    from pipeline.models.imaging import evaluation, report
 
+    if out is not None and task != "nih":
+        raise StackError(f"there is no longer report of {task}", "leave --out away: --json gives every figure")
     head = OnnxHead(load("chest_frontal", folder or HEADS), threads=2)
-    figures = {"nih": evaluation.nih, "hannover": evaluation.hannover, "ood": evaluation.ood}[task](head, data)
+    if task == "nih":
+        test, probability = evaluation.held_out(head, data)
+        figures = evaluation.of_nih(test, probability, prevalence)
+        if out is not None:
+            report.write(out, figures, test.positive, probability)
+    else:
+        figures = {"hannover": evaluation.hannover, "ood": evaluation.ood}[task](head, data)
     return {"task": task, "head": head.reference.head, "version": head.reference.version, **figures}

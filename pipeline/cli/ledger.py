@@ -37,11 +37,12 @@ def ledger(
 
 async def _show(settings: Settings, limit: int, as_json: bool) -> None:
     from pipeline import bootstrap
+    from pipeline.cli.adjusting import in_force
     from pipeline.services.ledger import keep
     from pipeline.worklist.ledger import in_words
 
     async with bootstrap.resources(settings) as resources:
-        await keep(resources.ledger, resources.clock, settings.gateways.default_time_zone)
+        await keep(resources.ledger, resources.clock, settings.gateways.default_time_zone, await in_force(resources.database))
         found = await resources.ledger.days(limit)
     if as_json:
         typer.echo(msgspec.json.encode({"days": found}).decode())
@@ -52,8 +53,10 @@ async def _show(settings: Settings, limit: int, as_json: bool) -> None:
         "read",
         "moved up",
         "by model",
+        "by hand",
         "late",
         "alerts",
+        "a shift",
         "PPV",
         "mean wait",
         "moved up (1)",
@@ -63,8 +66,10 @@ async def _show(settings: Settings, limit: int, as_json: bool) -> None:
     ):
         table.add_column(name, justify="left" if name == "day" else "right")
     for day in found:
-        counts = (day.read, day.moved_up, day.moved_up_by_model, day.late)
+        by_hand = f"{day.overridden} ({day.overridden / day.read:.0%})" if day.overridden else "0"
+        counts = (day.read, day.moved_up, day.moved_up_by_model, by_hand, day.late, day.alerts.raised, f"{day.alerts.per_shift:.1f}")
         moved = [in_words(each) for against in (day.first_come, day.order_priority) for each in (against.moved_up, against.others)]
         ppv = "-" if day.alerts.ppv is None else f"{day.alerts.ppv:.0%}"
-        table.add_row(f"{day.day}", *map(str, counts), str(day.alerts.raised), ppv, f"{day.wait_mean:.0f} min", *moved)
-    Console().print(table if found else "No study has been reported yet.")
+        table.add_row(f"{day.day}", *map(str, counts), ppv, "–" if day.wait_mean is None else f"{day.wait_mean:.0f} min", *moved)
+    console = Console()
+    (console if console.is_terminal else Console(width=180)).print(table if found else "No study has been reported yet.")

@@ -14,13 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.cli.running import folder
-from pipeline.errors import StackError, Unavailable
+from pipeline.errors import NotFound, StackError, Unavailable
 
 if TYPE_CHECKING:
     from pipeline.adapters.onnx.versions import ModelVersions
+    from pipeline.domain.drift import Reference
     from pipeline.models.promotion import Compared
 
 MODEL = "clinical_risk"
+Model = Annotated[str, typer.Option(help=f"{MODEL}, or an image head by its name (chest_frontal); a candidate says itself what it is")]
 Stack = Annotated[Path | None, typer.Option("--stack", help="the data folder of the stack")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object")]
 
@@ -39,6 +41,7 @@ def promote(
     reason: Annotated[str | None, typer.Option(help="kept with the promotion")] = None,
     by: Annotated[str, typer.Option(help="who does it")] = "",
     rollback: Annotated[bool, typer.Option("--rollback", help="back to what was served before")] = False,
+    model: Model = MODEL,
     stack: Stack = None,
     as_json: Json = False,
 ) -> None:
@@ -46,7 +49,7 @@ def promote(
 
     A candidate that is worse beyond its 95 % interval, for all or for a subgroup, is refused.
     """
-    versions, person = _versions(stack), by or getpass.getuser()
+    versions, person = _versions(stack, model, candidate), by or getpass.getuser()
     if rollback:
         _roll_back(versions, stack, person, reason)
         return _show_state(versions, [], as_json)
@@ -57,40 +60,49 @@ def promote(
         for words in objections:
             Console(stderr=True).print(f"  [red]against it:[/red] {words}", highlight=False)
         raise StackError("the candidate is not promoted", "keep what is served, or give --force with a --reason, which is kept")
-    before, version = versions.served(), versions.install(candidate)
-    _before_triton(stack, versions.versions()[version], before, lambda: versions.promote(version, _now(), person, reason, objections))
+    version = versions.install(candidate)
+    _before_triton(stack, versions, versions.folder_of(version), lambda: versions.promote(version, _now(), person, reason, objections))
     return _show_state(versions, compared, as_json)
 
 
 def _roll_back(versions: ModelVersions, stack: Path | None, person: str, reason: str | None) -> None:
     state, known = versions.state(), versions.versions()
     target = known[state.before] if state.before else versions.shipped
-    _before_triton(stack, target, versions.served(), lambda: versions.roll_back(_now(), person, reason))
+    _before_triton(stack, versions, target, lambda: versions.roll_back(_now(), person, reason))
 
 
-def _before_triton(stack: Path | None, target: Path, before: Path, note: Callable[[], object]) -> None:
-    """Triton first, then the state that agents and the next start go by; interrupted between them, the next start serves the old one."""
+def _before_triton(stack: Path | None, versions: ModelVersions, target: Path, note: Callable[[], object]) -> None:
+    """Triton first, then the state that agents and the next start go by. Where that cannot be noted (no room, Ctrl-C), Triton goes back."""
     from pipeline.adapters.local.stack import settings_of, status
     from pipeline.models.serving import serve
 
-    place = folder(stack)
-    running = status(place).running
-    if running and (url := settings_of(place).triton.url):
-        try:
+    place, before = folder(stack), versions.served()
+    url = settings_of(place).triton.url if status(place).running else None
+    try:
+        if url:
             serve(target, before, place / "triton", url)
-        except Unavailable as error:
-            raise StackError(str(error), "the old version goes on; look at log/triton.log, or stop the stack and promote then") from error
-    note()
+        note()
+    except Unavailable as error:
+        raise StackError(str(error), "the old version goes on; look at log/triton.log, or stop the stack and promote then") from error
+    except BaseException:
+        if url and versions.served() == before:  # the state says what is right: it may have been noted in the very moment of the interrupt
+            serve(before, target, place / "triton", url)
+        raise
 
 
 def _objections(versions: ModelVersions, candidate: Path, data: Path) -> tuple[list[Compared], list[str]]:
     from pipeline.models.clinical import promotion as clinical
+    from pipeline.models.imaging import promotion as imaging
 
+    further: list[str] = []
     try:
-        compared = clinical.compare_on(data, versions.served(), candidate)
-    except FileNotFoundError as error:
+        if versions.model == MODEL:
+            compared = clinical.compare_on(data, versions.served(), candidate)
+        else:
+            compared, further = imaging.compare_on(data, versions.served(), candidate)
+    except (FileNotFoundError, NotFound) as error:
         return [], [f"there is nothing to compare it on: {error}"]
-    return compared, [words for one in compared for words in one.objections]
+    return compared, [*(words for one in compared for words in one.objections), *further]
 
 
 def _show_state(versions: ModelVersions, compared: list[Compared], as_json: bool) -> None:
@@ -126,11 +138,12 @@ def shadow(
     stop: Annotated[bool, typer.Option("--stop", help="nobody looks on any more")] = False,
     hours: Annotated[float, typer.Option(min=0.01, help="of the comparison")] = 24.0,
     by: Annotated[str, typer.Option(help="who does it")] = "",
+    model: Model = MODEL,
     stack: Stack = None,
     as_json: Json = False,
 ) -> None:
     """Lets a candidate score the live stream beside the served model: kept and compared, never part of a rank."""
-    versions, person = _versions(stack), by or getpass.getuser()
+    versions, person = _versions(stack, model, candidate), by or getpass.getuser()
     if stop or candidate is not None:
         versions.look_on(None if candidate is None else versions.install(candidate), _now(), person)
         return _show_state(versions, [], as_json)
@@ -147,7 +160,7 @@ def _compare_shadow(stack: Path | None, hours: float, as_json: bool) -> None:
 
     async def read() -> list[Comparison]:
         async with bootstrap.resources(running_settings(stack)) as resources:
-            return compare(await resources.shadow_scores.since(_now() - timedelta(hours=hours)), DEFAULT.risk_from)
+            return compare(await resources.shadow_scores.since(_now() - timedelta(hours=hours)), DEFAULT.risk.none_below)
 
     found = asyncio.run(read())
     if as_json:
@@ -172,6 +185,7 @@ def _compare_shadow(stack: Path | None, hours: float, as_json: bool) -> None:
 
 def drift(
     days: Annotated[int, typer.Option(min=1, max=60, help="back from today (UTC)")] = 1,
+    model: Model = MODEL,
     stack: Stack = None,
     as_json: Json = False,
 ) -> None:
@@ -179,12 +193,10 @@ def drift(
     import asyncio
 
     from pipeline import bootstrap
-    from pipeline.adapters.onnx import artefact
     from pipeline.cli.running import running_settings
     from pipeline.domain.drift import Drift, drifts
 
-    served = _versions(stack).served()
-    reference, version = artefact.load_distribution(served), artefact.load_reference(served).version
+    version, reference = _made_on(_versions(stack, model))
     if reference is None:
         raise StackError(f"version {version} came without the distribution it was made on", "train it again with this version of Readfirst")
 
@@ -205,10 +217,31 @@ def drift(
         Console().print(table)
 
 
-def _versions(stack: Path | None) -> ModelVersions:
-    from pipeline.adapters.onnx.versions import ModelVersions
+def _made_on(versions: ModelVersions) -> tuple[str, Reference | None]:
+    """The served version, as its answers are counted, and the distribution that it was made on."""
+    from pipeline.adapters.onnx import artefact, heads
+    from pipeline.services.picture_watch import served_as
 
-    return ModelVersions(folder(stack) / "models", MODEL)
+    served = versions.served()
+    version = versions.kind.reference(served).version
+    if versions.model == MODEL:
+        return version, artefact.load_distribution(served)
+    return served_as(versions.model, version), heads.load_distribution(served)
+
+
+def _versions(stack: Path | None, model: str = MODEL, candidate: Path | None = None) -> ModelVersions:
+    """Of the model that `candidate` is of, where there is one."""
+    from pipeline.adapters.onnx import heads
+    from pipeline.adapters.onnx.versions import ModelVersions
+    from pipeline.models.serving import is_head
+
+    if candidate is not None:
+        model = heads.reference_in(candidate).head if is_head(candidate) else MODEL
+    if model == MODEL:
+        return ModelVersions(folder(stack) / "models", MODEL)
+    if model not in heads.names():
+        raise StackError(f"there is no model {model!r}", f"choose one of: {', '.join((MODEL, *heads.names()))}")
+    return ModelVersions.of_head(folder(stack) / "models", model)
 
 
 def _now() -> datetime:

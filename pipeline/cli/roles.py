@@ -107,11 +107,13 @@ def _needs(resources: Resources, intake: Intake) -> Needs:
 
 async def _hl7(settings: Settings, life: Life) -> None:
     from pipeline import bootstrap
+    from pipeline.adapters.telemetry import exports
     from pipeline.gateways.hl7.server import serve
 
     async with bootstrap.resources(settings) as resources, _intake(life, resources) as intake:
         server = await serve(settings, intake, bootstrap.site_key(settings), resources.clock)
-        await life.until_stopped(f"{settings.gateways.host}:{settings.gateways.mllp_port}", resources.database.ping)
+        exports.lines("hl7", server.counts)
+        await life.until_stopped(f"{settings.gateways.host}:{settings.gateways.mllp_port}", resources.ping)
         await server.stop()
 
 
@@ -121,7 +123,7 @@ async def _dicom(settings: Settings, life: Life) -> None:
 
     async with bootstrap.resources(settings) as resources, _intake(life, resources) as intake:
         server = serve(settings, _needs(resources, intake))
-        await life.until_stopped(f"{settings.gateways.host}:{settings.gateways.dicom_port}", resources.database.ping)
+        await life.until_stopped(f"{settings.gateways.host}:{settings.gateways.dicom_port}", resources.ping, resources.objects.ping)
         await server.aclose()
 
 
@@ -131,7 +133,7 @@ async def _http(settings: Settings, life: Life) -> None:
 
     async with bootstrap.resources(settings) as resources, _intake(life, resources) as intake:
         app = create_app(settings, _needs(resources, intake))
-        await _uvicorn(life, app, settings.gateways.host, settings.gateways.http_port, resources.database.ping)
+        await _uvicorn(life, app, settings.gateways.host, settings.gateways.http_port, resources.ping, resources.objects.ping)
 
 
 async def _web(settings: Settings, life: Life) -> None:
@@ -141,15 +143,15 @@ async def _web(settings: Settings, life: Life) -> None:
     from pipeline.adapters.telemetry import exports
     from pipeline.services import ledger
     from pipeline.services.churn import ChurnWatch
-    from pipeline.worklist.alerts import AlertRoom
+    from pipeline.worklist.alerts import AlertsApi
     from pipeline.worklist.app import create_app
-    from pipeline.worklist.operations import OperationsRoom
+    from pipeline.worklist.operations import OperationsApi
     from pipeline.worklist.stream import ChangeHub
 
     async with (
         bootstrap.resources(settings) as resources,
-        resources.monitor(exports.ranked) as monitor,
         resources.site_rules() as rules,
+        resources.monitor(exports.ranked) as monitor,
     ):
         hub = ChangeHub(resources.worklist, resources.clock)
         exports.web(hub.clients, monitor, resources.database)
@@ -161,11 +163,12 @@ async def _web(settings: Settings, life: Life) -> None:
             time_zone=settings.gateways.default_time_zone,
             allowed_hosts=settings.web.allowed_hosts,
             hub=hub,
-            operations=OperationsRoom(monitor, resources.letters(), resources.clock),
+            operations=OperationsApi(monitor, resources.letters(), resources.clock),
             rules=rules,
             figures=PostgresSiteRegister(resources.database),
             ledger=resources.ledger,
-            alerts=AlertRoom(resources.alerts, resources.alert_desk(), resources.clock),
+            feedback=resources.feedback,
+            alerts=AlertsApi(resources.alerts, resources.alert_desk(), resources.clock),
         )
         churn = ChurnWatch(PostgresSiteRegister(resources.database), resources.clock, rules.policy)
         exports.site(rules)
@@ -175,7 +178,7 @@ async def _web(settings: Settings, life: Life) -> None:
         upkeep = asyncio.create_task(keep_maintained(resources.database, resources.clock, keep), name="upkeep")
         watching = asyncio.create_task(monitor.watch(), name="monitor")
         counting = asyncio.create_task(
-            ledger.keep_told(resources.ledger, resources.clock, settings.gateways.default_time_zone), name="ledger"
+            ledger.keep_told(resources.ledger, resources.clock, settings.gateways.default_time_zone, rules.policy), name="ledger"
         )
         await _uvicorn(life, app, settings.web.host, settings.web.port, resources.database.ping)
         upkeep.cancel()

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def send(
     paths: Annotated[list[Path], typer.Argument(help="files or folders of DICOM, HL7 v2 or FHIR", exists=True)],
     data: Annotated[Path | None, typer.Option(help="the data folder of the running stack")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="one object a message, and a last line of totals")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="an object a message: path, kind, outcome, reason; last the totals")] = False,
 ) -> None:
     """Sends files through the gateways' own protocols; exits non-zero only when a gateway gives no final answer."""
     settings = running_settings(data)

@@ -10,16 +10,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.cli import sensitivity
 from pipeline.errors import NotFound, StackError
 
 if TYPE_CHECKING:
     from pipeline.simulation.department.golden import Row
-    from pipeline.simulation.department.golden_policies import Comparison
     from pipeline.simulation.department.intervals import Estimate
     from pipeline.simulation.department.report import Report, Waits
     from pipeline.simulation.department.scenario import Rule, Scenario
+    from pipeline.simulation.department.sensitivity import Comparison
 
-GOLDEN = "golden"
+GOLDEN, SENSITIVITY = "golden", "sensitivity"
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +32,11 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     scenario: Annotated[
-        str | None, typer.Argument(help="a shipped scenario, the path of a TOML file, or `golden`: the published tables")
+        str | None,
+        typer.Argument(
+            help="a shipped scenario, the path of a TOML file, `golden`: the published tables, or `sensitivity`: Readfirst beside "
+            "fixed deadlines, and how good its evidence must be"
+        ),
     ] = None,
     policy: Annotated[list[str] | None, typer.Option(help="only this policy of the scenario; may be given several times")] = None,
     exams: Annotated[int | None, typer.Option(min=1000, help="studies; else what the scenario says")] = None,
@@ -40,7 +45,7 @@ def simulate(
     plot: Annotated[Path | None, typer.Option(help="writes waits and open studies as SVG")] = None,
     nightly: Annotated[bool, typer.Option(help="golden: 2 million studies a figure instead of 200,000")] = False,
     log: Annotated[Path | None, typer.Option(help="instead of a scenario: a recorded log (.rfl), read again under other rules")] = None,
-    site: Annotated[Path | None, typer.Option(help="log: the rules as they are, a site file; else the defaults")] = None,
+    site: Annotated[Path | None, typer.Option(help="the rules by which Readfirst ranks, a site file; else the defaults")] = None,
     against: Annotated[Path | None, typer.Option(help="log: the rules as they might be, a site file")] = None,
     scorer: Annotated[str, typer.Option(help="log: model, recorded or rules")] = "model",
     against_scorer: Annotated[str | None, typer.Option(help="log: the other rules' scores: model, recorded or rules")] = None,
@@ -63,21 +68,33 @@ def simulate(
         if scenario == GOLDEN:
             if policy or plot:
                 raise StackError("golden compares published tables: --policy and --plot do not apply", "name a scenario instead")
+            if site:
+                raise StackError("golden is of the rules that ship", "name a site file with `readfirst simulate sensitivity --site`")
             good = _golden(exams, seed, nightly, as_json, lambda what: status.update(f"simulating {what}"))
             raise typer.Exit(0 if good else 1)
         if nightly:
             raise StackError("--nightly is of the golden tables", "use --exams")
-        from pipeline.simulation.department import loading
-        from pipeline.simulation.department.report import simulate as run
-
-        found = loading.load(scenario)
-        report = run(found, _chosen(found, policy), exams, seed, step=lambda what: status.update(f"simulating {what}"))
+        if scenario == SENSITIVITY:
+            if policy or plot:
+                raise StackError("sensitivity has its own policies and tables: --policy and --plot do not apply", "name a scenario instead")
+            good = sensitivity.sensitivity(exams, seed, site, as_json, _console(), lambda what: status.update(f"simulating {what}"))
+            raise typer.Exit(0 if good else 1)
+        report = _report(scenario, policy, exams, seed, site, lambda what: status.update(f"simulating {what}"))
     if plot:
         _write(plot, report)
     if as_json:
         typer.echo(_json(report))
     else:
         _show(report)
+
+
+def _report(scenario: str, policy: list[str] | None, exams: int | None, seed: int | None, site: Path | None, step: Any) -> Report:
+    from pipeline.domain.site import DEFAULT
+    from pipeline.simulation.department import loading
+    from pipeline.simulation.department.report import simulate as run
+
+    found = loading.load(scenario)
+    return run(found, _chosen(found, policy), exams, seed, step=step, site=sensitivity.site_rules(site) if site else DEFAULT)
 
 
 def _chosen(scenario: Scenario, names: list[str] | None) -> list[Rule]:
@@ -118,7 +135,8 @@ def _show(report: Report) -> None:
     ppv = report.positive_predictive_value
     alerts = "" if ppv is None else f"; {report.alerts_per_hundred:.1f} alerts per 100 studies, PPV {ppv:.2f}"
     console.print(
-        f"{report.studies:,} studies, seed {report.seed}; load {report.load:.3f}, with AI {report.load_with_ai:.3f}{alerts}",
+        f"{report.studies:,} studies, seed {report.seed}; load {report.load:.3f}, with AI {report.load_with_ai:.3f}{alerts}; "
+        f"Readfirst's rules: {report.site}",
         highlight=False,
     )
     for assumption in report.assumptions:
@@ -188,14 +206,17 @@ def _interval(estimate: Estimate | None) -> str:
 
 
 def _golden(exams: int | None, seed: int | None, nightly: bool, as_json: bool, step: Any) -> bool:
-    from pipeline.simulation.department import golden, golden_policies
+    from pipeline.domain.site import DEFAULT
+    from pipeline.simulation.department import golden, golden_policies, published
+    from pipeline.simulation.department.sensitivity import Room, demanded
 
     studies = exams or (golden.NIGHTLY_STUDIES if nightly else golden.CI_STUDIES)
     chosen = 1 if seed is None else seed
     rows = list(golden.tables(studies, chosen, step))
-    rows += golden_policies.policy_table(chosen, golden_policies.NIGHTLY_RUNS if nightly else golden_policies.RUNS, step)
-    compared = list(golden_policies.comparisons(studies, chosen, step))
-    good = all(row.holds for row in rows) and all(golden_policies.required(one) is not False for one in compared)
+    rows += golden_policies.policy_table(chosen, golden_policies.NIGHTLY_RUNS if nightly else published.RUNS, step)
+    step("Readfirst beside EDF 20/45/480")
+    compared = list(demanded(Room(studies, chosen), DEFAULT))
+    good = all(row.holds for row in rows) and all(one.holds for one in compared)
     if as_json:
         typer.echo(json.dumps({"studies": studies, "seed": chosen, "holds": good, **_as_objects(rows, compared)}))
     else:
@@ -206,11 +227,9 @@ def _golden(exams: int | None, seed: int | None, nightly: bool, as_json: bool, s
 def _as_objects(rows: list[Row], compared: list[Comparison]) -> dict[str, Any]:
     import msgspec
 
-    from pipeline.simulation.department.golden_policies import required
-
     return {
         "figures": [{**msgspec.to_builtins(row), "holds": row.holds} for row in rows],
-        "readfirst": [{**msgspec.to_builtins(one), "required": required(one)} for one in compared],
+        "readfirst": [sensitivity.as_object(one) for one in compared],
     }
 
 
@@ -220,7 +239,7 @@ def _show_golden(rows: list[Row], compared: list[Comparison], good: bool) -> Non
         console.print(_golden_table(title, [row for row in rows if row.table == title]))
     for note in dict.fromkeys(row.note for row in rows if row.note):
         console.print(f"  * {note}", highlight=False, soft_wrap=True)
-    console.print(_comparison_table(compared))
+    sensitivity.show_compared(compared, console)
     out = [row.name for row in rows if not row.holds]
     verdict = "all figures hold" if good else f"out of bounds: {', '.join(out) or 'Readfirst beside EDF 20/45/480'}"
     console.print(f"[{'green' if good else 'red'}]{verdict}[/]", highlight=False)
@@ -241,21 +260,3 @@ def _golden_table(title: str, rows: list[Row]) -> Table:
 
 def _deviation(value: float, published: float) -> str:
     return f"{100 * (value / published - 1):+.2f} %"
-
-
-def _comparison_table(compared: list[Comparison]) -> Table:
-    from pipeline.simulation.department.golden_policies import required
-
-    table = Table(title="G1, begun is finished: Readfirst (less EDF 20/45/480, paired, 95 %), min", title_justify="left")
-    table.add_column("assumption")
-    for column in (*compared[0].mean, "maximum of none", "strict hierarchy's", "must hold"):
-        table.add_column(column, justify="right")
-    for one in compared:
-        cells = [f"{mean.value:.1f} ({_signed(one.moved[name])})" for name, mean in one.mean.items()]
-        verdict = {None: "-", True: "[green]holds[/]", False: "[red]out[/]"}[required(one)]
-        table.add_row(one.assumption, *cells, f"{one.maximum:.0f}", f"{one.strict:.0f}", verdict)
-    return table
-
-
-def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.1f} ± {estimate.plus_minus or 0:.1f}"

@@ -1,10 +1,9 @@
-"""`readfirst up`, `down`, `status`, `doctor`: the local stack from the command line."""
+"""`readfirst up`, `down`, `status`: the local stack from the command line."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from pipeline.adapters.local.process import rotate, tail
 from pipeline.adapters.local.stack import Stack
 from pipeline.adapters.local.state import PartState, StackState, State
 from pipeline.adapters.local.supervisor import Progress
-from pipeline.cli.doctor import doctor
 from pipeline.cli.running import folder
 from pipeline.errors import StackError
 
@@ -34,11 +32,10 @@ _START_LIMIT_S = 600.0
 
 
 def register(app: typer.Typer) -> None:
-    """Adds `up`, `down`, `status` and `doctor`."""
+    """Adds `up`, `down` and `status`."""
     app.command(epilog="Example: readfirst up --detach")(up)
     app.command(epilog="Example: readfirst down --data /srv/readfirst")(down)
     app.command(epilog="Example: readfirst status --json")(status)
-    app.command(epilog="Example: readfirst doctor --external")(doctor)
 
 
 def up(
@@ -52,9 +49,15 @@ def up(
     place = folder(data).absolute()
     console = Console(stderr=True)
     if detach:
-        _start_detached(place, external, console)
-        _announce(local.settings_of(place).web.host, local.settings_of(place).web.port, console, "readfirst down")
-        return
+        if local.status(place).running:
+            raise local.already_runs(place)
+        log = _detached_log(place)
+        if supervisor := _fork_detached(log):
+            _await_healthy(place, supervisor, log, console)
+            web = local.settings_of(place).web
+            _announce(web.host, web.port, console, "readfirst down")
+            return
+        console = Console(stderr=True)
     stack = local_stack(place, external)
     try:
         with progress_display(console) as progress:
@@ -124,26 +127,38 @@ def progress_display(console: Console) -> Iterator[Progress]:
         yield show
 
 
-def _start_detached(place: Path, external: bool, console: Console) -> None:
+def _detached_log(place: Path) -> Path:
     folders = Folders(place)
     folders.make()
     log = folders.log / "up.log"
     rotate(log)
-    command = [sys.executable, "-m", "pipeline.cli", "up", "--data", str(place), *(["--external"] if external else [])]
-    with log.open("ab") as output:
-        supervisor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+    return log
+
+
+def _fork_detached(log: Path) -> int:
+    """The process id of the supervisor; in it, 0. A fork, for a new process would spend another second on the same imports."""
+    if pid := os.fork():
+        return pid
+    os.setsid()
+    nothing, output = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for source, target in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    return 0
+
+
+def _await_healthy(place: Path, supervisor: int, log: Path, console: Console) -> None:
     seen: dict[str, str] = {}
     with progress_display(console) as progress:
         deadline = time.monotonic() + _START_LIMIT_S
         while time.monotonic() < deadline:
-            if supervisor.poll() is not None:
+            if os.waitpid(supervisor, os.WNOHANG)[0]:
                 raise StackError(f"the stack did not start:\n{tail(log)}", "run `readfirst doctor`")
             stack = local.status(place)
             for part in stack.parts:
                 if seen.get(part.name) != part.state:
                     seen[part.name] = part.state
                     progress(part.name, part.state)
-            if stack.supervisor is not None and stack.supervisor.pid == supervisor.pid and stack.healthy:
+            if stack.supervisor is not None and stack.supervisor.pid == supervisor and stack.healthy:
                 return
             time.sleep(0.2)
     raise StackError(f"the stack was not healthy after {_START_LIMIT_S:.0f} s", "look at `readfirst status`; end it with `readfirst down`")

@@ -24,7 +24,8 @@ from pipeline.settings import Settings
 from schemas.worklist import Reason
 
 Data = Annotated[Path | None, typer.Option(help="the data folder of the running stack")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON in place of a table")]
+ROW = "study_uid, due_at, modality, body_part, location, why, state, claimed_by, provisional, degraded"
+"""The keys of a study as JSON."""
 SHOWN = 12
 """Last characters of a UID that the table shows: they tell studies apart, the beginning only tells whose they are."""
 ENDING_MIN = 6
@@ -42,24 +43,22 @@ def worklist(
     limit: Annotated[int, typer.Option(min=1, max=500, help="the first so many")] = 50,
     modality: Annotated[str | None, typer.Option(help="only this modality, as CT or DX")] = None,
     part: Annotated[str | None, typer.Option("--list", help="one of the site's sub-lists, as neuro (`readfirst site show`)")] = None,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help=f"one JSON object a line: rank, {ROW}")] = False,
 ) -> None:
     """Shows the open studies, most urgent first."""
     query = ListQuery(limit=limit, modality=modality, part=_part(part))
     page = _read(data, lambda reader: reader.page(query))
     if as_json:
         for rank, listed in enumerate(page.items, 1):
-            typer.echo(msgspec.json.encode({"rank": rank, **_row(listed)}).decode())
+            typer.echo(msgspec.json.encode({"rank": rank, **row(listed)}).decode())
         return
     table = Table("#", "due", "study", "what", "where", "why", "state", box=None)
     now = datetime.now(UTC)
     for rank, listed in enumerate(page.items, 1):
         study = listed.item.study
         what = " ".join(part for part in (study.modality, study.body_part) if part)
-        state = _state(listed, now)
-        table.add_row(
-            str(rank), _left(listed.item.due_at - now), f"…{study.study_uid[-SHOWN:]}", what, study.location or "", listed.item.why, state
-        )
+        left, place = _left(listed.item.due_at - now), study.location or ""
+        table.add_row(str(rank), left, f"…{study.study_uid[-SHOWN:]}", what, place, listed.item.why, state(listed, now))
     Console().print(table if page.items else "No open studies.")
     if page.next:
         typer.echo(f"more follow; the list shows the first {limit} (--limit)")
@@ -68,19 +67,19 @@ def worklist(
 def explain(
     study: Annotated[str, typer.Argument(help="Study Instance UID, or how it ends, as the list shows it")],
     data: Data = None,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help=f"{ROW}, target_at, reasons, risk, missing, history")] = False,
 ) -> None:
     """Tells why a study stands where it stands: each reason with the minutes it moves the deadline, and what would move it back."""
 
     async def both(reader: PostgresWorklist) -> tuple[ListedItem, list[RankChange]]:
-        uid = await _whole_uid(reader, study.removeprefix("…"))
+        uid = await whole_uid(reader, study.removeprefix("…"))
         return await reader.get(uid), await reader.history(uid, limit=10)
 
     listed, history = _read(data, both)
     item = listed.item
     if as_json:
         more = {"target_at": item.target_at, "reasons": item.reasons, "risk": item.risk, "missing": item.missing, "history": history}
-        typer.echo(msgspec.json.encode({**_row(listed), **more}).decode())
+        typer.echo(msgspec.json.encode({**row(listed), **more}).decode())
         return
     console = Console()
     console.print(f"[bold]{item.study.modality or ''} {item.study.description or ''}[/bold]  {item.study.study_uid}", highlight=False)
@@ -108,13 +107,14 @@ def _part(name: str | None) -> SubList | None:
     return found
 
 
-def _state(listed: ListedItem, now: datetime) -> str:
+def state(listed: ListedItem, now: datetime) -> str:
+    """Set aside, claimed or provisional, in words; empty where there is nothing to say."""
     if adjustments.set_aside(listed.item, now) and listed.item.adjustment and (held := listed.item.adjustment.hold):
         return f"{'set aside' if held.paused else 'put off'} until {held.until:%H:%M}Z: {held.words}"
     return f"claimed by {listed.claimed_by}" if listed.claimed_by else ("provisional" if listed.item.provisional else "")
 
 
-async def _whole_uid(reader: PostgresWorklist, ending: str) -> str:
+async def whole_uid(reader: PostgresWorklist, ending: str) -> str:
     """The open study whose UID ends so; the text itself where no open study, or more than one, does."""
     found: list[str] = []
     query = ListQuery(limit=500)
@@ -141,7 +141,8 @@ def _read(data: Path | None, ask: Callable[[PostgresWorklist], Awaitable[Result]
     return asyncio.run(run())
 
 
-def _row(listed: ListedItem) -> dict[str, object]:
+def row(listed: ListedItem) -> dict[str, object]:
+    """A study as JSON."""
     item = listed.item
     return {
         "study_uid": item.study.study_uid,
@@ -161,7 +162,7 @@ def _reason(reason: Reason) -> tuple[str, str, str, str]:
     evidence = reason.evidence
     minutes = round(abs(reason.minutes))
     moved = f"{minutes} min {'sooner' if reason.minutes > 0 else 'later'}" if minutes else "–"
-    when = f"{evidence.at:%H:%M}Z" if evidence.at else ""
+    when = evidence.when or (f"{evidence.at:%H:%M}Z" if evidence.at else "")
     return f"{evidence.label}{'  (sets the deadline)' if reason.binding else ''}", when, moved, evidence.reverts_when or ""
 
 

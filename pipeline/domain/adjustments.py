@@ -55,8 +55,11 @@ def adjusted(item: WorklistItem, made: Adjustment | None) -> WorklistItem:
 
 
 def standing(made: Adjustment | None, item: WorklistItem, now: datetime, policy: Policy) -> Adjustment | None:
-    """What of it still stands for `item`, which is plain and may have just changed; None when nothing does."""
-    if made is None or item.state == "closed":
+    """What of it still stands for `item`, which is plain and may have just changed; None when nothing does.
+
+    Nobody holds or overrides a closed study, but the time that it could not be read stays taken from its wait.
+    """
+    if made is None:
         return None
     hold, override, paused_s = made.hold, made.override, made.paused_s
     if hold is not None and (end := _hold_ends(hold, item, now, policy)) is not None:
@@ -76,13 +79,13 @@ def moves_up(act: Override) -> bool:
 
 def _override_ends(act: Override, item: WorklistItem, now: datetime, policy: Policy) -> bool:
     """More danger ends only what holds a study down: to end what moved it up could make it later."""
-    return now >= act.until or (not moves_up(act) and _more_pressing(act.ruled_at, item, policy))
+    return item.state == "closed" or now >= act.until or (not moves_up(act) and _more_pressing(act.ruled_at, item, policy))
 
 
 def _hold_ends(hold: Hold, item: WorklistItem, now: datetime, policy: Policy) -> datetime | None:
     if now >= hold.until:
         return hold.until
-    return now if news(hold, item) or _more_pressing(hold.ruled_at, item, policy) else None
+    return now if item.state == "closed" or news(hold, item) or _more_pressing(hold.ruled_at, item, policy) else None
 
 
 def news(hold: Hold, item: WorklistItem) -> str | None:

@@ -34,7 +34,7 @@ def subject(due: Due, now: datetime) -> str:
     if due.index is None:
         return f"Withdrawn: {_about(alert)}"
     waited = minutes(now - alert.raised_at)
-    standing = "" if alert.study_uid is None else "unread, "
+    standing = "" if alert.study_uid is None or alert.trigger == "discrepancy" else "unread, "
     return f"{CATEGORY_WORDS[alert.category]}, {standing}{waited}: {_about(alert)}"
 
 
@@ -58,7 +58,9 @@ def text(due: Due, now: datetime, link: str, policy: EscalationPolicy, *, repeat
 
 
 def digest_subject(dues: Sequence[Due]) -> str:
-    """One line for many alerts that could not be told in time."""
+    """One line for many alerts that could not be told in time: steps, or withdrawals."""
+    if dues[0].index is None:
+        return f"{len(dues)} alerts are withdrawn"
     critical = sum(due.alert.category == 1 for due in dues)
     return f"{len(dues)} alerts could not be sent in time, {critical} of them critical"
 
@@ -66,11 +68,13 @@ def digest_subject(dues: Sequence[Due]) -> str:
 def digest_text(dues: Sequence[Due], now: datetime, link: str, policy: EscalationPolicy, *, repeat: bool) -> str:
     """What was missed, in one message."""
     oldest = min(due.alert.raised_at for due in dues)
-    lines = [
+    withdrawn = [f"{digest_subject(dues)}: their reasons have vanished, and there is nothing to do any more.", f"See {link}"]
+    waiting = [
         f"{digest_subject(dues)}: sending stood still, or the clock jumped.",
         f"Waiting since {clock(oldest, policy)} ({minutes(now - oldest)}); nobody has acknowledged them.",
         f"Do: open {link} and read or acknowledge them from the top. The steps that follow are sent one by one.",
     ]
+    lines = withdrawn if dues[0].index is None else waiting
     return "\n".join([*lines, *(["This message may have been sent before; it is the same one."] if repeat else [])])
 
 
@@ -144,7 +148,7 @@ def _finding(alert: Alert, policy: EscalationPolicy | None) -> str:
 def _task(alert: Alert) -> str:
     if alert.study_uid is None:
         return "mend it or acknowledge"
-    return "look at the images" if alert.trigger == "discrepancy" else "read the study, or acknowledge that you will"
+    return "look at the images again" if alert.trigger == "discrepancy" else "read the study, or acknowledge that you will"
 
 
 def _next(due: Due, policy: EscalationPolicy) -> list[str]:

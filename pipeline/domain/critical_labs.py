@@ -1,12 +1,13 @@
-"""Critical laboratory values: the laboratory's own marks first, then a versioned table of limits for adults.
+"""Critical laboratory values: the laboratory's own marks first, then a table of limits: a site's own rows before the shipped ones.
 
-The table is ARUP Laboratories' critical values, CORP-APPEND-0104A revision 34 (2019): there is no universal list, and of those
+The shipped table is ARUP Laboratories' critical values, CORP-APPEND-0104A revision 34 (2019): there is no universal list, and of those
 published it covers most analytes, in the catalogue's units, and states its comparison signs. Where it is silent: creatinine from Main Line
 Health, neutrophils from Barnsley NHS.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +16,7 @@ from pipeline.domain.readings import Reading, Readings
 
 VERSION = "arup-34/1"
 YOUNGEST = 16.0
-"""The table is for adults; under this age only the laboratory's own marks count."""
+"""The shipped table is for adults; where no row is for a patient's age, only the laboratory's own marks count."""
 
 CRITICAL_FLAGS = frozenset({"LL", "HH", "AA"})
 """HL7 table 0078: below lower panic limit, above upper panic limit, very abnormal."""
@@ -62,39 +63,65 @@ class Limit:
         return f"{side} {self.bound:g}" if self.inclusive else f"{self.bound:g} or {side}"
 
 
-def _limits(low: str | None, high: str | None, span: float | None = None) -> tuple[Limit, ...]:
-    """Reads the table's notation: "<3.0" and ">6.1" exclude the limit; a bare number includes it, as the source's copy is to be read."""
+_SPANS = {"ph": 0.25}
+
+
+def limit(name: str, bound: float, *, high: bool, inclusive: bool) -> Limit:
+    """One side of an analyte's row; the pull is full a quarter of the bound beyond it, of pH a quarter of a unit."""
+    return Limit(bound, high, inclusive, _SPANS.get(name, bound / 4))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The limits of an analyte for the ages in years from `from_age` on and under `under_age`."""
+
+    limits: tuple[Limit, ...]
+    from_age: float = YOUNGEST
+    under_age: float | None = None
+
+    def covers(self, age: float | None) -> bool:
+        """An unknown age is an adult's."""
+        if age is None:
+            return self.under_age is None or self.under_age > YOUNGEST
+        return self.from_age <= age and (self.under_age is None or age < self.under_age)
+
+
+_SHIPPED: dict[str, tuple[str | None, str | None]] = {
+    "potassium": ("<3.0", ">6.1"),
+    "sodium": ("<120", ">160"),
+    "glucose": ("<55", ">450"),
+    "calcium": ("<6.0", ">13.0"),
+    "ionised_calcium": ("0.78", "1.58"),
+    "magnesium": ("<1.0", ">9.0"),
+    "phosphate": ("<1.0", ">9.0"),
+    "bicarbonate": ("<10", ">40"),
+    "ph": ("7.25", "7.6"),
+    "pco2": ("20", "60"),
+    "po2": ("40", None),
+    "haemoglobin": ("7.0", ">21.0"),
+    "platelets": ("20", "1000"),
+    "wbc": ("2.0", "40"),
+    "neutrophils": ("<1.0", None),
+    "inr": (None, "5.0"),
+    "aptt": (None, "85"),
+    "fibrinogen": ("<100", None),
+    "troponin_i": (None, "0.30"),
+    "creatinine": (None, "5.0"),
+}
+"""Low and high in the source's notation: "<3.0" and ">6.1" exclude the limit; a bare number includes it, as its copy is to be read."""
+
+
+def _shipped(name: str, low: str | None, high: str | None) -> tuple[Limit, ...]:
     sides = ((low, False, "<"), (high, True, ">"))
     return tuple(
-        Limit(bound := float(text.lstrip("<>")), is_high, not text.startswith(sign), span or bound / 4)
-        for text, is_high, sign in sides
-        if text
+        limit(name, float(text.lstrip("<>")), high=is_high, inclusive=not text.startswith(sign)) for text, is_high, sign in sides if text
     )
 
 
-LIMITS: dict[str, tuple[Limit, ...]] = {
-    "potassium": _limits("<3.0", ">6.1"),
-    "sodium": _limits("<120", ">160"),
-    "glucose": _limits("<55", ">450"),
-    "calcium": _limits("<6.0", ">13.0"),
-    "ionised_calcium": _limits("0.78", "1.58"),
-    "magnesium": _limits("<1.0", ">9.0"),
-    "phosphate": _limits("<1.0", ">9.0"),
-    "bicarbonate": _limits("<10", ">40"),
-    "ph": _limits("7.25", "7.6", span=0.25),
-    "pco2": _limits("20", "60"),
-    "po2": _limits("40", None),
-    "haemoglobin": _limits("7.0", ">21.0"),
-    "platelets": _limits("20", "1000"),
-    "wbc": _limits("2.0", "40"),
-    "neutrophils": _limits("<1.0", None),
-    "inr": _limits(None, "5.0"),
-    "aptt": _limits(None, "85"),
-    "fibrinogen": _limits("<100", None),
-    "troponin_i": _limits(None, "0.30"),
-    "creatinine": _limits(None, "5.0"),
-}
-"""Catalogue name -> limits in the catalogue's unit."""
+Table = Mapping[str, tuple[Row, ...]]
+"""Catalogue name -> its rows, limits in the catalogue's unit; of a name's rows the first that covers the age counts."""
+
+TABLE: Table = {name: (Row(_shipped(name, *sides)),) for name, sides in _SHIPPED.items()}
 
 VALID: dict[str, timedelta] = {
     **dict.fromkeys(("ph", "pco2", "po2"), timedelta(hours=6)),
@@ -119,22 +146,22 @@ def valid_for(name: str) -> timedelta:
     return VALID.get(name, DEFAULT_VALID)
 
 
-def find(readings: Readings, as_of: datetime, age: float | None) -> list[Critical]:
+def find(readings: Readings, as_of: datetime, age: float | None, table: Table = TABLE) -> list[Critical]:
     """The critical ones among the newest values of each analyte at `as_of`, in the catalogue's order. An unknown age is an adult's."""
-    adult = age is None or age >= YOUNGEST
     found = []
     for name, observable in BY_NAME.items():
         series = readings.get(name)
         if observable.kind != "lab" or not series or series[-1].at < as_of - 2 * valid_for(name):
             continue
-        if critical := _critical(name, series[-1], as_of, adult):
+        limits = next((row.limits for row in table.get(name, ()) if row.covers(age)), ())
+        if critical := _critical(name, series[-1], as_of, limits):
             found.append(critical)
     return found
 
 
-def _critical(name: str, reading: Reading, as_of: datetime, adult: bool) -> Critical | None:
-    limit = next((limit for limit in LIMITS.get(name, ()) if limit.crossed(reading.value)), None) if adult else None
-    if limit is None and reading.flag not in CRITICAL_FLAGS:
+def _critical(name: str, reading: Reading, as_of: datetime, limits: tuple[Limit, ...]) -> Critical | None:
+    crossed = next((one for one in limits if one.crossed(reading.value)), None)
+    if crossed is None and reading.flag not in CRITICAL_FLAGS:
         return None
-    minutes = limit.minutes(reading.value) if limit else AT_LIMIT_MINUTES
-    return Critical(name, reading, limit, minutes, stale=reading.at < as_of - valid_for(name))
+    minutes = crossed.minutes(reading.value) if crossed else AT_LIMIT_MINUTES
+    return Critical(name, reading, crossed, minutes, stale=reading.at < as_of - valid_for(name))

@@ -6,21 +6,28 @@ reason, and cannot be later than the order's target, which is one of those it is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pipeline.domain import indications
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.domain.urgency import FLOOR_MINUTES, LONGEST_MINUTES, minutes_of, severity_of
-from schemas.assessments import Evidence, Risk, StudyState
+from schemas.assessments import Evidence, Risk, Stated, StudyState
 from schemas.worklist import Reason
 
+_OF_THE_BRAIN = frozenset({None, "CT", "MR"})
+"""What the clock of a stroke is read on; an unknown modality may be one of them."""
+_OF_THIS_VISIT = timedelta(hours=24)
+"""From door to image; the longest window of a treatment. What is taken later is not what the patient came for."""
+
+_MINUTE = timedelta(minutes=1)
 _WORDS = {"emergency": "emergency department", "inpatient": "inpatient", "outpatient": "outpatient"}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the order asks for: minutes from the first image, and why."""
+    """What the order, or a clock, asks for: minutes from the first image, and why."""
 
     minutes: float
     evidence: Evidence
@@ -65,6 +72,29 @@ def _usual(study: StudyState, policy: Policy) -> tuple[float, str]:
     return minutes, f"{study.priority or 'no priority'}, {who}: within {words(minutes)}"
 
 
+def clocks(study: StudyState, policy: Policy = DEFAULT) -> Iterator[Target]:
+    """Set by neither order nor findings: a visit to a clinic, and a stroke's time from the door (AHA 2013: CT interpreted in 45 min)."""
+    if (visit := study.appointment) is not None:
+        minutes = (visit.at - study.ready_at) / _MINUTE - policy.appointment_lead
+        label = f"clinic appointment {visit.at:%Y-%m-%d %H:%MZ}"
+        yield _clock("appointment", minutes, label, visit, "another time of the appointment, or none")
+    door = study.door
+    if door is None or study.modality not in _OF_THE_BRAIN or not timedelta() <= study.ready_at - door.at <= _OF_THIS_VISIT:
+        return
+    if any(found.bundle.code == "stroke" for found in indications.find(study.indication, study.description)):
+        minutes = policy.stroke_door - (study.ready_at - door.at) / _MINUTE
+        label = f"stroke, at the door {door.at:%Y-%m-%d %H:%MZ}: read within {words(policy.stroke_door)} of that"
+        yield _clock("stroke-clock", minutes, label, door, "an indication that names no stroke")
+
+
+def _clock(kind: str, minutes: float, label: str, stated: Stated, reverts_when: str) -> Target:
+    held = _held(minutes)
+    said = Evidence(
+        kind=kind, code=kind, label=label, severity=severity_of(held), at=stated.at, event_id=stated.event_id, reverts_when=reverts_when
+    )
+    return Target(held, said)
+
+
 def _evidence(study: StudyState, kind: str, code: str, label: str, minutes: float) -> Evidence:
     return Evidence(kind=kind, code=code, label=label, severity=severity_of(minutes), at=study.requested_at, event_id=study.event_id)
 
@@ -73,21 +103,17 @@ def of_risk(risk: Risk | None, policy: Policy = DEFAULT) -> Evidence | None:
     """The model's calibrated probability as evidence; None where there is none, or none that is a probability."""
     if risk is None or risk.probability is None or not 0 <= risk.probability <= 1:
         return None
+    severity = round(policy.risk.of(risk.probability), 6)
     return Evidence(
         kind="risk",
         code=risk.model or risk.scorer,
         label=f"risk {risk.probability:.2f} of {risk.outcome or 'an unnamed outcome'}",
-        severity=round(pull(risk.probability, policy), 6),
+        severity=severity,
         value=risk.probability,
         at=risk.scored_at,
         source=risk.scorer,
-        reverts_when=f"risk {policy.risk_from:.2f} or below",
+        reverts_when=f"risk {policy.risk.none_below:.2f} or below" if severity else None,
     )
-
-
-def pull(probability: float, policy: Policy = DEFAULT) -> float:
-    """0..1, continuous, rising with the probability between the site's two bounds."""
-    return min(max((probability - policy.risk_from) / (policy.risk_to - policy.risk_from), 0.0), 1.0)
 
 
 def allowed(evidence: Evidence, target_minutes: float, policy: Policy = DEFAULT) -> float:
@@ -98,18 +124,22 @@ def allowed(evidence: Evidence, target_minutes: float, policy: Policy = DEFAULT)
     its worst.
     """
     if evidence.kind in ("risk", "image"):
-        floor = min(policy.risk_floor, target_minutes)
+        floor = min((policy.image if evidence.kind == "image" else policy.risk).floor, target_minutes)
         return float(target_minutes * (floor / target_minutes) ** min(max(evidence.severity, 0.0), 1.0))
     return min(target_minutes, minutes_of(evidence.severity))
 
 
 def decide(study: StudyState, evidence: Iterable[Evidence], policy: Policy = DEFAULT) -> Deadline:
-    """The deadline, with every reason and the minutes that it alone moves. Of equals the order binds first, then the one given first."""
+    """The deadline, with every reason and the minutes that it alone moves. Of equals the order binds first, then the one given first.
+
+    A clock that leaves more time than the order takes no part.
+    """
     own = target(study, policy)
-    options = [(own.minutes, own.evidence), *((allowed(one, own.minutes, policy), one) for one in evidence)]
+    sooner = [(clock.minutes, clock.evidence) for clock in clocks(study, policy) if clock.minutes < own.minutes]
+    options = [(own.minutes, own.evidence), *sooner, *((allowed(one, own.minutes, policy), one) for one in evidence)]
     shortest = min(range(len(options)), key=lambda index: options[index][0])
     reasons = tuple(
-        Reason(evidence=one, minutes=round(own.minutes - minutes, 1), binding=index == shortest)
+        Reason(evidence=one, minutes=round(float(own.minutes - minutes), 1), binding=index == shortest)
         for index, (minutes, one) in enumerate(options)
     )
     return Deadline(_after(study, options[shortest][0]), _after(study, own.minutes), reasons)

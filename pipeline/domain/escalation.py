@@ -41,6 +41,7 @@ TABLE: Mapping[tuple[State | None, Event], tuple[State, frozenset[Effect]]] = Ma
         ("notified", "notify"): ("notified", _NOTHING),
         ("notified", "escalate"): ("escalated", _NOTHING),
         ("notified", "change"): ("notified", _NOTHING),
+        ("notified", "raise"): ("notified", _START),
         ("notified", "acknowledge"): ("acknowledged", _STOP),
         ("notified", "take-over"): ("acknowledged", _STOP),
         ("notified", "read"): ("resolved", _STOP),
@@ -48,6 +49,7 @@ TABLE: Mapping[tuple[State | None, Event], tuple[State, frozenset[Effect]]] = Ma
         ("notified", "withdraw"): ("withdrawn", _RETRACT),
         ("escalated", "escalate"): ("escalated", _NOTHING),
         ("escalated", "change"): ("escalated", _NOTHING),
+        ("escalated", "raise"): ("notified", _START),
         ("escalated", "acknowledge"): ("acknowledged", _STOP),
         ("escalated", "take-over"): ("acknowledged", _STOP),
         ("escalated", "read"): ("resolved", _STOP),
@@ -100,7 +102,8 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     signs: what it rests on ("critical-lab:potassium") -> the minutes that this leaves. round: grows each time it is raised anew.
     raised_at: of this round. ladder_from: what the steps count from (quiet hours push it back). step: the last taken, -1 none.
-    next_at: when something is to be done next; None: nothing. what, finding: for messages, free of identifiers.
+    next_at: when something is to be done next; None: nothing. heard: who was told in this round, each role and channel once.
+    what, finding: for messages, free of identifiers.
     """
 
     id: str
@@ -122,6 +125,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: int = -1
     next_at: Instant | None = None
     told: Told | None = None
+    heard: list[Told] = []
     muted: Muted | None = None
     acknowledged_by: str | None = None
     acknowledged_at: Instant | None = None
@@ -160,7 +164,7 @@ def apply(alert: Alert, event: Event, now: datetime) -> Alert:
 
 
 def raised(alert: Alert, now: datetime, policy: EscalationPolicy) -> Alert:
-    """Another round of an alert that has come to rest. Raises NotAllowed."""
+    """Another round: of an alert that has come to rest, or of one that became more pressing. Raises NotAllowed."""
     after = apply(alert, "raise", now)
     return started(replace(after, round=alert.round + 1), now, policy)
 
@@ -176,6 +180,7 @@ def started(alert: Alert, now: datetime, policy: EscalationPolicy) -> Alert:
         changed_at=now,
         step=-1,
         told=None,
+        heard=[],
         muted=None,
         acknowledged_by=None,
         acknowledged_at=None,
@@ -200,7 +205,8 @@ class Due:
     @property
     def key(self) -> str:
         """The same each time this very step is sent: what a receiver knows a repeat by."""
-        return event_id("alert-step", f"{self.alert.id}|{self.alert.round}|{'withdrawn' if self.index is None else self.index}")
+        what = f"withdrawn|{self.step.role}|{self.step.channel}" if self.index is None else self.index
+        return event_id("alert-step", f"{self.alert.id}|{self.alert.round}|{what}")
 
 
 def due(alert: Alert, now: datetime, policy: EscalationPolicy) -> Due | None:
@@ -208,7 +214,8 @@ def due(alert: Alert, now: datetime, policy: EscalationPolicy) -> Due | None:
     if alert.next_at is None or alert.next_at > now:
         return None
     if alert.state == "withdrawn" and alert.told is not None:
-        return Due(alert, Step(0, alert.told.role, alert.told.channel), None)
+        last = alert.heard[-1] if alert.heard else alert.told
+        return Due(alert, Step(0, last.role, last.channel), None)
     if not alert.is_open:
         return None
     ladder = policy.ladder(alert.trigger)
@@ -220,11 +227,12 @@ def due(alert: Alert, now: datetime, policy: EscalationPolicy) -> Due | None:
 
 def taken(done: Due, now: datetime, policy: EscalationPolicy) -> Alert:
     """The alert once the step was sent."""
+    others = [one for one in done.alert.heard if (one.role, one.channel) != (done.step.role, done.step.channel)]
     if done.index is None:
-        return replace(done.alert, next_at=None, changed_at=now)
+        return replace(done.alert, heard=others, next_at=now if others else None, changed_at=now)
     moved = apply(done.alert, step_event(done.index), now)
     told = Told(role=done.step.role, channel=done.step.channel, at=now)
-    return _waiting(replace(moved, step=done.index, told=told), policy)
+    return _waiting(replace(moved, step=done.index, told=told, heard=[*others, told]), policy)
 
 
 def step_event(index: int) -> Event:
@@ -241,6 +249,17 @@ def at_rest(alert: Alert, now: datetime, policy: EscalationPolicy) -> Alert:
 def postponed(alert: Alert, until: datetime) -> Alert:
     """The same step, tried again later."""
     return replace(alert, next_at=until)
+
+
+def asleep(alert: Alert, now: datetime, policy: EscalationPolicy) -> Alert | None:
+    """What is due in quiet hours, as it comes late or takes a message back: put off to their end. None: it may be told now."""
+    awake = policy.awake(now, alert.category)
+    if awake <= now:
+        return None
+    ladder = policy.ladder(alert.trigger)
+    if not alert.is_open or alert.step + 1 >= len(ladder):
+        return postponed(alert, awake)
+    return replace(alert, next_at=awake, ladder_from=awake - timedelta(minutes=ladder[alert.step + 1].after_minutes))
 
 
 def rewound(alert: Alert, now: datetime) -> Alert:

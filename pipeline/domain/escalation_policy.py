@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time, timedelta
 from types import MappingProxyType
 from typing import Literal
@@ -12,13 +12,17 @@ from zoneinfo import ZoneInfo
 Category = Literal[1, 2, 3]
 """ACR Actionable Reporting Work Group: 1 within minutes, 2 within hours, 3 within days to months."""
 
-Trigger = Literal["critical", "model-risk", "deadline", "discrepancy", "model-down", "feed-down"]
+Trigger = Literal["critical", "finding", "model-risk", "deadline", "discrepancy", "model-down", "feed-down"]
 ChannelKind = Literal["page", "apprise", "webhook", "hl7", "fhir"]
+
+
+ABOVE = "above"
+"""In place of a role: the one that stands above the role of the step before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rung: so many minutes after the alert was raised this role is told over this channel."""
+    """One rung: so many minutes after the alert was raised this role, or the one ABOVE the last told, is told over this channel."""
 
     after_minutes: float
     role: str
@@ -73,14 +77,15 @@ class Budget:
 _STEPS = (
     Step(0, "radiologist", "page"),
     Step(15, "radiologist", "page"),
-    Step(30, "senior", "page"),
-    Step(60, "head", "page"),
+    Step(30, ABOVE, "page"),
+    Step(60, ABOVE, "page"),
 )
-_OPERATIONS = (Step(0, "operator", "page"), Step(15, "operator", "page"), Step(60, "head", "page"))
+_OPERATIONS = (Step(0, "operator", "page"), Step(15, "operator", "page"), Step(60, ABOVE, "page"))
 
 _RULES: Mapping[Trigger, Rule] = MappingProxyType(
     {
         "critical": Rule(1),
+        "finding": Rule(2),
         "model-risk": Rule(2),
         "deadline": Rule(2),
         "discrepancy": Rule(3),
@@ -96,10 +101,11 @@ _FEEDS: Mapping[str, float] = MappingProxyType({"imaging": 120, "orders": 120, "
 
 @dataclass(frozen=True, slots=True)
 class EscalationPolicy:
-    """One site's rules. roles: role -> the one above it, no cycles.
+    """One site's rules. roles: role -> the one above it, who is told where a step says so; no cycles.
 
-    news2_from: total from which physiology is critical (RCP: 7 is an emergency). risk_from: the model's
-    probability that is told; None: never.
+    news2_from: total from which physiology is critical (RCP: 7 is an emergency). finding_from: an image model's probability of a finding,
+    from which an unread study is told of; risk_from: the risk model's; discrepancy_from: an image model's, from which a report that denies
+    the finding, or does not mention it, is asked about. None: never.
     worse_by: the share by which the minutes allowed must shrink for a standing abnormality to count as changed.
     remembered: how long an acknowledged abnormality of a patient is not told again. late: a step that is overdue by more was missed, by
     downtime or a clock that jumped; more than `storm` of them to the same people are told in one message.
@@ -114,7 +120,9 @@ class EscalationPolicy:
     budget: Budget = Budget()
     time_zone: str = "UTC"
     news2_from: float = 7
+    finding_from: float | None = 0.9
     risk_from: float | None = None
+    discrepancy_from: float | None = 0.9
     worse_by: float = 0.25
     remembered: timedelta = timedelta(hours=24)
     late: timedelta = timedelta(minutes=5)
@@ -123,9 +131,9 @@ class EscalationPolicy:
     feed_down: Mapping[str, float] = field(default_factory=lambda: _FEEDS)
 
     def ladder(self, trigger: Trigger) -> tuple[Step, ...]:
-        """The steps of an alert, in time order."""
+        """The steps of an alert, in time order, each with the role that it tells."""
         own = self.rules[trigger].steps
-        return self.steps if own is None else own
+        return _named(self.steps if own is None else own, self.roles)
 
     def awake(self, at: datetime, category: Category) -> datetime:
         """`at`, or the end of the quiet hours where it falls into them and may wait."""
@@ -165,13 +173,14 @@ def faults(policy: EscalationPolicy) -> list[tuple[str, str]]:
             here = f"{where}.{index}"
             if step.channel not in policy.channels:
                 found.append((f"{here}.channel", f"there is no channel {step.channel!r}"))
-            if step.role not in policy.roles:
-                found.append((f"{here}.role", f"there is no role {step.role!r}"))
+            found += [(f"{here}.role", why) for why in _role_faults(steps, index, policy.roles)]
             if step.after_minutes < 0:
                 found.append((f"{here}.after_minutes", "is negative"))
             if index and step.after_minutes <= steps[index - 1].after_minutes:
                 found.append((f"{here}.after_minutes", "is not after the step before"))
     for role, above in policy.roles.items():
+        if role == ABOVE:
+            found.append((f"roles.{role}", "is no role's name: in a step it stands for the role above the one before"))
         if above is not None and above not in policy.roles:
             found.append((f"roles.{role}", f"there is no role {above!r}"))
         if _in_cycle(role, policy.roles):
@@ -181,6 +190,27 @@ def faults(policy: EscalationPolicy) -> list[tuple[str, str]]:
     if not policy.budget.shift_starts:
         found.append(("budget.shift_starts", "names no shift"))
     return found
+
+
+def _named(steps: tuple[Step, ...], roles: Mapping[str, str | None]) -> tuple[Step, ...]:
+    """With a role instead of ABOVE; at the top the top again."""
+    if all(step.role != ABOVE for step in steps):
+        return steps
+    named: list[Step] = []
+    for step in steps:
+        before = named[-1].role if named else ABOVE
+        named.append(replace(step, role=roles.get(before) or before) if step.role == ABOVE else step)
+    return tuple(named)
+
+
+def _role_faults(steps: tuple[Step, ...], index: int, roles: Mapping[str, str | None]) -> list[str]:
+    step = steps[index]
+    if step.role != ABOVE:
+        return [] if step.role in roles else [f"there is no role {step.role!r}"]
+    if index == 0:
+        return ["is above nobody: the first step names a role"]
+    before = _named(steps[:index], roles)[-1].role
+    return [f"nobody stands above {before!r}"] if before in roles and roles[before] is None else []
 
 
 def _channel_faults(where: str, channel: Channel) -> list[tuple[str, str]]:

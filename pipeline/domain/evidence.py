@@ -42,7 +42,7 @@ def gather(
     valid = policy.vitals_valid_emergency if emergency else policy.vitals_valid
     found = [
         *_news2(readings, as_of, age, valid, policy),
-        *(_critical_lab(critical, as_of) for critical in critical_labs.find(readings, as_of, age)),
+        *(_critical_lab(critical, as_of) for critical in critical_labs.find(readings, as_of, age, policy.critical_labs)),
         *_flagged(flags, as_of),
         *_missing(readings, as_of, valid),
     ]
@@ -74,6 +74,11 @@ def clock(at: datetime, as_of: datetime) -> str:
     return f"{at:%H:%MZ}" if as_of - at <= timedelta(hours=12) else f"{at:%Y-%m-%d %H:%MZ}"
 
 
+def told(at: datetime, when: str | None, as_of: datetime) -> str:
+    """ "at 09:12Z", or "of 2026-03-01" where the source told no time of day."""
+    return f"at {clock(at, as_of)}" if when is None else f"of {when}"
+
+
 def _news2(readings: Readings, as_of: datetime, age: float | None, valid: timedelta, policy: Policy) -> Iterator[Evidence]:
     assessed = news2.assess(readings, as_of, age, valid, policy.news2_scale)
     if assessed is None:
@@ -91,6 +96,7 @@ def _news2(readings: Readings, as_of: datetime, age: float | None, valid: timede
         value=float(found.total),
         unit="{score}",
         at=newest.at,
+        when=newest.when,
         event_id=newest.event_id or None,
         source=newest.source or None,
         stale=assessed.stale,
@@ -108,7 +114,7 @@ def _critical_lab(critical: Critical, as_of: datetime) -> Evidence:
     unit = "" if observable.unit.startswith(("{", "[")) else f" {observable.unit.partition('{')[0]}"
     by_laboratory = reading.flag in CRITICAL_FLAGS
     why = _FLAG_WORDS[str(reading.flag)] if by_laboratory or limit is None else f"critical {limit.words}"
-    label = f"{observable.label} {reading.value:g}{unit} at {clock(reading.at, as_of)}, {why}"
+    label = f"{observable.label} {reading.value:g}{unit} {told(reading.at, reading.when, as_of)}, {why}"
     return Evidence(
         kind="critical-lab",
         code=critical.name,
@@ -117,6 +123,7 @@ def _critical_lab(critical: Critical, as_of: datetime) -> Evidence:
         value=reading.value,
         unit=observable.unit,
         at=reading.at,
+        when=reading.when,
         event_id=reading.event_id or None,
         source=reading.source or None,
         stale=critical.stale,
@@ -138,9 +145,10 @@ def _flagged(flags: Iterable[FlaggedResult], as_of: datetime) -> Iterator[Eviden
             yield Evidence(
                 kind="lab-flag",
                 code=result.code,
-                label=f"{result.label} {result.value} at {clock(result.at, as_of)}, {_FLAG_WORDS[result.flag]}",
+                label=f"{result.label} {result.value} {told(result.at, result.when, as_of)}, {_FLAG_WORDS[result.flag]}",
                 severity=severity_of(critical_labs.AT_LIMIT_MINUTES),
                 at=result.at,
+                when=result.when,
                 event_id=result.event_id or None,
                 source=result.source or None,
                 stale=result.at < as_of - valid,

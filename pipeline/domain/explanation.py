@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pipeline.domain import adjustments, image_heads
 from pipeline.domain.catalogue import BY_NAME
-from pipeline.domain.evidence import clock
+from pipeline.domain.evidence import clock, told
 from schemas.assessments import Assessment, Evidence, Risk, StudyState
 from schemas.worklist import Reason, WorklistItem
 
@@ -28,10 +28,12 @@ def why(reasons: Sequence[Reason], as_of: datetime, risk: Risk | None) -> str:
 def _short(evidence: Evidence, as_of: datetime, risk: Risk | None) -> str:
     old = ", old" if evidence.stale else ""
     if evidence.kind == "critical-lab" and evidence.at is not None and evidence.value is not None:
-        return f"{BY_NAME[evidence.code].label} {evidence.value:g} at {clock(evidence.at, as_of)}{old}"
+        return f"{BY_NAME[evidence.code].label} {evidence.value:g} {told(evidence.at, evidence.when, as_of)}{old}"
     if evidence.kind == "news2" and evidence.value is not None:
         partial = "" if "(7 of 7" in evidence.label else " (partial)"
         return f"NEWS2 {evidence.value:g}{partial}{old}"
+    if evidence.kind == "stroke-clock" and evidence.at is not None:
+        return f"door {clock(evidence.at, as_of)}"
     if evidence.kind == "risk" and evidence.value is not None:
         inputs = inputs_of(risk)
         return f"risk {evidence.value:.2f}" + (f" ({' + '.join(inputs)})" if inputs else "")

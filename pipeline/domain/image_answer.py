@@ -9,8 +9,10 @@ from typing import Literal
 
 import msgspec
 
-from schemas.findings import ImageAssessment, ImageFinding
+from schemas.findings import Activation, ImageAssessment, ImageFinding
 
+MAP_SIDE_MAX = 16
+"""Of an activation map that is kept."""
 LIMIT = 1.0
 """Unlikeness from which a picture is not judged."""
 
@@ -36,9 +38,17 @@ class HeadReference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def assessed(
-    reference: HeadReference, probabilities: Sequence[float], unlikeness: float, scorer: Literal["triton", "onnxruntime"], at: datetime
+    reference: HeadReference,
+    probabilities: Sequence[float],
+    unlikeness: float,
+    activations: Sequence[Sequence[float]],
+    scorer: Literal["triton", "onnxruntime"],
+    at: datetime,
 ) -> ImageAssessment:
-    """Findings, or the refusal of a picture that is not what the head expects. Raises ValueError for numbers that are no answer."""
+    """Findings, or the refusal of a picture that is not what the head expects. Raises ValueError for numbers that are no answer.
+
+    activations: one square map a finding, as Activation tells of it; a map that is none is left out, and the finding stands.
+    """
     if len(probabilities) != len(reference.findings) or not math.isfinite(unlikeness):
         raise ValueError(f"{len(probabilities)} numbers and an unlikeness of {unlikeness} are no answer of {reference.head}")
     if not all(0 <= probability <= 1 for probability in probabilities):
@@ -46,13 +56,30 @@ def assessed(
     if unlikeness > LIMIT:
         words = f"does not look like {reference.expects}"
         return _refused(reference, at, "out-of-distribution", words, scorer=scorer, unlikeness=round(unlikeness, 3))
+    maps = [activation(one) for one in activations] if len(activations) == len(reference.findings) else [None] * len(reference.findings)
     findings = tuple(
-        ImageFinding(code=one.code, label=one.label, probability=round(chance, 5), prevalence=one.prevalence, ranks=one.ranks)
-        for one, chance in zip(reference.findings, probabilities, strict=True)
+        ImageFinding(
+            code=one.code,
+            label=one.label,
+            probability=round(chance, 5),
+            prevalence=one.prevalence,
+            ranks=one.ranks,
+            activation=seen,
+        )
+        for one, chance, seen in zip(reference.findings, probabilities, maps, strict=True)
     )
     return ImageAssessment(
         head=reference.head, version=reference.version, at=at, scorer=scorer, findings=findings, unlikeness=round(unlikeness, 3)
     )
+
+
+def activation(contributions: Sequence[float]) -> Activation | None:
+    """The map in a byte a place; None for what is no square of numbers."""
+    side = math.isqrt(len(contributions))
+    if not 0 < side <= MAP_SIDE_MAX or side * side != len(contributions) or not all(map(math.isfinite, contributions)):
+        return None
+    peak = max(map(abs, contributions))
+    return Activation(side=side, peak=round(peak, 3), levels=bytes(128 + round(127 * one / (peak or 1.0)) for one in contributions))
 
 
 def refused(reference: HeadReference, reason: str, explanation: str, at: datetime) -> ImageAssessment:

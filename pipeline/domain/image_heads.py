@@ -30,10 +30,6 @@ SCOPES = (
 )
 
 
-PREVALENCE = 0.10
-"""Share of an acute department's pictures that have a finding: the training sets hold half and half, which no department sees."""
-
-
 def find(modality: str | None, body_part: str | None, view: str | None) -> Scope | None:
     """The head for such a picture, None where there is none."""
     wanted = (_word(modality), _word(body_part), _word(view))
@@ -58,26 +54,30 @@ def evidence(study: StudyState, policy: Policy = DEFAULT) -> list[Evidence]:
     return [_evidence(image, finding, policy) for finding in image.findings if finding.ranks and 0 <= finding.probability <= 1]
 
 
-def at_prevalence(finding: ImageFinding, prevalence: float = PREVALENCE) -> float:
+def at_prevalence(finding: ImageFinding, prevalence: float) -> float:
     """The probability where `prevalence` of the pictures have the finding: the same odds ratio on other odds (Bayes)."""
-    if finding.probability in (0.0, 1.0):
-        return finding.probability
-    shift = _logit(prevalence) - _logit(min(max(finding.prevalence, 1e-6), 1 - 1e-6))
-    return 1 / (1 + math.exp(-(_logit(finding.probability) + shift)))
+    return odds_at(finding.probability, finding.prevalence, prevalence)
+
+
+def odds_at(probability: float, calibrated: float, prevalence: float) -> float:
+    """The same for a probability that came true where `calibrated` of the pictures had the finding."""
+    if probability in (0.0, 1.0):
+        return probability
+    shift = _logit(prevalence) - _logit(min(max(calibrated, 1e-6), 1 - 1e-6))
+    return 1 / (1 + math.exp(-(_logit(probability) + shift)))
 
 
 def _evidence(image: ImageAssessment, finding: ImageFinding, policy: Policy) -> Evidence:
-    probability = at_prevalence(finding)
-    bounded = (probability - policy.risk_from) / (policy.risk_to - policy.risk_from)
+    probability = at_prevalence(finding, policy.prevalence(finding.code))
     return Evidence(
         kind="image",
         code=finding.code,
         label=f"image: {finding.label} {probability:.2f}",
-        severity=round(min(max(bounded, 0.0), 1.0), 6),
+        severity=round(policy.image.of(probability), 6),
         value=round(probability, 5),
         at=image.at,
         source=image.scorer,
-        reverts_when=f"{finding.label} {policy.risk_from:.2f} or below on every picture",
+        reverts_when=f"{finding.label} {policy.image.none_below:.2f} or below on every picture",
     )
 
 

@@ -7,10 +7,13 @@ an order's and a report's words are those of the newest event that has any (a fi
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from pipeline.domain import report_words
 from schemas.events import FindingEvent, ImagingEvent, OrderEvent, ReportEvent
 from schemas.findings import ImageAssessment
 from schemas.time import Timestamp
@@ -24,8 +27,25 @@ NOT_IMAGES = frozenset({"SR", "PR", "KO", "SEG", "RWV", "DOC", "AU", "REG", "PLA
 _STUDY_WORDS = ("body_part", "study_description", "accession", "order", "priority", "patient_class", "location")
 _ORDER_WORDS = ("control", "accession", "study_uid", "deadline", "modality", "body_part", "indication", "patient_class", "location")
 _REPORT_WORDS = ("status", "study_uid", "accession", "order")
+_REPORT_FINDINGS = ("said", "added")
+_PROVISIONAL = "provisional"
 
-NAMES = tuple(dict.fromkeys((*_STUDY_WORDS, "modality", "companion", *_ORDER_WORDS, "requested", "scheduled", "procedure", *_REPORT_WORDS)))
+NAMES = tuple(
+    dict.fromkeys(
+        (
+            *_STUDY_WORDS,
+            "modality",
+            "companion",
+            *_ORDER_WORDS,
+            "requested",
+            "scheduled",
+            "procedure",
+            *_REPORT_WORDS,
+            *_REPORT_FINDINGS,
+            _PROVISIONAL,
+        )
+    )
+)
 """All names of words."""
 
 
@@ -54,7 +74,7 @@ class Study(msgspec.Struct):
     """A study's events, folded.
 
     first: version of its first image, None while only its completion was announced. last: version of its newest event.
-    looked: what an image model said of one of its pictures, and the event it came with.
+    looked: by picture and head, what the head said of it, and the event it came with.
     """
 
     uid: str
@@ -66,7 +86,7 @@ class Study(msgspec.Struct):
     complete: bool = False
     conflict: bool = False
     unmatched: bool = False
-    looked: tuple[Version, ImageAssessment] | None = None
+    looked: dict[str, tuple[Version, ImageAssessment]] = {}
 
     def add(self, event: ImagingEvent) -> None:
         """Folds an event in; once or ten times is the same."""
@@ -87,16 +107,20 @@ class Study(msgspec.Struct):
             self.words.earliest(name, version, getattr(event, name))
 
     def add_finding(self, event: FindingEvent) -> None:
-        """Of several pictures the one that alarms most stands for the study; a refused one only where no other was looked at."""
+        """Of a head's answers on one picture the newest counts: a better version may take a finding back, a refusal takes nothing back.
+
+        A picture is its bytes: where an instance came twice with different content both stand, for nobody knows which is true.
+        """
         version = (event.recorded_at, event.event_id)
         self.last = max(self.last or version, version)
-        said = (version, event.image)
-        self.looked = said if self.looked is None else max(self.looked, said, key=_weight)
+        picture = blake2b(f"{event.image.head}|{event.uri}".encode(), digest_size=8).hexdigest()
+        said = (version, without_maps(event.image))
+        self.looked[picture] = max(self.looked.get(picture, said), said, key=_standing)
 
     @property
     def image(self) -> ImageAssessment | None:
-        """What stands for the study."""
-        return self.looked[1] if self.looked else None
+        """The picture that alarms most stands for the study; a refused one only where no other was looked at."""
+        return max(self.looked.values(), key=_weight)[1] if self.looked else None
 
     @property
     def modality(self) -> str | None:
@@ -142,7 +166,7 @@ class Order(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """A report's events, folded. last: version of the newest one."""
+    """A report's events, folded. last: version of the newest one. Of the text only what it says of findings is kept."""
 
     key: str
     words: Words = msgspec.field(default_factory=Words)
@@ -154,6 +178,27 @@ class Report(msgspec.Struct):
         self.last = max(self.last or version, version)
         for name in _REPORT_WORDS:
             self.words.newest(name, version, getattr(event, name))
+        found = report_words.said(event.text, event.impression)
+        if found is not None:
+            name, words = "added" if event.status == "addendum" else "said", " ".join(f"{each.code}:{each.word}" for each in found)
+            self.words.newest(name, version, words)
+            if event.status == "preliminary":
+                self.words.newest(_PROVISIONAL, version, words)
+        if event.status == "cancelled":
+            self.words.newest(_PROVISIONAL, version, "")
+
+    @property
+    def findings(self) -> dict[str, Any] | None:
+        """What it says of findings, an addendum in addition to what was said before it; None where nothing in it is understood."""
+        if self.words.get("status") == "cancelled" or not any(name in self.words.held for name in _REPORT_FINDINGS):
+            return None
+        told = sorted(self.words.held[name] for name in _REPORT_FINDINGS if name in self.words.held)
+        return dict(pair.split(":") for _, words in told for pair in words.split())
+
+    @property
+    def provisional(self) -> dict[str, Any]:
+        """What its preliminary version said of findings; nothing where that was cancelled."""
+        return dict(pair.split(":") for pair in (self.words.get(_PROVISIONAL) or "").split())
 
     @property
     def closing(self) -> bool:
@@ -164,6 +209,18 @@ class Report(msgspec.Struct):
     def preliminary(self) -> bool:
         """Whether it only marks the study."""
         return bool(self.words.get("status") == "preliminary")
+
+
+def without_maps(image: ImageAssessment) -> ImageAssessment:
+    """What the ranking needs of it: the maps stay with the event, and a patient's window stays small."""
+    if all(finding.activation is None for finding in image.findings):
+        return image
+    return replace(image, findings=tuple(replace(finding, activation=None) for finding in image.findings))
+
+
+def _standing(said: tuple[Version, ImageAssessment]) -> tuple[bool, Version]:
+    version, image = said
+    return image.refused is None, version
 
 
 def _weight(said: tuple[Version, ImageAssessment]) -> tuple[bool, float, Version]:

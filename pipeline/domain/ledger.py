@@ -8,8 +8,9 @@ some studies to others: their sum is the same, and a saving that nobody pays for
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from heapq import heappop, heappush
+from itertools import pairwise
 from statistics import mean, median
 from typing import Any, NamedTuple
 
@@ -21,8 +22,8 @@ from schemas.worklist import WorklistItem
 
 _PRIORITIES: tuple[RequestPriority | None, ...] = (*ORDER[:-1], None, *ORDER[-1:])
 """A study without a priority is not routine."""
-_SHIFTS = 3
-"""A day of eight-hour shifts."""
+WHOLE_DAY = 1440.0
+"""Minutes."""
 _MODEL = ("risk", "image")
 """Kinds of evidence that a model gave."""
 
@@ -30,7 +31,7 @@ _MODEL = ("risk", "image")
 class Read(NamedTuple):
     """A study that was read. begun_at: when a reader took it, or, where nobody said so, when its report came.
 
-    moved: its deadline was earlier than its order's own; by_model: a model's answer alone had moved it. overridden: a reader set it.
+    moved: its deadline was earlier than its order's own; by_model: a model's answer alone had moved it. overridden: a reader has set it.
     """
 
     study_uid: str
@@ -44,7 +45,7 @@ class Read(NamedTuple):
 
 
 class Raised(NamedTuple):
-    """An alert on a study: when it was raised, whether it was kept from everybody, and what the reader said of it (None: nothing)."""
+    """An alert on a study: when it was raised, whether it was kept from everybody, and what reader or report said of it (None: nothing)."""
 
     at: datetime
     muted: bool
@@ -52,7 +53,10 @@ class Raised(NamedTuple):
 
 
 class Alerts(msgspec.Struct, frozen=True):
-    """Of one day. per_shift: those that woke somebody, of eight hours. ppv: share confirmed of those that a reader judged."""
+    """Of one day. per_shift: those that woke somebody, over the site's shifts, of the present day those that it has had.
+
+    ppv: share confirmed of those that reader or report judged.
+    """
 
     raised: int
     muted: int
@@ -81,7 +85,10 @@ class Against(msgspec.Struct, frozen=True):
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
-    """One day of a site, by the moments when studies were begun. Waits in minutes; late: begun after the order's own target."""
+    """One day of a site, by the moments when studies were begun. Waits in minutes; late: begun after the order's own target.
+
+    A day on which nothing was read has no waits (None).
+    """
 
     day: date
     read: int
@@ -89,9 +96,9 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     moved_up_by_model: int
     overridden: int
     late: int
-    wait_mean: float
-    wait_median: float
-    wait_longest: float
+    wait_mean: float | None
+    wait_median: float | None
+    wait_longest: float | None
     first_come: Against
     order_priority: Against
     alerts: Alerts
@@ -111,8 +118,8 @@ def order_priority(read: Read) -> Any:
     return _PRIORITIES.index(read.priority), read.ready_at
 
 
-def of_item(item: WorklistItem, begun_at: datetime) -> Read:
-    """`item` as it stood when it was closed."""
+def of_item(item: WorklistItem, begun_at: datetime, overridden: bool) -> Read:
+    """`item` as it stood when it was closed. overridden: by its history, since a closed item has no override any more."""
     binding = next((reason for reason in item.reasons if reason.binding), None)
     moved = item.due_at < item.target_at
     return Read(
@@ -123,7 +130,7 @@ def of_item(item: WorklistItem, begun_at: datetime) -> Read:
         priority=item.study.priority,
         moved=moved,
         by_model=moved and binding is not None and binding.evidence.kind in _MODEL,
-        overridden=item.adjustment is not None and item.adjustment.override is not None,
+        overridden=overridden,
     )
 
 
@@ -142,11 +149,16 @@ def reordered(reads: Iterable[Read], order: Order) -> dict[str, datetime]:
     return begun
 
 
-def of_day(day: date, reads: Sequence[Read], raised: Sequence[Raised], zone_day: Callable[[datetime], date], now: datetime) -> Day | None:
-    """The ledger of `day`; None when nothing was read. reads: also of some days before, since studies wait over midnight."""
+def of_day(
+    day: date,
+    reads: Sequence[Read],
+    raised: Sequence[Raised],
+    zone_day: Callable[[datetime], date],
+    now: datetime,
+    shifts: float = 3,
+) -> Day:
+    """The ledger of `day`. reads: also of some days before, since studies wait over midnight. shifts: how many the day has had."""
     mine = [read for read in reads if zone_day(read.begun_at) == day]
-    if not mine:
-        return None
     waits = [_minutes(read.begun_at, read.ready_at) for read in mine]
     return Day(
         day=day,
@@ -155,14 +167,21 @@ def of_day(day: date, reads: Sequence[Read], raised: Sequence[Raised], zone_day:
         moved_up_by_model=sum(read.by_model for read in mine),
         overridden=sum(read.overridden for read in mine),
         late=sum(read.begun_at > read.target_at for read in mine),
-        wait_mean=round(mean(waits), 2),
-        wait_median=round(median(waits), 2),
-        wait_longest=round(max(waits), 2),
+        wait_mean=round(mean(waits), 2) if waits else None,
+        wait_median=round(median(waits), 2) if waits else None,
+        wait_longest=round(max(waits), 2) if waits else None,
         first_come=_against(mine, reordered(reads, first_come)),
         order_priority=_against(mine, reordered(reads, order_priority)),
-        alerts=_alerts([alert for alert in raised if zone_day(alert.at) == day]),
+        alerts=_alerts([alert for alert in raised if zone_day(alert.at) == day], shifts),
         computed_at=now,
     )
+
+
+def shifts_until(minutes: float, starts: Iterable[time]) -> float:
+    """How many shifts a day has had so many minutes after midnight: of each the part that fell into the day; one at least, for it runs."""
+    marks = sorted({start.hour * 60 + start.minute for start in starts})
+    edges = [marks[-1] - WHOLE_DAY, *marks, marks[0] + WHOLE_DAY]
+    return max(1.0, sum(max(0.0, min(end, minutes) - max(start, 0.0)) / (end - start) for start, end in pairwise(edges)))
 
 
 def _against(mine: Sequence[Read], otherwise: Mapping[str, datetime]) -> Against:
@@ -174,14 +193,14 @@ def _against(mine: Sequence[Read], otherwise: Mapping[str, datetime]) -> Against
     )
 
 
-def _alerts(raised: Sequence[Raised]) -> Alerts:
+def _alerts(raised: Sequence[Raised], shifts: float) -> Alerts:
     heard = [alert for alert in raised if not alert.muted]
     confirmed = sum(alert.confirmed is True for alert in heard)
     refuted = sum(alert.confirmed is False for alert in heard)
     return Alerts(
         raised=len(heard),
         muted=len(raised) - len(heard),
-        per_shift=round(len(heard) / _SHIFTS, 2),
+        per_shift=round(len(heard) / shifts, 2),
         confirmed=confirmed,
         refuted=refuted,
         ppv=round(confirmed / (confirmed + refuted), 3) if confirmed + refuted else None,

@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Literal
 
 from pipeline.domain.imaging import Order, Report, Study
 from schemas.assessments import StudyState
+from schemas.findings import Reported
 
 NEAR = timedelta(days=7)
 MatchedBy = Literal["study-uid", "accession", "order", "patient-and-modality"]
@@ -126,11 +128,25 @@ def _resolved(study: Study, match: Match | None, reports: Collection[Report]) ->
     closed: Closed | None = "cancelled" if cancelled else None
     if any(report.closing for report in about):
         closed = "reported"
-    state = _state(study, match, closed, any(report.preliminary for report in about))
-    return Resolved(state, max(lasts)[0])
+    return Resolved(_state(study, match, closed, about), max(lasts)[0])
 
 
-def _state(study: Study, match: Match | None, closed: Closed | None, preliminary: bool) -> StudyState:
+def _reported(about: Collection[Report]) -> tuple[Reported, ...] | None:
+    """Of several reports on one finding the newest counts; None where none is understood."""
+    understood = [(report.last, report.key, found) for report in about if (found := report.findings) is not None]
+    told = {code: word for *_, found in sorted(understood, key=itemgetter(0, 1)) for code, word in found.items()}
+    return tuple(Reported(code, word) for code, word in sorted(told.items())) if understood else None
+
+
+def _revised(about: Collection[Report]) -> tuple[Reported, ...]:
+    """What a preliminary report affirmed and the final one denies, or the other way round, in the preliminary one's word."""
+    by_age = sorted(about, key=lambda report: (report.last is not None, report.last, report.key))
+    first = {code: word for report in by_age for code, word in report.provisional.items()}
+    final = {code: word for report in by_age if report.closing for code, word in (report.findings or {}).items()}
+    return tuple(Reported(code, word) for code, word in sorted(first.items()) if {word, final.get(code)} == {"affirmed", "denied"})
+
+
+def _state(study: Study, match: Match | None, closed: Closed | None, about: Collection[Report]) -> StudyState:
     order, tie = match or (None, None)
     mine = study.words.get
     theirs = order.words.get if order is not None else lambda name: None
@@ -157,7 +173,9 @@ def _state(study: Study, match: Match | None, closed: Closed | None, preliminary
         indication=theirs("indication"),
         patient_class=theirs("patient_class") or mine("patient_class"),
         location=theirs("location") or mine("location"),
-        preliminary_report=preliminary,
+        preliminary_report=any(report.preliminary for report in about),
+        reported=_reported(about),
+        revised=_revised(about),
         closed=closed,
         event_id=event_id,
         image=study.image,

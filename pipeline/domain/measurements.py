@@ -22,6 +22,7 @@ from pipeline.domain import features, history
 from pipeline.domain.catalogue import BY_NAME, KEEP, OBSERVABLES
 from pipeline.domain.history import Past, Tally
 from pipeline.domain.readings import FlaggedResult, Reading
+from pipeline.domain.timestamps import without_clock
 from schemas.codes import AbnormalFlag
 from schemas.events import Observation, ObservationEvent
 
@@ -49,7 +50,7 @@ class Entry(msgspec.Struct, gc=False):
     """The winning statement on one observation key.
 
     code: the series it stands in; None: it has no place in the window (retracted, no number, another unit). home: the code its key names,
-    as far as the statement tells. local, label, text: what the source wrote, for results outside the catalogue.
+    as far as the statement tells. local, label, text: what the source wrote, for results outside the catalogue. when: as in `Evidence`.
     """
 
     at: datetime
@@ -64,6 +65,7 @@ class Entry(msgspec.Struct, gc=False):
     local: str = ""
     label: str = ""
     text: str = ""
+    when: str | None = None
 
     @property
     def version(self) -> Version:
@@ -149,8 +151,8 @@ class Measurements:
             self.newest = at
         key = digest(observation.key)
         if reason is None:
-            code, value = observation.loinc, observation.value or 0.0
-            return Entry(at, key, code, code, recorded_at, event.event_id, event.source, value, observation.flag)
+            code, value, when = observation.loinc, observation.value or 0.0, without_clock(observation.effective)
+            return Entry(at, key, code, code, recorded_at, event.event_id, event.source, value, observation.flag, when=when)
         self.unmapped[reason] += 1
         return _misfitting(observation, event, key, reason)
 
@@ -250,7 +252,7 @@ class Measurements:
         oldest = as_of - MAX_AGE
         found: dict[str, list[Reading]] = {}
         for code in OBSERVABLES.keys() & self.series.keys():
-            kept = [Reading(e.at, e.value, e.flag, e.event_id, e.source) for e in self.series[code] if e.at >= oldest]
+            kept = [Reading(e.at, e.value, e.flag, e.event_id, e.source, e.when) for e in self.series[code] if e.at >= oldest]
             if kept:
                 found[OBSERVABLES[code].name] = kept
         return found
@@ -264,7 +266,7 @@ class Measurements:
         """Results outside the catalogue that their laboratory marked as critical and nothing newer has taken back, oldest first."""
         oldest = as_of - MAX_AGE
         return [
-            FlaggedResult(e.at, e.flag, e.local, e.label, e.text, e.event_id, e.source)
+            FlaggedResult(e.at, e.flag, e.local, e.label, e.text, e.event_id, e.source, e.when)
             for e in self.series.get(FLAGGED, ())
             if e.flag is not None and e.at >= oldest and not self._taken_back(e)
         ]
@@ -303,6 +305,7 @@ def _misfitting(observation: Observation, event: ObservationEvent, key: bytes, r
         local=told,
         label=(local.display if local and code == FLAGGED else None) or told,
         text=_text(observation) if code == FLAGGED else "",
+        when=without_clock(observation.effective) if code == FLAGGED else None,
     )
 
 

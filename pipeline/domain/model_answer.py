@@ -59,17 +59,18 @@ def risks(
     scored_at: datetime,
     version: str | None = None,
 ) -> list[Risk]:
-    """One Risk a request. `version`: the one that answered, if not the reference's.
+    """One Risk a request; where its own numbers are none, without a probability. `version`: the one that answered, if not the reference's.
 
-    Raises ValueError when the numbers are not probabilities of these requests.
+    Raises ValueError when the answer is not one to these requests.
     """
     column, row = (len(requests), 1), (len(requests), len(reference.groups))
     if tuple(part.shape for part in answer) != (column, row, column, column):
         raise ValueError(f"shapes {[part.shape for part in answer]} are no answer to {len(requests)} requests")
-    if not (all(np.isfinite(part).all() for part in answer) and ((answer.risk >= 0) & (answer.risk <= 1)).all()):
-        raise ValueError("the answer holds numbers that are no probabilities")
+    numbers = np.isfinite(np.hstack(answer)).all(axis=1) & (answer.risk[:, 0] >= 0) & (answer.risk[:, 0] <= 1)
     return [
-        Risk(
+        by_rules(request, scored_at)
+        if not judged
+        else Risk(
             scorer=scorer,
             outcome=reference.outcome,
             probability=round(float(chance), 5),
@@ -81,10 +82,15 @@ def risks(
             scored_at=scored_at,
             contributions=_strongest(request.features, changes, reference.groups),
         )
-        for request, chance, changes, spread, novelty in zip(
-            requests, answer.risk[:, 0], answer.contributions, answer.spread[:, 0], answer.novelty[:, 0], strict=True
+        for request, judged, chance, changes, spread, novelty in zip(
+            requests, numbers, answer.risk[:, 0], answer.contributions, answer.spread[:, 0], answer.novelty[:, 0], strict=True
         )
     ]
+
+
+def by_rules(request: AssessRequest, scored_at: datetime) -> Risk:
+    """No probability: the evidence of the request stands alone."""
+    return Risk(scorer="rules", coverage=round(features.coverage(request.features), 3), scored_at=scored_at)
 
 
 def _strongest(seen: Features, changes: NDArray[np.floating], groups: Sequence[str]) -> list[Contribution]:

@@ -1,11 +1,13 @@
 """A window in as few bytes as it needs, and back: the measure of its size, and a form in which it could travel.
 
-Each event is named once (16 bytes of its UUID); readings and words point to it. Times are seconds from the newest one and values are
-thousandths, both as whole numbers where they can be.
+Each event is named once (16 bytes of its UUID); readings and words point to it, and what image models say to what is the same in all
+their answers. Times are seconds from the newest one and values are thousandths, both as whole numbers where they can be.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,7 +22,8 @@ from pipeline.domain.matching import Resolved
 from pipeline.domain.measurements import Entry, Version
 from pipeline.domain.window import Window
 from schemas.assessments import StudyState
-from schemas.findings import ImageAssessment
+from schemas.events import Appointment
+from schemas.findings import ImageAssessment, ImageFinding, Reported
 
 SIZE_TARGET = 8 * 1024
 """Bytes that a patient's window should take at most."""
@@ -30,6 +33,8 @@ _STATE = StudyState.__struct_fields__
 _LAST = "\U0010ffff"
 """Later than any event id: a packed watermark keeps its time alone, which can only ask for a rebuild too many."""
 
+_MOVEMENT_WORDS = ("trigger", "cancels", "patient_class", "location", "discharged")
+_PSEUDONYM = re.compile(r"(?:[0-9a-f]{2})+")
 _NAMES = (*NAMES, "age", "sex")
 _NUMBER = {name: number for number, name in enumerate(_NAMES)}
 
@@ -46,10 +51,12 @@ class _Packed(msgspec.Struct, array_like=True):
     recorded: float | int | None
     persons: list[list[Any]]
     movements: list[list[Any]]
+    appointments: list[list[Any]]
     studies: list[list[Any]]
     orders: list[list[Any]]
     reports: list[list[Any]]
     resolved: list[list[Any]] | None
+    heads: list[tuple[Any, ...]]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -75,14 +82,15 @@ class _Packer:
         self._events: dict[Version, int] = {}
         self._sources: dict[str, int] = {"": 0}
         self._source_of: dict[Version, int] = {}
+        self._heads: dict[tuple[Any, ...], int] = {}
 
     def packed(self) -> _Packed:
         window, kept = self._window, self._window.measurements
         series = {code: [self._entry(entry) for entry in entries] for code, entries in kept.series.items()}
         withdrawn = [self._entry(entry) for entry in kept.withdrawn.values()]
         studies = [self._study(study) for study in window.studies_folded.values()]
-        orders = [[o.key, *self._versions(o.first, o.last), self._words(o.words)] for o in window.orders.values()]
-        reports = [[r.key, *self._versions(r.last), self._words(r.words)] for r in window.reports.values()]
+        orders = [[_hex(o.key), *self._versions(o.first, o.last), self._words(o.words)] for o in window.orders.values()]
+        reports = [[_hex(r.key), *self._versions(r.last), self._words(r.words)] for r in window.reports.values()]
         return _Packed(
             base=round((self._base - _EPOCH).total_seconds()),
             series=series,
@@ -93,10 +101,12 @@ class _Packer:
             recorded=self._maybe(window.recorded),
             persons=self._words(window.person),
             movements=[self._movement(movement) for movement in window.movements.kept],
+            appointments=[self._appointment(version, said) for version, said in window.appointments.kept.values()],
             studies=studies,
             orders=orders,
             reports=reports,
             resolved=[self._outcome(item) for item in window.resolved or ()] if window.settled else None,
+            heads=list(self._heads),
             sources=list(self._sources),
             events=[
                 (_short(event_id), self._time(recorded_at), self._source_of.get(version, 0))
@@ -123,14 +133,28 @@ class _Packer:
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, ImageAssessment):
-            return msgspec.to_builtins(value)
+            return self._image(value)
+        if isinstance(value, str):
+            return _hex(value)
         return [self._time(value)] if isinstance(value, datetime) else value
+
+    def _image(self, image: ImageAssessment) -> list[Any]:
+        """What this answer says; who said it, and of which findings, stands once for all answers."""
+        findings = tuple((one.code, one.label, _fraction(one.prevalence), one.ranks) for one in image.findings)
+        shared = image.head, image.version, image.scorer, findings
+        told = [None if image.unlikeness is None else _thousandths(image.unlikeness), image.refused, image.explanation]
+        return [
+            self._heads.setdefault(shared, len(self._heads)),
+            self._time(image.at),
+            [_fraction(one.probability) for one in image.findings],
+            *told[: 1 if image.refused is None else 3],
+        ]
 
     def _entry(self, entry: Entry) -> list[Any]:
         self._source_of[entry.version] = self._sources.setdefault(entry.source, len(self._sources))
         row: list[Any] = [entry.key, self._time(entry.at), _thousandths(entry.value), self._event(entry.version)]
-        if entry.home != entry.code or entry.local:
-            row += [entry.flag, entry.home, entry.local, entry.label, entry.text]
+        if entry.home != entry.code or entry.local or entry.when:
+            row += [entry.flag, entry.home, entry.local, entry.label, entry.text, *([entry.when] if entry.when else [])]
         elif entry.flag is not None:
             row.append(entry.flag)
         return row
@@ -142,21 +166,26 @@ class _Packer:
 
     def _movement(self, movement: Movement) -> list[Any]:
         event = self._event((movement.recorded_at, movement.event_id))
-        words = [movement.trigger, movement.cancels, movement.patient_class, movement.location, movement.discharged]
-        return [self._time(movement.occurred), event, *words]
+        words = [getattr(movement, name) for name in _MOVEMENT_WORDS]
+        arrived = [] if movement.arrived is None else [self._time(movement.arrived)]
+        return [self._time(movement.occurred), event, *words, *arrived]
+
+    def _appointment(self, version: Version, said: Appointment) -> list[Any]:
+        about = [one and _hex(one) for one in (said.order, said.accession)] if said.order or said.accession else []
+        return [_hex(said.key), self._event(version), self._maybe(said.at), *about]
 
     def _outcome(self, item: Resolved) -> list[Any]:
         told = [getattr(item.state, name) for name in _STATE]
         return [
             self._time(item.last),
-            {number: self._value(value) for number, value in enumerate(told) if value is not None and value is not False},
+            {number: self._value(value) for number, value in enumerate(told) if value is not None and value is not False and value != ()},
         ]
 
     def _study(self, study: Study) -> list[Any]:
         marks = study.complete | study.conflict << 1 | study.unmatched << 2
         versions = self._versions(study.first, study.last)
-        looked = [self._event(study.looked[0]), self._value(study.looked[1])] if study.looked else []
-        return [study.uid, *versions, self._maybe(study.acquired), study.instances, marks, self._words(study.words), *looked]
+        looked = [[_hex(picture), self._event(version), self._image(image)] for picture, (version, image) in study.looked.items()]
+        return [_hex(study.uid), *versions, self._maybe(study.acquired), study.instances, marks, self._words(study.words), *looked]
 
 
 class _Unpacker:
@@ -177,11 +206,12 @@ class _Unpacker:
         kept.newest, window.recorded = self._maybe(packed.newest), self._maybe(packed.recorded)
         window.person = self._words(packed.persons)
         window.movements.kept = [self._movement(row) for row in packed.movements]
-        window.studies_folded = {row[0]: self._study(row) for row in packed.studies}
-        for key, first, last, words in packed.orders:
-            window.orders[key] = Order(key, self._words(words), self._version(first), self._version(last))
-        for key, last, words in packed.reports:
-            window.reports[key] = Report(key, self._words(words), self._version(last))
+        window.appointments.kept = {said.key: (version, said) for version, said in map(self._appointment, packed.appointments)}
+        window.studies_folded = {study.uid: study for study in map(self._study, packed.studies)}
+        orders = (Order(_unhex(key), self._words(words), *map(self._version, around)) for key, *around, words in packed.orders)
+        window.orders = {order.key: order for order in orders}
+        reports = (Report(_unhex(key), self._words(words), self._version(last)) for key, last, words in packed.reports)
+        window.reports = {report.key: report for report in reports}
         if packed.resolved is not None:
             window.resolved, window.settled = [self._outcome(row) for row in packed.resolved], True
         else:
@@ -201,18 +231,47 @@ class _Unpacker:
         return Words({_NAMES[name]: (self._events[event], self._value(_NAMES[name], value)) for name, event, value in rows})
 
     def _value(self, name: str, value: Any) -> Any:
-        if isinstance(value, dict):
-            return msgspec.convert(value, ImageAssessment)
+        if name == "image":
+            return self._image(*value)
+        if isinstance(value, bytes):
+            return value.hex()
+        if name in ("reported", "revised"):
+            return msgspec.convert(value, tuple[Reported, ...])
         if isinstance(value, list):
             return tuple(value) if name == "priority" else self._time(value[0])
         return value
 
+    def _image(
+        self,
+        shared: int,
+        at: float | int,
+        chances: list[float | int],
+        far: float | int | None,
+        refused: Any = None,
+        explanation: Any = None,
+    ) -> ImageAssessment:
+        head, version, scorer, findings = self._packed.heads[shared]
+        said = zip(findings, chances, strict=True)
+        return ImageAssessment(
+            head=head,
+            version=version,
+            at=self._time(at),
+            scorer=scorer,
+            findings=tuple(
+                ImageFinding(code=code, label=label, probability=_from_fraction(chance), prevalence=_from_fraction(share), ranks=ranks)
+                for (code, label, share, ranks), chance in said
+            ),
+            unlikeness=None if far is None else _from_thousandths(far),
+            refused=refused,
+            explanation=explanation,
+        )
+
     def _entry(self, code: str | None, row: list[Any]) -> Entry:
         key, at, value, event, *more = row
         recorded_at, event_id = self._events[event]
-        flag, home, local, label, text = more if len(more) > 1 else (*(more or [None]), code, "", "", "")
+        flag, home, *told = more if len(more) > 1 else (*(more or [None]), code)
         source, number = self._sources[event], _from_thousandths(value)
-        return Entry(self._time(at), key, code, home, recorded_at, event_id, source, number, flag, local, label, text)
+        return Entry(self._time(at), key, code, home, recorded_at, event_id, source, number, flag, *told)
 
     def _past(self, seconds: float | int, coarse: int, *rows: list[int]) -> Past:
         newest = self._time(seconds)
@@ -220,16 +279,24 @@ class _Unpacker:
 
     def _movement(self, row: list[Any]) -> Movement:
         occurred, event, *words = row
-        return Movement(self._time(occurred), *self._events[event], *words)
+        arrived = self._time(words.pop()) if len(words) > len(_MOVEMENT_WORDS) else None
+        return msgspec.structs.replace(Movement(self._time(occurred), *self._events[event], *words), arrived=arrived)
+
+    def _appointment(self, row: list[Any]) -> tuple[Version, Appointment]:
+        key, event, at, *about = row
+        order, accession = (one and _unhex(one) for one in about or (None, None))
+        return self._events[event], Appointment(key=_unhex(key), at=self._maybe(at), order=order, accession=accession)
 
     def _outcome(self, row: list[Any]) -> Resolved:
         last, told = row
-        return Resolved(StudyState(**{_STATE[number]: self._value("", value) for number, value in told.items()}), self._time(last))
+        return Resolved(
+            StudyState(**{_STATE[number]: self._value(_STATE[number], value) for number, value in told.items()}), self._time(last)
+        )
 
     def _study(self, row: list[Any]) -> Study:
         uid, first, last, acquired, instances, marks, words, *looked = row
         return Study(
-            uid=uid,
+            uid=_unhex(uid),
             words=self._words(words),
             first=self._version(first),
             last=self._version(last),
@@ -238,7 +305,7 @@ class _Unpacker:
             complete=bool(marks & 1),
             conflict=bool(marks & 2),
             unmatched=bool(marks & 4),
-            looked=(self._events[looked[0]], self._value("", looked[1])) if looked else None,
+            looked={_unhex(picture): (self._events[event], self._image(*image)) for picture, event, image in looked},
         )
 
 
@@ -250,12 +317,25 @@ def _common_power(blocks: Iterable[Sequence[int]]) -> int:
 
 def _thousandths(value: float) -> float | int:
     """A whole number where nothing is lost; a float stays what it is."""
-    scaled = round(value * 1000)
-    return scaled if scaled / 1000 == value else value
+    return _whole(value, 1000)
 
 
 def _from_thousandths(value: float | int) -> float:
     return value / 1000 if isinstance(value, int) else value
+
+
+def _fraction(value: float) -> float | int:
+    """The same for a probability, which is kept to five digits."""
+    return _whole(value, 100_000)
+
+
+def _from_fraction(value: float | int) -> float:
+    return value / 100_000 if isinstance(value, int) else value
+
+
+def _whole(value: float, parts: int) -> float | int:
+    scaled = round(value * parts) if math.isfinite(value) else 0
+    return scaled if scaled / parts == value else value
 
 
 def _short(event_id: str) -> bytes | str:
@@ -268,3 +348,12 @@ def _short(event_id: str) -> bytes | str:
 
 def _long(event_id: bytes | str) -> str:
     return event_id if isinstance(event_id, str) else str(UUID(bytes=event_id))
+
+
+def _hex(text: str) -> bytes | str:
+    """Half the room where it is hexadecimal, as pseudonyms are."""
+    return bytes.fromhex(text) if _PSEUDONYM.fullmatch(text) else text
+
+
+def _unhex(packed: bytes | str) -> str:
+    return packed.hex() if isinstance(packed, bytes) else packed

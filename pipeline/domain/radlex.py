@@ -22,4 +22,7 @@ CATEGORIES: Mapping[Category, tuple[str, str]] = MappingProxyType(
 )
 
 FINDINGS: Mapping[str, str] = MappingProxyType({"pneumothorax": "RID5352", "pulmonary-embolism": "RID4834"})
-"""Code of an evidence of kind "finding" -> RadLex id."""
+"""What a finding is called in reports (`report_words`) -> RadLex id."""
+
+EMERGENT: frozenset[str] = frozenset({"pneumothorax", "intracranial-haemorrhage", "vessel-occlusion", "aortic-dissection", "free-air"})
+"""Findings of category 1 whoever sees them: by its definition, death or lasting harm unless somebody acts within minutes."""

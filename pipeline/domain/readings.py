@@ -11,13 +11,14 @@ from schemas.codes import AbnormalFlag
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """A value in the catalogue's unit, with the time it was true and the message that brought it."""
+    """A value in the catalogue's unit, with the time it was true and the message that brought it. when: as `Evidence.when`."""
 
     at: datetime
     value: float
     flag: AbnormalFlag | None = None
     event_id: str = ""
     source: str = ""
+    when: str | None = None
 
 
 Readings = Mapping[str, Sequence[Reading]]
@@ -34,3 +35,4 @@ class FlaggedResult(msgspec.Struct, frozen=True):
     value: str
     event_id: str = ""
     source: str = ""
+    when: str | None = None

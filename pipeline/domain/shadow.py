@@ -13,7 +13,7 @@ MOST_APART = 10
 
 
 class ShadowScore(NamedTuple):
-    """Both models' probability for one request. Never part of a rank."""
+    """Both models' probability for one request (of an image head: for one finding of one picture). Never part of a rank."""
 
     patient: str
     context_version: int

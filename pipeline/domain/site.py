@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Literal
 
+from pipeline.domain import critical_labs
 from pipeline.domain.escalation_policy import DEFAULT as ESCALATION
 from pipeline.domain.escalation_policy import EscalationPolicy
 from schemas.assessments import StudyState
@@ -136,14 +137,31 @@ class Churn:
 
 
 @dataclass(frozen=True, slots=True)
+class Pull:
+    """Calibrated probabilities between which a model's pull grows from none to full; floor: minutes that full pull leaves."""
+
+    none_below: float
+    full_from: float
+    floor: float
+
+    def of(self, probability: float) -> float:
+        """0..1, continuous, rising with the probability between the bounds."""
+        return min(max((probability - self.none_below) / (self.full_from - self.none_below), 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The rules of one site. All minutes count from the first image.
 
     places: the first that covers a study's location, and names its priority, goes before `targets`.
     unordered: the priority that a study without one is held to (unknown is not normal, so not routine).
-    risk_from, risk_to: calibrated probabilities between which the model's pull grows from none to full; risk_floor: minutes at full pull.
+    risk: of the clinical model, whose outcome is the patient's and not seen in the study. image: of an image model's finding, which is in
+    the very study that waits.
     dead_band: a smaller move of a deadline is noise. dwell: after a move, noise moves an item no further for so long.
     news2_scale: 2 only where the site prescribes it for all its patients.
+    finding_shares: share of the department's pictures that have a finding, by its code. finding_share: of any other finding.
+    stroke_door: minutes from the door of the emergency department to the reading of a stroke's CT. appointment_lead: minutes before a visit
+    to a clinic in which its studies are to be read.
     override_longest: how long a reader's own word on a deadline may stand. inflated: stat and asap orders of a source, as a multiple of
     the department's share, from which it is named.
     """
@@ -154,18 +172,22 @@ class Policy:
     modalities: Mapping[str, float] = field(default_factory=lambda: _MODALITIES)
     other_modality: float = 12 * _HOUR
     unordered: RequestPriority = "urgent"
-    risk_from: float = 0.05
-    risk_to: float = 0.90
-    risk_floor: float = 15.0
+    risk: Pull = Pull(0.05, 0.90, 15.0)
+    image: Pull = Pull(0.05, 0.60, 15.0)  # `readfirst simulate sensitivity` shows what is won by that trust and what it costs
+    finding_shares: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    finding_share: float = 0.10  # of an acute department; training sets hold half and half, which no department sees
     dead_band: timedelta = timedelta(seconds=60)
     dwell: timedelta = timedelta(seconds=120)
     churn: Churn = Churn()
     vitals_valid: timedelta = timedelta(hours=6)
     vitals_valid_emergency: timedelta = timedelta(minutes=60)
     news2_scale: Literal[1, 2] = 1
+    critical_labs: critical_labs.Table = field(default_factory=lambda: critical_labs.TABLE)
     settings: Mapping[PatientClass | None, Setting | None] = field(default_factory=lambda: _SETTINGS)
     lists: tuple[SubList, ...] = _LISTS
     holds: tuple[HoldReason, ...] = _HOLDS
+    stroke_door: float = 45.0
+    appointment_lead: float = 30.0
     override_longest: timedelta = timedelta(hours=12)
     inflated: float = 2.0
     escalation: EscalationPolicy = ESCALATION
@@ -177,6 +199,10 @@ class Policy:
     def place_minutes(self, priority: RequestPriority, location: str | None) -> float | None:
         """What the site asks for at this place; None: as everywhere."""
         return next((place.minutes[priority] for place in self.places if priority in place.minutes and place.covers(location)), None)
+
+    def prevalence(self, finding: str) -> float:
+        """Share of the department's pictures that have it."""
+        return self.finding_shares.get(finding, self.finding_share)
 
     def hold_reason(self, code: str) -> HoldReason | None:
         """By its code."""

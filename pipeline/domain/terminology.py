@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.terminology_table import ACVPU, ROWS, Row
+from schemas.codes import AbnormalFlag
 
 UnmappedReason = Literal["code-unknown", "code-ambiguous", "unit-missing", "unit-mismatch", "not-numeric"]
 
+_SEVERITY: tuple[AbnormalFlag, ...] = ("AA", "HH", "LL", "A", "H", "L", "N")
 _SPECIMEN_WORDS = {"serum", "plasma", "blood", "ser", "plas", "bld", "level", "lvl", "quant", "serplas", "arterial", "venös", "im", "i"}
 _KEPT_SIGNS = re.compile(r"[^\w+#\-]+")
 
@@ -55,6 +57,11 @@ def observable_of(loinc: str | None, local_code: str | None, local_name: str | N
     """The catalogue's LOINC code for what is measured, whatever its value and unit; None when unknown or ambiguous."""
     names = {row.name for row in _rows(loinc, local_code, local_name)}
     return BY_NAME[names.pop()].loinc if len(names) == 1 else None
+
+
+def most_severe(codes: Collection[str]) -> AbnormalFlag | None:
+    """Of the codes of HL7 table 0078 that one result carries; LL and HH are critical, AA very abnormal."""
+    return next((flag for flag in _SEVERITY if flag in codes), None)
 
 
 def plain_unit(unit: str | None) -> str:
@@ -105,6 +112,6 @@ def _convert(rows: list[Row], number: float, unit: str) -> Mapped | Unmapped:
     for row in rows:
         factor = row.units.get(unit) if unit else row.alone
         if factor is not None:
-            converted = (number + row.offsets.get(unit, 0.0)) * factor
-            return Mapped(observable.loinc, float(f"{converted:.6g}"), observable.unit)
+            converted = float(f"{(number + row.offsets.get(unit, 0.0)) * factor:.6g}")
+            return Mapped(observable.loinc, converted, observable.unit) if math.isfinite(converted) else Unmapped("not-numeric")
     return Unmapped("unit-mismatch" if unit else "unit-missing")

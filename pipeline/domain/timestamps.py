@@ -61,6 +61,21 @@ def missing(received: datetime, original: str | None = None) -> Timestamp:
     return Timestamp(received.astimezone(UTC), original[:ORIGINAL_MAX] if original else None, "missing", "received")
 
 
+def without_clock(stamp: Timestamp) -> str | None:
+    """The date alone ("2026-03-01", "2026-03", "2026") or "unknown time", where the source told no time of day; None where it did.
+
+    As the source wrote it: `utc` may be of the day before.
+    """
+    length = _DIGITS.get(stamp.precision)
+    if length is None:
+        return "unknown time" if stamp.precision == "missing" else None
+    written = "".join(filter(str.isdigit, stamp.original or f"{stamp.utc:%Y%m%d}"))[:length]
+    return "-".join(part for part in (written[:4], written[4:6], written[6:]) if part)
+
+
+_DIGITS: dict[Precision, int] = {"day": 8, "month": 6, "year": 4}
+
+
 def _is_dt(date: object) -> bool:
     return len(str(date or "").strip(" \0")) > len("YYYY.MM.DD")
 

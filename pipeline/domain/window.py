@@ -12,18 +12,19 @@ from datetime import datetime
 
 import msgspec
 
+from pipeline.domain.appointments import Appointments, numbers_of
 from pipeline.domain.encounter import Encounter, Movements
 from pipeline.domain.history import Tallies
 from pipeline.domain.imaging import Order, Report, Study, Words
 from pipeline.domain.matching import Resolved, resolve
 from pipeline.domain.measurements import MAX_AGE, Measurements, Version
 from pipeline.domain.readings import FlaggedResult, Reading
-from schemas.assessments import StudyState
+from schemas.assessments import Stated, StudyState
 from schemas.codes import Sex
 from schemas.events import AdtEvent, AnyEvent, Demographics, FindingEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
 
 STUDIES_KEEP = 12
-STUDIES_FOLDED, ORDERS_FOLDED, REPORTS_FOLDED = 8, 12, 12
+STUDIES_FOLDED, ORDERS_FOLDED, REPORTS_FOLDED, PICTURES_FOLDED = 8, 12, 12, 12
 """Beyond one of these a window keeps its studies as they stand, instead of what they were folded from."""
 
 
@@ -34,11 +35,23 @@ class Window:
     recorded: the newest time of receipt. person: age and sex.
     """
 
-    __slots__ = ("measurements", "movements", "orders", "person", "recorded", "reports", "resolved", "settled", "studies_folded")
+    __slots__ = (
+        "appointments",
+        "measurements",
+        "movements",
+        "orders",
+        "person",
+        "recorded",
+        "reports",
+        "resolved",
+        "settled",
+        "studies_folded",
+    )
 
     def __init__(self) -> None:
         self.measurements = Measurements()
         self.movements = Movements()
+        self.appointments = Appointments()
         self.studies_folded: dict[str, Study] = {}
         self.orders: dict[str, Order] = {}
         self.reports: dict[str, Report] = {}
@@ -71,7 +84,7 @@ class Window:
             return True
         self._note(event)
         if isinstance(event, AdtEvent):
-            self.movements.add(event)
+            self._move(event)
             return True
         if self.settled:
             return False
@@ -130,12 +143,13 @@ class Window:
         as_of = self.as_of
         if as_of is None:
             return []
-        encounter = self.encounter
-        return [_placed(item.state, encounter) for item in retained(self._all_resolved(), as_of)]
+        encounter, states = self.encounter, [item.state for item in retained(self._all_resolved(), as_of)]
+        numbers = {number for state in states for number in numbers_of(state)}
+        return [_placed(state, encounter, self.appointments.after_images(state, numbers)) for state in states]
 
     @property
     def all_studies(self) -> list[StudyState]:
-        """Those that `studies` leaves out too, until `trim` lets them go; class and place only as order or images name them."""
+        """Those that `studies` leaves out too, until `trim` lets them go; as order and images name them, nothing of movements."""
         return [item.state for item in self._all_resolved()]
 
     def trim(self) -> None:
@@ -158,9 +172,15 @@ class Window:
             self.person.newest("age", version, demographics.age)
             self.person.newest("sex", version, None if demographics.sex == "U" else demographics.sex)
 
+    def _move(self, event: AdtEvent) -> None:
+        if event.appointment is not None:
+            self.appointments.add(event)
+        else:
+            self.movements.add(event)
+
     def _fold(self, event: AnyEvent) -> None:
         if isinstance(event, AdtEvent):
-            self.movements.add(event)
+            self._move(event)
             return
         self.resolved = None
         if isinstance(event, ImagingEvent):
@@ -178,7 +198,12 @@ class Window:
         return self.resolved
 
     def _overfull(self) -> bool:
-        return len(self.studies_folded) > STUDIES_FOLDED or len(self.orders) > ORDERS_FOLDED or len(self.reports) > REPORTS_FOLDED
+        return (
+            len(self.studies_folded) > STUDIES_FOLDED
+            or len(self.orders) > ORDERS_FOLDED
+            or len(self.reports) > REPORTS_FOLDED
+            or sum(len(study.looked) for study in self.studies_folded.values()) > PICTURES_FOLDED
+        )
 
     def _settle(self) -> None:
         """Too much to carry along: only the outcome stays. From here on, news of studies, orders or reports means deriving anew."""
@@ -205,10 +230,9 @@ def _is_identity(event: AnyEvent) -> bool:
     return isinstance(event, AdtEvent) and event.kind in ("merge", "unmerge")
 
 
-def _placed(state: StudyState, encounter: Encounter) -> StudyState:
-    """With the patient's present class and place, where neither order nor images name them."""
-    if (state.patient_class or encounter.patient_class) is state.patient_class and (state.location or encounter.location) is state.location:
+def _placed(state: StudyState, encounter: Encounter, appointment: Stated | None) -> StudyState:
+    """With the patient's arrival and next appointment, and with the present class and place, where neither order nor images name them."""
+    patient_class, location = state.patient_class or encounter.patient_class, state.location or encounter.location
+    if (patient_class, location, encounter.door, appointment) == (state.patient_class, state.location, None, None):
         return state
-    return msgspec.structs.replace(
-        state, patient_class=state.patient_class or encounter.patient_class, location=state.location or encounter.location
-    )
+    return msgspec.structs.replace(state, patient_class=patient_class, location=location, door=encounter.door, appointment=appointment)

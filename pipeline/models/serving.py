@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx import artefact, heads
 from pipeline.adapters.onnx.versions import ModelVersions
 from pipeline.adapters.triton import control
 from pipeline.errors import Unavailable
@@ -13,11 +13,15 @@ from pipeline.models.triton_repository import Flavour
 
 
 def build_repository(repository: Path, flavour: Flavour, models: Path | None = None) -> None:
-    """Every model that Triton serves: the clinical one in the version of this site (`models`: its folder of versions; None: as shipped),
-    and the image heads. Raises StackError for a damaged one."""
-    versions = ModelVersions(models, artefact.load_reference().model) if models is not None else None
-    triton_repository.build(repository, flavour, versions.served() if versions is not None else artefact.SHIPPED)
-    triton_heads.build(repository, flavour)
+    """Every model that Triton serves: the clinical one and the image heads, in the versions of this site (`models`: its folder of
+    versions; None: as shipped). Raises StackError for a damaged one."""
+    if models is None:
+        triton_repository.build(repository, flavour)
+        triton_heads.build(repository, flavour)
+        return
+    of_heads = [ModelVersions.of_head(models, name) for name in heads.names()]
+    for versions in (ModelVersions(models, artefact.load_reference().model), *of_heads):
+        _build(repository, flavour, versions.served())
 
 
 def serve(folder: Path, before: Path, repository: Path, url: str, flavour: Flavour = "cpu") -> None:
@@ -25,14 +29,31 @@ def serve(folder: Path, before: Path, repository: Path, url: str, flavour: Flavo
 
     Requests that come meanwhile are answered by the old version: Triton takes it away when the new one is ready.
     """
-    wanted = artefact.load_reference(folder)
-    triton_repository.build(repository, flavour, folder)
+    model, version = _named(folder)
+    _build(repository, flavour, folder)
     try:
-        control.load(url, wanted.model)
-        answers = control.version(url, wanted.model)
-        if answers != wanted.version:
-            raise Unavailable(f"Triton answers with version {answers or 'none'}, not {wanted.version}")
+        control.load(url, model)
+        answers = control.version(url, model)
+        if answers != version:
+            raise Unavailable(f"Triton answers with version {answers or 'none'}, not {version}")
     except BaseException:
-        triton_repository.build(repository, flavour, before)
-        control.load(url, wanted.model)
+        _build(repository, flavour, before)
+        control.load(url, model)
         raise
+
+
+def is_head(folder: Path) -> bool:
+    """Whether an image head lies in `folder`, or else a clinical model."""
+    return (folder / heads.REFERENCE_FILE).is_file()
+
+
+def _named(folder: Path) -> tuple[str, str]:
+    if is_head(folder):
+        head = heads.reference_in(folder)
+        return head.head, head.version
+    clinical = artefact.load_reference(folder)
+    return clinical.model, clinical.version
+
+
+def _build(repository: Path, flavour: Flavour, folder: Path) -> None:
+    (triton_heads.build_one if is_head(folder) else triton_repository.build)(repository, flavour, folder)

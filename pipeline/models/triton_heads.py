@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.adapters.onnx.heads import HEADS, load, names
+from pipeline.adapters.onnx.heads import HEADS, load_from, names
+from pipeline.adapters.onnx.pictures import ACTIVATION, OnnxHead
 from pipeline.adapters.triton.pictures import MAX_BATCH
 from pipeline.adapters.triton.scorer import LOWEST_PRIORITY
 from pipeline.domain.image_answer import HeadReference
@@ -12,11 +14,12 @@ from pipeline.models.triton_repository import Flavour, put
 
 _INSTANCES = {
     "cpu": 'backend: "python"\ninstance_group [{ count: 1 kind: KIND_CPU }]',
-    # Half precision by TensorRT, its engine kept beside the model: the first start on a new kind of GPU takes a minute.
+    # Half precision by TensorRT. Its engine is not kept, for the repository is read-only where a container serves it: every start builds it
+    # again, which takes about a minute.
     "gpu": (
         'backend: "onnxruntime"\ninstance_group [{ count: 1 kind: KIND_GPU }]\n'
         'optimization { execution_accelerators { gpu_execution_accelerator : [ { name : "tensorrt" '
-        'parameters { key: "precision_mode" value: "FP16" } parameters { key: "trt_engine_cache_enable" value: "true" } } ] } }'
+        'parameters { key: "precision_mode" value: "FP16" } } ] } }'
     ),
 }
 _CONFIG = """\
@@ -28,7 +31,7 @@ input [{{ name: "image" data_type: TYPE_UINT8 dims: [ {side}, {side} ] }}]
 output [
   {{ name: "findings" data_type: TYPE_FP32 dims: [ {findings} ] }},
   {{ name: "unlikeness" data_type: TYPE_FP32 dims: [ 1 ] }},
-  {{ name: "activation" data_type: TYPE_FP32 dims: [ {findings}, -1, -1 ] }}
+  {{ name: "activation" data_type: TYPE_FP32 dims: [ {activation} ] }}
 ]
 # Priority 1 is the highest.
 dynamic_batching {{
@@ -52,18 +55,26 @@ model_warmup [
 def build(target: Path, flavour: Flavour, folder: Path = HEADS) -> None:
     """Writes a folder for every head below `target`, replacing what was there. Raises StackError when a head is damaged."""
     for name in names(folder):
-        head = load(name, folder)
-        put(target, name, head.reference.version, head.onnx, config(head.reference, flavour), flavour)
+        build_one(target, flavour, folder / name)
 
 
-def config(reference: HeadReference, flavour: Flavour) -> str:
-    """Triton's ModelConfig as protobuf text."""
+def build_one(target: Path, flavour: Flavour, folder: Path) -> None:
+    """The same for the head in `folder` alone."""
+    head = load_from(folder)
+    # The onnxruntime backend refuses a model whose outputs are not named exactly; the python backend has no look at them.
+    activation = OnnxHead(head).shape(ACTIVATION) if flavour == "gpu" else (len(head.reference.findings), -1, -1)
+    put(target, head.reference.head, head.reference.version, head.onnx, _config(head.reference, flavour, activation), flavour)
+
+
+def _config(reference: HeadReference, flavour: Flavour, activation: Sequence[int]) -> str:
+    """Triton's ModelConfig as protobuf text. activation: that output's shape for one picture, -1 where it is left open."""
     return _CONFIG.format(
         head=reference.head,
         instances=_INSTANCES[flavour],
         batch=MAX_BATCH,
         side=reference.side,
         findings=len(reference.findings),
+        activation=", ".join(map(str, activation)),
         priorities=LOWEST_PRIORITY,
         version=reference.version,
     )

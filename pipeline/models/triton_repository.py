@@ -17,9 +17,14 @@ PYTHON_BACKEND = Path(__file__).with_name("triton_python_model.py")
 """What Triton's python backend runs; it is copied, never imported here."""
 
 _INSTANCES = {
-    "cpu": 'backend: "python"\ninstance_group [{ count: 1 kind: KIND_CPU }]',
+    "cpu": 'backend: "python"\ninstance_group [{ count: 2 kind: KIND_CPU }]',
+    # Without TensorRT, which has no operator for the trees: the graph would be cut around them.
     "gpu": 'backend: "onnxruntime"\ninstance_group [{ count: 2 kind: KIND_GPU }]',
 }
+"""Two, so that one is free: a request that comes while the only one is being released wakes nobody, and Triton's batcher then looks at
+its queue every 500 ms (triton-inference-server/core, src/dynamic_batch_scheduler.cc).
+"""
+_BATCH = {"cpu": MAX_BATCH, "gpu": 64}
 _CONFIG = """\
 # Written by pipeline.models.triton_repository.
 name: "{model}"
@@ -76,7 +81,7 @@ def config(reference: ModelReference, flavour: Flavour) -> str:
     return _CONFIG.format(
         model=reference.model,
         instances=_INSTANCES[flavour],
-        batch=MAX_BATCH,
+        batch=_BATCH[flavour],
         features=len(reference.features),
         groups=len(reference.groups),
         priorities=LOWEST_PRIORITY,

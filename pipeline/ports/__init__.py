@@ -3,6 +3,7 @@
 from pipeline.ports.batches import Batch, BatchTransaction, OffsetStore, Place, Received
 from pipeline.ports.context import ContextStore, ContextTransaction, Fact, Ignored
 from pipeline.ports.edge import Identity, IdentityVault, ObjectStore, Receipt, Receipts, StoredObject
+from pipeline.ports.feedback import FeedbackStore
 from pipeline.ports.ledger import LedgerStore
 from pipeline.ports.log import Clock, EventLog, Record
 from pipeline.ports.models import DriftCounts, ShadowScores
@@ -42,6 +43,7 @@ __all__ = [
     "DriftCounts",
     "EventLog",
     "Fact",
+    "FeedbackStore",
     "Identity",
     "IdentityVault",
     "Ignored",

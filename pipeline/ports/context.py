@@ -50,6 +50,13 @@ class ContextTransaction(BatchTransaction, Protocol):
         """All facts of each patient and of those merged into it, decoded, in no promised order."""
         ...
 
+    async def waiting(self, partitions: Collection[int], *, behind: bool = False) -> list[str]:
+        """Patients of whom images came over these partitions and who may have something to read.
+
+        behind: only those last judged before the site's rules in force were accepted.
+        """
+        ...
+
     async def known_events(self, event_ids: Sequence[str]) -> set[str]:
         """Those of the ids that are facts already. Asked only for records marked as possible redeliveries."""
         ...

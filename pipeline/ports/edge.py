@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -86,10 +86,14 @@ class IdentityVault(Protocol):
         """The accession and order numbers behind their pseudonyms, with an audit entry."""
         ...
 
-    async def link(self, number: str, patient: str) -> None:
-        """Remembers that the order or accession `number` belongs to `patient`: an image without PatientID finds its person by it."""
+    async def link(self, number: str, meaning: str, instead_of: str | None = None) -> bool:
+        """Remembers what a number means: an image without PatientID finds its person by its accession, a FHIR reference what it refers to.
+
+        number: pseudonym of an order or accession number, a study UID or a FHIR reference. meaning: pseudonym of a patient or order, or a
+        study UID. False, and nothing has changed, where it means something else by now than `instead_of` (None: nothing yet).
+        """
         ...
 
-    async def patient_of(self, number: str) -> str | None:
-        """The patient pseudonym last linked to an order or accession pseudonym."""
+    async def linked(self, numbers: Collection[str]) -> Mapping[str, str]:
+        """What these numbers mean, of those that mean something."""
         ...

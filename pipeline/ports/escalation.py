@@ -48,10 +48,11 @@ class AlertTransaction(Protocol):
 
 
 class Try(NamedTuple):
-    """number: the how many-th try of a step this is. repeat: an earlier one may have reached somebody."""
+    """number: the how many-th try of a step this is. repeat: an earlier one may have reached somebody; told: the last one has."""
 
     number: int
     repeat: bool
+    told: bool = False
 
 
 class DueTransaction(Protocol):
@@ -60,7 +61,11 @@ class DueTransaction(Protocol):
     due: list[Alert]
 
     async def mark(self, keys: Collection[str]) -> Mapping[str, Try]:
-        """Notes, for good and before the transaction ends, that these steps are being sent."""
+        """Notes, for good and before the transaction ends, that these steps are being sent; those that were told are left as they are."""
+        ...
+
+    async def told(self, keys: Collection[str]) -> None:
+        """Notes, for good and before the transaction ends, that these reached their receiver: they are never to be sent again."""
         ...
 
     async def refused(self, keys: Collection[str]) -> None:

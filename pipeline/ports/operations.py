@@ -35,6 +35,8 @@ class ListFigures:
     """state -> alerts whose reason holds"""
     escalation_due_at: datetime | None = None
     """when the next escalation step is, or was, due"""
+    site_faults: int = 0
+    """of the newest site file, where it was refused"""
 
     @property
     def open(self) -> int:

@@ -14,17 +14,23 @@ Picture: TypeAlias = "NDArray[np.uint8]"
 
 
 class Looked(NamedTuple):
-    """What a head's graph says of one picture: calibrated probabilities in the order of its findings, and unlikeness (1: the limit)."""
+    """What a head's graph says of one picture: calibrated probabilities in the order of its findings, unlikeness (1: the limit), and for
+    each finding a square map of what the places of the picture contribute to it, row by row in log odds; no map where none was asked for.
 
+    version: of the head that looked.
+    """
+
+    version: str
     probabilities: tuple[float, ...]
     unlikeness: float
+    activations: tuple[tuple[float, ...], ...] = ()
 
 
 class PictureReader(Protocol):
     """Turns a claim check into a head's input."""
 
     async def read(self, uri: str, side: int) -> Picture:
-        """Raises UnfitPicture (no picture that may be judged; it is never going to be one), NotFound, or Unavailable (try again)."""
+        """Raises UnfitPicture (none that may be judged, or none any more, and it never will be), or Unavailable (try again)."""
         ...
 
 

@@ -13,7 +13,10 @@ class Scorer(Protocol):
     """A risk model."""
 
     async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
-        """One Risk for each request, in order. Raises Unavailable when the model does not answer within its deadline."""
+        """One Risk for each request, in order; without a probability where the model has none for it.
+
+        Raises Unavailable when the model does not answer within its deadline.
+        """
         ...
 
 

@@ -139,8 +139,8 @@ class WorklistReader(Protocol):
         """Counts as of `now`."""
         ...
 
-    async def patient_events(self, patient: str, limit: int = 500) -> list[AnyEvent]:
-        """The newest facts of a patient (and of those merged into it), for the timeline; newest first."""
+    async def patient_events(self, patient: str, limit: int = 500, topics: Sequence[str] = ()) -> list[AnyEvent]:
+        """The newest facts of a patient (and of those merged into it), newest first. topics: of these only, by name; all without it."""
         ...
 
     def changes(self, since: int | None) -> AsyncIterator[int]:

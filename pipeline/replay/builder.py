@@ -23,9 +23,20 @@ from pipeline.replay.story import Moment, Story, When
 from pipeline.replay.times import DEFAULT_DATE, Day, WrittenWrong, told_to_the_writer
 from schemas.assessments import Assessment, Risk
 from schemas.codes import AbnormalFlag, Coding, ObservationStatus, PatientClass, RequestPriority, Sex
-from schemas.events import AdtEvent, Demographics, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
+from schemas.events import (
+    AdtEvent,
+    Appointment,
+    Demographics,
+    FindingEvent,
+    ImagingEvent,
+    Observation,
+    ObservationEvent,
+    OrderEvent,
+    ReportEvent,
+)
+from schemas.findings import ImageAssessment, ImageFinding
 from schemas.identifiers import accession_key, order_key, patient_key, pseudonym, unmatched_patient_key
-from schemas.topics import ADT, ASSESSMENTS, IMAGING, LABS, ORDERS, REPORTS, VITALS, Topic
+from schemas.topics import ADT, ASSESSMENTS, FINDINGS, IMAGING, LABS, ORDERS, REPORTS, VITALS, Topic
 
 __tracebackhide__ = told_to_the_writer
 MODEL, OUTCOME = "by-hand", "in-hospital death"
@@ -82,6 +93,14 @@ class Patient(Story):
     def parts_from(self, other: Patient, **when: Unpack[When]) -> Self:
         """The merge was wrong (A37)."""
         return self._joins("unmerge", "A37", other, when)
+
+    def is_booked(self, to: Moment, visit: str = "visit", *, accession: str | None = None, **when: Unpack[When]) -> Self:
+        """An appointment in a clinic (S12), the `visit` of that name; said again, it is moved. accession: the order that it is about."""
+        return self._visits("S12", visit, when, at=self.day.moment(to), accession=accession and accession_key(SITE_KEY, accession))
+
+    def is_not_booked(self, visit: str = "visit", **when: Unpack[When]) -> Self:
+        """That appointment is cancelled (S15)."""
+        return self._visits("S15", visit, when)
 
     # --- what is ordered, taken and reported
 
@@ -199,6 +218,14 @@ class Patient(Story):
             raise WrittenWrong(f"a probability lies between 0 and 1, not at {probability:g}")
         return self._scored(Risk(scorer="triton", outcome=OUTCOME, probability=probability, model=MODEL, model_version="1"), when)
 
+    def looked_at(self, finding: str, probability: float, accession: str, *, head: str = "chest_frontal", **when: Unpack[When]) -> Self:
+        """An image model's word on a study, by its accession number: the probability where a tenth of the pictures has the finding."""
+        times = self.begin(when)
+        found = ImageFinding(code=finding, label=finding.replace("-", " "), probability=probability, prevalence=0.1, ranks=True)
+        image = ImageAssessment(head=head, version="1", at=times.true.utc, scorer="onnxruntime", findings=(found,))
+        self.tell(FINDINGS, FindingEvent, times, "pictures", study_uid=study_uid(accession), uri=f"object:{accession}", image=image)
+        return self
+
     def not_scored(self, **when: Unpack[When]) -> Self:
         """The model was asked and did not answer."""
         return self._scored(Risk(scorer="rules"), when)
@@ -216,6 +243,12 @@ class Patient(Story):
         times = self.begin(when)
         said = {"patient_class": _class(patient_class), "demographics": self.demographics, **fields}
         self.tell(ADT, AdtEvent, times, "adt", trigger=trigger, occurred=times.true, **said)
+        return self
+
+    def _visits(self, trigger: str, visit: str, when: When, **said: Any) -> Self:
+        times = self.begin(when)
+        booked = Appointment(key=pseudonym(SITE_KEY, "appointment", f"{self.key}|{visit}"), **said)
+        self.tell(ADT, AdtEvent, times, "adt", trigger=trigger, occurred=times.true, appointment=booked)
         return self
 
     def _joins(self, kind: str, trigger: str, other: Patient, when: When) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -119,7 +120,7 @@ class _Watch:
         self._now: dict[Side, dict[str, Move]] = {"a": {}, "b": {}}
         self._order: dict[Side, list[tuple[datetime, str]]] = {"a": [], "b": []}
         self._first: dict[str, datetime] = {}
-        self._changed: dict[str, Move] = {}
+        self._changed: defaultdict[str, list[Move]] = defaultdict(list)
         self._at: datetime | None = None
 
     def take(self, side: Side, move: Move) -> None:
@@ -133,12 +134,12 @@ class _Watch:
         if move.closed is None:
             known[move.study] = move
             insort(order, (move.due_at, move.study))
-        self._changed[move.study] = move
+        self._changed[move.study].append(move)
 
     def settle(self) -> None:
         """Judges the studies that have just changed."""
-        for study, cause in self._changed.items():
-            difference = self._difference(study, cause)
+        for study, moves in self._changed.items():
+            difference = self._difference(study, _cause(moves))
             if difference is None:
                 self._first.pop(study, None)
             elif study not in self.found or _size(difference) > _size(self.found[study]):
@@ -176,6 +177,19 @@ def _together(a: Sequence[Move], b: Sequence[Move]) -> Iterator[tuple[Side, Move
     """Both histories by time; each study's changes in their order."""
     told: list[tuple[Side, Move]] = [*(("a", move) for move in a), *(("b", move) for move in b)]
     yield from sorted(told, key=lambda each: each[1].at)
+
+
+def _cause(moves: Sequence[Move]) -> Move:
+    """Of what both sides did with a study at one moment: what one of them did alone, and of that what moved it furthest."""
+    alone = [move for move in moves if moves.count(move) == 1] or moves
+    return max(reversed(alone), key=_shift)
+
+
+def _shift(move: Move) -> float:
+    """Seconds by which the deadline moved; infinite where the study came or went."""
+    if move.due_before is None or move.closed is not None:
+        return math.inf
+    return abs((move.due_at - move.due_before).total_seconds())
 
 
 def _size(moved: Moved) -> tuple[bool, float, int]:

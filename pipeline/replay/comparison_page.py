@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from html import escape
 
 from pipeline.replay.comparison import Comparison, FirstDifference, Moved
@@ -15,7 +15,8 @@ _EARLIER, _LATER = "#0072B2", "#D55E00"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; margin: 1rem 0; } th, td { text-align: left; padding: .3rem .8rem; border-bottom: 1px solid #ddd; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } svg { max-width: 100%; height: auto; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td:first-child, td:nth-child(4) { white-space: nowrap; } svg { max-width: 100%; height: auto; }
 """
 
 
@@ -78,7 +79,7 @@ def plot(moved: Sequence[Moved]) -> str:
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "readfirst"
-    from matplotlib.dates import date2num
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
     from matplotlib.figure import Figure
 
     points = [(one.at, one.minutes) for one in moved if one.minutes is not None]
@@ -89,11 +90,12 @@ def plot(moved: Sequence[Moved]) -> str:
         ("due later in B", _LATER, "^", [(at, minutes) for at, minutes in points if minutes > 0]),
     ):
         axes.plot(date2num([at for at, _ in chosen]), [minutes for _, minutes in chosen], marker, color=colour, markersize=5, label=label)
-    axes.xaxis_date(tz="UTC")
+    locator = AutoDateLocator(tz=UTC)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
     axes.axhline(0, color="#999", linewidth=1)
     axes.set_ylabel("minutes, largest difference")
     axes.set_xlabel("time (UTC)")
-    axes.tick_params(axis="x", rotation=20)
     axes.legend(frameon=False)
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})

@@ -170,7 +170,7 @@ class _Told:
 
     async def _look(self, item: WorklistItem, at: datetime) -> None:
         """At the item, and again at those that were silent because of another alert. Most items give no cause, and never did."""
-        if item.study.study_uid not in self._store.of_study and not any(triggers.candidates(item, at, self._policy)):
+        if item.study.study_uid not in self._store.of_study and not triggers.may_matter(item, at, self._policy):
             return
         self._clock.set(at)
         silenced = list(self._store.silenced.values())

@@ -20,7 +20,6 @@ from pipeline.replay.engine import RankMove, Replayed, quietly, replay
 from pipeline.replay.escalations import escalations
 from pipeline.replay.feeding import feed
 from pipeline.replay.log_file import LogReader, UnreadableLog
-from pipeline.replay.order import in_order
 from pipeline.replay.past import Change
 from pipeline.replay.state import FORMAT as STATE_FORMAT
 from pipeline.settings import Settings
@@ -125,7 +124,7 @@ def fed(log: LogReader, settings: Settings, until: datetime | None, speed: float
         kafka = KafkaEventLog(settings.kafka)
         try:
             pace = None if speed is None else _Pace(speed)
-            return await feed(in_order(log), kafka, until=until, pace=pace, progress=lambda done: progress(done, log.records))
+            return await feed(log, kafka, until=until, pace=pace, progress=lambda done: progress(done, log.records))
         finally:
             await kafka.close()
 

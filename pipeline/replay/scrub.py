@@ -20,7 +20,7 @@ from uuid import UUID
 import msgspec
 
 from pipeline.adapters.memory.event_log import partition_of
-from pipeline.domain import indications
+from pipeline.domain import indications, report_words
 from pipeline.replay.log_file import LoggedRecord, LogHeader, LogReader, LogWriter
 from pipeline.replay.order import in_order
 from schemas import codec
@@ -33,12 +33,10 @@ WEEKS = (520, 1560)
 _PSEUDONYMS = frozenset({"patient", "subject", "retired", "survivor", "order", "accession", "report", "key"})
 _EVENTS = frozenset({"event_id"})
 _UIDS = frozenset({"study_uid", "series_uid", "sop_uid", "uri"})
-_DROPPED = frozenset(
-    {"sha256", "size", "original", "text", "series_description", "value_text", "unit_text", "location", "display", "explanation"}
-)
+_DROPPED = frozenset({"sha256", "size", "original", "series_description", "value_text", "unit_text", "location", "display", "explanation"})
 """Addresses and free text: a name may stand in any of them."""
 _WORDS = frozenset({"indication", "study_description"})
-"""Free text of which the emergencies' own words stay."""
+"""Free text of which the emergencies' own words stay. Of a report's text what it says of findings does."""
 _TIMES = frozenset({"recorded_at", "utc", "deadline", "at"})
 _INPUT_NAMES = frozenset(topic.name for topic in INPUTS)
 _documents = msgspec.json.Decoder(dict[str, Any])
@@ -94,6 +92,7 @@ class _Scrubber:
             **dict.fromkeys(_UIDS, self._uid),
             **dict.fromkeys(_TIMES, self._time),
             **dict.fromkeys(_WORDS, _emergencies),
+            "text": _findings,
             "source": self._source,
         }
 
@@ -157,3 +156,11 @@ class _Scrubber:
 def _emergencies(text: str) -> str:
     """The words by which a suspected emergency is known, and no other."""
     return "; ".join(f"possible {suspicion.words}" for suspicion in indications.find(text))
+
+
+def _findings(text: str) -> str:
+    """A report in our own words: what it affirms, leaves open and denies."""
+    found = report_words.said(text, ())
+    how = {"affirmed": "there is {}.", "uncertain": "possible {}.", "denied": "no {}."}
+    words = " ".join(how[each.word].format(report_words.BY_CODE[each.code].label) for each in found or ())
+    return words or ("" if found is None else "normal.")

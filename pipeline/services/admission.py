@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,17 +12,20 @@ from pipeline.domain import identity
 from pipeline.domain.identity import Statement
 from pipeline.errors import InvalidMessage
 from pipeline.ports import ContextTransaction, Fact, Ignored, Place, Received, Record
+from pipeline.services.dead_letters import dead_letter
 from schemas import codec
-from schemas.dead_letter import DeadLetter, Reason
+from schemas.dead_letter import Reason
 from schemas.events import AdtEvent, AnyEvent, FindingEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
-from schemas.identifiers import event_id
-from schemas.topics import ADT, DLQ
+from schemas.topics import ADT
 
 SOURCE = "context"
 """The `source` header of what this stage produces itself."""
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 """Between them every span that the domain adds or takes away stays within datetime's own limits."""
+
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""As JSON writes it; after an even number of backslashes, for otherwise they are the text."""
 
 KINDS: dict[type, str] = {
     ObservationEvent: "observation",
@@ -80,6 +84,8 @@ class Admission:
                 self._bury(record, "wrong-key", "the record's key is not the document's patient")
             elif not EARLIEST <= event.recorded_at <= LATEST:
                 self._bury(record, "invalid", "recorded_at is in no year that this program can reckon with")
+            elif b"\\u0000" in record.body and _NUL.search(record.body):
+                self._bury(record, "undecodable-text", "a NUL stands in a text; Postgres reads none, and with it no list that it is in")
             else:
                 decoded.append((record, event))
         return decoded
@@ -168,21 +174,7 @@ class Admission:
 
     def _bury(self, record: Received, reason: Reason, explanation: str) -> None:
         self.result.dead[reason] += 1
-        place = f"{record.topic.name}|{record.partition}|{record.offset}"
-        letter = DeadLetter(
-            event_id=record.headers.get("event_id") or event_id(SOURCE, f"dead|{place}"),
-            reason=reason,
-            explanation=explanation,
-            topic=record.topic.name,
-            partition=record.partition,
-            offset=record.offset,
-            body=record.body,
-            recorded_at=self._now,
-            key=record.key.decode(errors="replace"),
-            headers=dict(record.headers),
-        )
-        headers = {**record.headers, "event_id": letter.event_id, "source": SOURCE}
-        self.result.produced.append(Record(DLQ, record.key or place.encode(), codec.encode(letter), headers))
+        self.result.produced.append(dead_letter(record, reason, explanation, self._now))
 
 
 def _told(record: Received) -> bool:

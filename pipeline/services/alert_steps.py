@@ -28,6 +28,7 @@ OUTBOX = 500
 PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=5)
 ON_THE_PAGE = Delivery("delivered")
+TOLD_BEFORE = Delivery("delivered", "by a worker that died before it could note it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,9 @@ class AlertSteps:
         async with self._store.due(now - policy.late, LATE_BATCH) as transaction:
             dues = await _with_something_to_do(transaction, now, policy)
             self.late += len(dues)
-            groups: defaultdict[tuple[str, str], list[Due]] = defaultdict(list)
+            groups: defaultdict[tuple[str, str, bool], list[Due]] = defaultdict(list)
             for due in dues:
-                groups[due.step.role, due.step.channel].append(due)
+                groups[due.step.role, due.step.channel, due.index is None].append(due)
             for group in groups.values():
                 if len(group) > policy.storm:
                     await self._send_together(transaction, group, now, policy)
@@ -112,17 +113,30 @@ class AlertSteps:
         places = asyncio.Semaphore(AT_ONCE)
 
         async def send(due: Due) -> _Sent:
+            tried = tries[due.key]
+            if tried.told:
+                return _Sent(due, tried, TOLD_BEFORE, due.key)
             async with places:
-                tried = tries[due.key]
-                return _Sent(due, tried, await self._deliver(self._notice(due, tried, now, policy), due, policy), due.key)
+                delivery = await self._deliver(self._notice(due, tried, now, policy), due, policy)
+                if delivery.outcome == "delivered":
+                    await transaction.told([due.key])
+            return _Sent(due, tried, delivery, due.key)
 
         await self._note(transaction, await asyncio.gather(*map(send, dues)), policy)
 
     async def _send_together(self, transaction: DueTransaction, dues: Sequence[Due], now: datetime, policy: EscalationPolicy) -> None:
-        """One message for all. Its key is that of this very set of steps, marked one by one, so that a set that has grown is a repeat."""
+        """One message for all: steps, or withdrawals.
+
+        Its key is that of this very set of steps, marked one by one, so that a set that has grown is a repeat.
+        """
         tries = await transaction.mark([due.key for due in dues])
+        before = [due for due in dues if tries[due.key].told]
+        await self._note(transaction, [_Sent(due, tries[due.key], TOLD_BEFORE, due.key) for due in before], policy)
+        dues = [due for due in dues if not tries[due.key].told]
+        if not dues:
+            return
         together = event_id("alert-digest", "|".join(sorted(due.key for due in dues)))
-        repeat = any(tried.repeat for tried in tries.values())
+        repeat = any(tries[due.key].repeat for due in dues)
         link = f"{self._page}/"
         notice = Notice(
             key=together,
@@ -131,11 +145,13 @@ class AlertSteps:
             text=alert_words.digest_text(dues, now, link, policy, repeat=repeat),
             link=link,
             at=now,
-            kind="digest",
+            kind="withdrawn" if dues[0].index is None else "digest",
             category=min(due.alert.category for due in dues),
             repeat=repeat,
         )
         delivery = await self._deliver(notice, dues[0], policy)
+        if delivery.outcome == "delivered":
+            await transaction.told([due.key for due in dues])
         log.warning("alerts_told_together", count=len(dues), outcome=delivery.outcome)
         await self._note(transaction, [_Sent(due, tries[due.key], delivery, together) for due in dues], policy)
 
@@ -161,6 +177,8 @@ class AlertSteps:
         return ON_THE_PAGE if channel.kind == "page" else await self._notifier.send(notice, channel)
 
     async def _note(self, transaction: DueTransaction, sent: Sequence[_Sent], policy: EscalationPolicy) -> None:
+        if not sent:
+            return
         now = self._clock.now()
         refused = [one.due.key for one in sent if one.delivery.outcome == "refused"]
         if refused:
@@ -173,10 +191,11 @@ class AlertSteps:
 
 
 async def _with_something_to_do(transaction: DueTransaction, now: datetime, policy: EscalationPolicy) -> list[Due]:
-    """What is due of the alerts taken; one with nothing to do (its ladder was made shorter) is put to rest."""
-    found = [(alert, escalation.due(alert, now, policy)) for alert in transaction.due]
+    """What is due of the alerts taken; one with nothing to do (its ladder was made shorter) is put to rest, one in quiet hours put off."""
+    sleeping = {alert.id: later for alert in transaction.due if (later := escalation.asleep(alert, now, policy)) is not None}
+    found = [(alert, escalation.due(alert, now, policy)) for alert in transaction.due if alert.id not in sleeping]
     idle = [escalation.at_rest(alert, now, policy) for alert, due in found if due is None]
-    await transaction.store([AlertChange(alert, None) for alert in idle])
+    await transaction.store([AlertChange(alert, None) for alert in (*sleeping.values(), *idle)])
     return [due for _, due in found if due is not None]
 
 

@@ -21,6 +21,8 @@ Extract = Callable[[Readings, datetime, float | None, Sex, Tallies], Features]
 
 EMERGENCY, SERIOUS = 0.8, 0.4
 """Severities from which a patient is scored first or second."""
+URGENCIES = (1, 2, 3)
+"""Triton's priorities, the first first."""
 
 _MATERIAL = ("last", "min", "max")
 """Statistics that stand for a feature's change; the others follow from them or only from the time that passes."""

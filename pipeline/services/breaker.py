@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from pipeline.ports import Clock
 
+KNOWN_FOR = timedelta(minutes=1)
+
 
 class CircuitBreaker:
     """Closed (ask), open (don't), half open (one question is under way, and decides)."""
@@ -24,8 +26,9 @@ class CircuitBreaker:
 
     @property
     def tripped(self) -> bool:
-        """True from the failure that opened it until an answer comes, between the probes too."""
-        return self._opened is not None
+        """True from the failure that opened it until an answer comes, between the probes too. Where nobody has asked for a minute, nobody
+        knows: a stage without work must not be said to be in trouble for hours."""
+        return self._opened is not None and abs(self._clock.now() - self._opened) < KNOWN_FOR
 
     def allows(self) -> bool:
         """Whether to ask now. A yes after the pause starts the next one, so that only one question probes at a time."""

@@ -93,6 +93,10 @@ def _amiss(seen: Operations) -> Iterator[tuple[str, Level, str, str]]:
         share = f"{seen.figures.degraded} of {seen.figures.open}"
         words = f"{share} open studies are ranked without the model: order target, rules and age only."
         yield "degraded", "warn", words, "model-away"
+    if seen.figures.site_faults:
+        faults = "a fault" if seen.figures.site_faults == 1 else f"{seen.figures.site_faults} faults"
+        words = f"The newest site file is refused for {faults}: the rules from before rank the list."
+        yield "site-file", "warn", words, "site-file-refused"
     for source in seen.sources:
         if source.silence.silent:
             age, missed = age_in_words(source.silence.seconds), round(source.silence.missed)

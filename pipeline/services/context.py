@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import structlog
 
 from pipeline.domain import evidence, features
+from pipeline.domain.window import Window
 from pipeline.ports import Batch, Clock, ContextStore, ContextTransaction, EventLog, Place, Record
 from pipeline.services.admission import SOURCE, Admission, Admitted
 from pipeline.services.assessing import Extract, Gather, View, assessment, request, view
@@ -20,13 +21,15 @@ from pipeline.services.batch import Outcome, unapplied
 from pipeline.services.windows import Held, Windows
 from schemas import codec
 from schemas.assessments import Assessment, AssessRequest
-from schemas.events import AnyEvent, ImagingEvent, OrderEvent, ReportEvent
+from schemas.events import AnyEvent, FindingEvent, ImagingEvent, OrderEvent, ReportEvent
 from schemas.topics import ASSESS, ASSESSMENTS, Topic
 
 log = structlog.get_logger()
 
-_WAKING = (ImagingEvent, OrderEvent, ReportEvent)
-"""Only these can give a patient something to read who had nothing."""
+REASSESSED_AT_ONCE = 100
+"""Patients of one transaction, when the rules have changed: batches wait so long."""
+_WAKING = (ImagingEvent, OrderEvent, ReportEvent, FindingEvent)
+"""Only these can give a patient something to read who had nothing, or contradict what was read."""
 
 
 class ContextStage:
@@ -41,7 +44,9 @@ class ContextStage:
         gather: Gather = evidence.gather,
         extract: Extract = features.extract,
         windows_max: int = 20_000,
+        on_window: Callable[[Window], None] = lambda window: None,
     ) -> None:
+        """on_window: shown of each batch the window that it touched last."""
         self._store = store
         self._log = log
         self._clock = clock
@@ -50,9 +55,12 @@ class ContextStage:
         self._extract = extract
         self._turn = asyncio.Lock()
         self._windows = Windows(windows_max)
+        self._on_window = on_window
         self.windows_max = windows_max
         self._applied: dict[Place, int] = {}
+        self._caught_up: set[Place] = set()
         self._suspect: dict[Place, int] = {}
+        self._rules_changed = False  # since this worker began: what was said of a window that is derived anew was said by others
         self.applied = 0
         self.ignored: Counter[str] = Counter()
         self.dead_lettered: Counter[str] = Counter()
@@ -67,7 +75,8 @@ class ContextStage:
     def forget(self) -> None:
         """After a rebalance: others may have moved on with these patients."""
         self._windows.clear()
-        self._applied.clear()
+        self._applied = {}
+        self._caught_up.clear()
         self._suspect.clear()
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
@@ -75,6 +84,76 @@ class ContextStage:
         produced may be out."""
         async with self._turn:
             return await self._handle(batches)
+
+    async def reassess(self) -> int:
+        """The rules have changed: says of who waits what is different by them, and how many were looked at. Raises Unavailable.
+
+        Those of partitions from which nothing has come since this worker began: see `catch_up`.
+        """
+        self._rules_changed = True
+        while True:
+            mine = self._applied
+            patients = list(dict.fromkeys([*self._windows.patients(), *await self._waiting(mine)]))
+            if await self._say_anew(patients, mine):
+                return len(patients)
+
+    async def catch_up(self) -> int:
+        """Where the rules changed while nobody worked: says by them what was said by others, once something has come over a partition.
+
+        How many patients that were. Raises Unavailable.
+        """
+        mine = self._applied
+        new = mine.keys() - self._caught_up
+        if not new:
+            return 0
+        patients = await self._waiting(new, behind=True)
+        self._windows.unsaid(patients)
+        if await self._say_anew(patients, mine):
+            self._caught_up |= new
+        return len(patients)
+
+    async def _waiting(self, places: Iterable[Place], *, behind: bool = False) -> list[str]:
+        if not self._applied:
+            return []
+        partitions = {place.partition for place in places}
+        async with self._turn, self._store.begin(self._group, list(self._applied)) as transaction:
+            return await transaction.waiting(partitions, behind=behind)
+
+    async def _say_anew(self, patients: Sequence[str], mine: Mapping[Place, int]) -> bool:
+        """False: a rebalance has come between, and some of them may be another worker's."""
+        for start in range(0, len(patients), REASSESSED_AT_ONCE):
+            async with self._turn:
+                if self._applied is mine:
+                    await self._reassess(patients[start : start + REASSESSED_AT_ONCE])
+                    self._windows.trim()
+                if self._applied is not mine:
+                    self._windows.clear()
+                    return False
+        return True
+
+    async def _reassess(self, patients: Sequence[str]) -> None:
+        if not self._applied:
+            return
+        try:
+            async with self._store.begin(self._group, list(self._applied)) as transaction:
+                if any(self._applied.get(place) != offset for place, offset in transaction.applied.items()):
+                    self._windows.clear()
+                    return
+                await self._load(transaction, [patient for patient in patients if self._windows.get(patient) is None])
+                held = [patient for patient in patients if self._windows.get(patient) is not None]
+                records = [record for patient in held for record in self._say(transaction.version, patient, Admitted())]
+                if records:
+                    await self._log.append(records)
+        except BaseException:
+            self._windows.unsaid(patients)
+            raise
+
+    async def _load(self, transaction: ContextTransaction, patients: Sequence[str]) -> None:
+        """Those who live on under their own name and may have something to read; what has been said of them is not known."""
+        away = await transaction.survivors(patients)
+        wanted = [patient for patient in patients if patient not in away and not self._windows.idle(patient)]
+        for patient, history in (await transaction.histories(wanted)).items() if wanted else ():
+            self._windows.put(patient, Held.derived(history))
 
     async def _handle(self, batches: Sequence[Batch]) -> list[Outcome]:
         admission = None
@@ -93,6 +172,8 @@ class ContextStage:
         self._applied |= pending.applied | pending.offsets
         if admission is not None:
             self._count(admission.result)
+            if (window := self._windows.newest) is not None:
+                self._on_window(window)
         self._windows.trim()
         return pending.outcomes
 
@@ -143,8 +224,8 @@ class ContextStage:
         for patient in wanted:
             held = Held.derived(histories.get(patient, ()))
             if patient in admitted.identified:
-                held.closed = frozenset()
-            elif waiting := held.window.open_studies:
+                held.closed = {}
+            elif not self._rules_changed and (waiting := held.window.open_studies):
                 held.digest = view(held.window, waiting, self._gather, self._extract).digest()
             self._windows.put(patient, held)
         stuck = [patient for patient, events in admitted.touched.items() if not self._take(patient, events)]

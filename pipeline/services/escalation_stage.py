@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.errors import NotFound
 from pipeline.ports import Batch, Clock, EventLog, OffsetStore, Received, Record, WorklistReader
 from pipeline.services.batch import Done, Outcome
-from pipeline.services.dead_letters import dead_letter
+from pipeline.services.dead_letters import dead_letter, reasons
 from pipeline.services.escalation import Escalation
 from schemas import codec
 from schemas.topics import WORKLIST
@@ -26,6 +27,7 @@ class EscalationStage:
         self._log = log
         self._clock = clock
         self._group = group
+        self.dead_lettered: Counter[str] = Counter()
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Alerts first, then the applied offsets: what comes twice changes nothing. Raises Unavailable: the batches must come again."""
@@ -38,6 +40,7 @@ class EscalationStage:
             offsets = {batch.place: records[-1].offset for batch, records in zip(batches, fresh, strict=True) if records}
             if offsets:
                 await transaction.advance(offsets)
+        self.dead_lettered.update(reasons(letters))
         return [Done(len(records)) for records in fresh]
 
     async def _decode(self, records: Sequence[Received]) -> tuple[list[WorklistItem], list[Record]]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
+from pipeline.domain.measurements import misfit
 from pipeline.errors import Refused
 from pipeline.ports import Clock, EventLog, Identity, IdentityVault, Receipt, Receipts, Record
 from schemas import codec
-from schemas.events import AdtEvent, AnyEvent
+from schemas.events import AdtEvent, AnyEvent, ObservationEvent
 from schemas.identifiers import UNMATCHED, event_id
 from schemas.time import Timestamp
 from schemas.topics import ADT, RECORD_BYTES_MAX, Topic
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,8 @@ class Origin:
 class Arrival:
     """What a gateway understood of one message.
 
-    numbers: pseudonym -> accession or order number, for the vault. links: order or accession pseudonym -> patient.
+    numbers: pseudonym -> accession or order number, for the vault. links: as IdentityVault.link has them, number -> meaning.
+    unmapped: why observations stay outside the catalogue -> how many.
     """
 
     origin: Origin
@@ -45,6 +51,18 @@ class Arrival:
     identities: Sequence[Identity] = ()
     numbers: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    unmapped: Mapping[str, int] = field(default_factory=dict)
+
+
+_IMPOSSIBLE = frozenset({"future-time", "out-of-range"})
+
+
+def _impossible(events: Iterable[AnyEvent]) -> Iterator[str]:
+    """Why, of each such value: a window rebuilt counts again, so it is counted where a value comes in for the first time."""
+    for event in events:
+        for observation in event.observations if isinstance(event, ObservationEvent) else ():
+            if (reason := misfit(observation, event.recorded_at)) in _IMPOSSIBLE:
+                yield reason
 
 
 class Intake:
@@ -63,24 +81,26 @@ class Intake:
         self._clock = clock
         self._gate = gate
         self.outcomes: Counter[tuple[str, str]] = Counter()
-        """(outcome, reason or event kind) -> messages, for the metrics."""
+        """(outcome, reason) -> messages, for the metrics."""
+        self.unmapped: Counter[str] = Counter()
+        """As in `Arrival`, of all that were accepted; and values that no window takes for a reading, as their time or size cannot be."""
 
     async def accept(self, arrival: Arrival) -> Receipt:
         """Remembers the identities, appends the events, notes the receipt. A message answered before returns its old receipt, unapplied."""
         self._gate()
         state, earlier = await self._receipts.open(arrival.origin.source, arrival.origin.kind, arrival.origin.identity)
         if earlier is not None and earlier.outcome == "accepted":
-            self.outcomes["ignored", "duplicate"] += 1
+            self._count(arrival.origin, "ignored", "duplicate")
             return earlier
         await self._vault.remember(arrival.identities, arrival.numbers)
-        events = [*arrival.events, *await self._claims(arrival)]
-        for number, patient in arrival.links.items():
-            await self._vault.link(number, patient)
         headers = {"trace_id": arrival.origin.trace_id, "source": arrival.origin.source}
         if state != "new":
             headers["redelivery"] = "1"
-        await self._log.append(_records(events, headers))
-        return await self._close(arrival.origin, "accepted", None, tuple(event.event_id for _, event in events))
+        events = await self._append(arrival, headers)
+        receipt = await self._close(arrival.origin, "accepted", None, tuple(event.event_id for _, event in events))
+        self.unmapped.update(arrival.unmapped)
+        self.unmapped.update(_impossible(event for _, event in events))
+        return receipt
 
     async def ignore(self, origin: Origin, reason: str) -> Receipt:
         """Notes that the message has no effect, and why."""
@@ -93,35 +113,59 @@ class Intake:
     async def _close(self, origin: Origin, outcome: str, reason: str | None, event_ids: tuple[str, ...] = ()) -> Receipt:
         receipt = Receipt(origin.source, origin.kind, origin.identity, outcome, reason, event_ids, self._clock.now())
         await self._receipts.close(receipt)
-        self.outcomes[outcome, reason or ""] += 1
+        self._count(origin, outcome, reason or "", len(event_ids))
         return receipt
 
-    async def _claims(self, arrival: Arrival) -> list[tuple[Topic, AnyEvent]]:
-        """Merges for studies that were held as unmatched under a number that now has a patient."""
-        merges: list[tuple[Topic, AnyEvent]] = []
+    def _count(self, origin: Origin, outcome: str, reason: str, events: int = 0) -> None:
+        self.outcomes[outcome, reason] += 1
+        log.info("message_answered", outcome=outcome, reason=reason, events=events, traces=[origin.trace_id])
+
+    async def _append(self, arrival: Arrival, headers: Mapping[str, str]) -> list[tuple[Topic, AnyEvent]]:
+        """Appends what was understood, and a merge wherever a stand-in meets its patient; only then notes what the numbers mean.
+
+        Where another gateway has noted one of them in between, that one again.
+        """
+        appended: list[tuple[Topic, AnyEvent]] = []
+        events, links = list(arrival.events), dict(arrival.links)
+        while True:
+            held = await self._vault.linked(links)
+            events += self._claims(arrival.origin, links, held)
+            await self._log.append(_records(events, headers))
+            appended += events
+            events = []
+            news = {number: said for number, said in links.items() if number not in held or not _stays(held[number], said)}
+            links = {number: said for number, said in news.items() if not await self._vault.link(number, said, held.get(number))}
+            if not links:
+                return appended
+
+    def _claims(self, origin: Origin, links: Mapping[str, str], held: Mapping[str, str]) -> Iterator[tuple[Topic, AnyEvent]]:
+        """Merges of stand-ins under a number that has a patient, whichever of the two came first, or that has another stand-in by now."""
         now = self._clock.now()
-        for number, patient in arrival.links.items():
-            held = await self._vault.patient_of(number)
-            if held is None or not held.startswith(UNMATCHED) or patient.startswith(UNMATCHED):
+        for number, said in links.items():
+            before = held.get(number, said)
+            retired, survivor = (said, before) if _stays(before, said) else (before, said)
+            if retired == survivor or not retired.startswith(UNMATCHED):
                 continue
-            merges += [
-                (
+            for key in (retired, survivor):
+                yield (
                     ADT,
                     AdtEvent(
-                        event_id=arrival.origin.event_id(f"claim|{number}|{key}"),
+                        event_id=origin.event_id(f"claim|{number}|{retired}|{key}"),
                         patient=key,
-                        source=arrival.origin.source,
+                        source=origin.source,
                         recorded_at=now,
                         trigger="A40",
                         occurred=Timestamp(now, zone="received"),
                         kind="merge",
-                        retired=held,
-                        survivor=patient,
+                        retired=retired,
+                        survivor=survivor,
                     ),
                 )
-                for key in (held, patient)
-            ]
-        return merges
+
+
+def _stays(held: str, said: str) -> bool:
+    """A stand-in takes no patient's place."""
+    return held == said or (said.startswith(UNMATCHED) and not held.startswith(UNMATCHED))
 
 
 def _records(events: Sequence[tuple[Topic, AnyEvent]], headers: Mapping[str, str]) -> list[Record]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import date
+from functools import partial
+from typing import Protocol
 
 import structlog
 
 from pipeline.domain import drift
 from pipeline.domain.shadow import ShadowScore
 from pipeline.errors import StackError, Unavailable
-from pipeline.ports import Clock, DriftCounts, Scorer, ShadowScores
+from pipeline.ports import Scorer, ShadowScores
+from pipeline.services.drift_tally import DriftTally
 from schemas.assessments import AssessRequest, Risk
 
 log = structlog.get_logger()
@@ -28,55 +30,40 @@ Candidate = Callable[[], Scorer | None]
 """The one that looks on at present, if any."""
 
 
-class LookingOn:
-    """`note` is called with each answer of the served model; `run` does the rest. `left_out` counts what the candidate never saw."""
+class Watch(Protocol):
+    """Something that is done beside a stage, a second apart."""
 
-    def __init__(
-        self, candidate: Candidate, scores: ShadowScores, counts: DriftCounts, reference: Callable[[], drift.Reference | None], clock: Clock
-    ) -> None:
+    async def look(self) -> None:
+        """At what waits. Raises StackError."""
+        ...
+
+    async def flush(self) -> None:
+        """Stores what was counted."""
+        ...
+
+
+class LookingOn:
+    """`note` is called with each answer of the served model; `look` and `flush` do the rest. `left_out` counts what the candidate never
+    saw."""
+
+    def __init__(self, candidate: Candidate, scores: ShadowScores, tally: DriftTally) -> None:
         self._candidate = candidate
         self._scores = scores
-        self._store = counts
-        self._reference = reference
-        self._clock = clock
+        self.tally = tally
         self._waiting: deque[Answered] = deque()
-        self._counts: dict[tuple[date, str], Counter[tuple[str, int]]] = {}
         self.left_out = 0
         self.scored = 0
 
     def note(self, requests: Sequence[AssessRequest], risks: Sequence[Risk]) -> None:
-        """Costs nothing that waits, and raises nothing: a damaged file of the site's versions is told by `look`."""
-        try:
-            reference = self._reference()
-        except StackError:
-            reference = None
+        """Costs nothing that waits, and raises nothing."""
         for request, risk in zip(requests, risks, strict=True):
             if risk.probability is None:
                 continue
-            if reference is not None:
-                counted = self._counts.setdefault((self._clock.now().date(), risk.model_version or ""), Counter())
-                counted.update(drift.bins(reference, request.features, risk))
+            self.tally.note(risk.model_version or "", partial(drift.bins, seen=request.features, risk=risk))
             self._waiting.append((request, risk))
         while len(self._waiting) > WAITING_MAX:
             self._waiting.popleft()
             self.left_out += 1
-
-    async def run(self) -> None:
-        """Until cancelled; what was counted and not yet stored is stored at the end."""
-        since = 0.0
-        try:
-            while True:
-                await asyncio.sleep(PAUSE_S)
-                try:
-                    await self.look()
-                except StackError as error:
-                    log.warning("shadow_cannot_look", reason=str(error))
-                since += PAUSE_S
-                if since >= FLUSH_S:
-                    await self.flush()
-                    since = 0.0
-        finally:
-            await self.flush()
 
     async def look(self) -> None:
         """Lets the candidate score what waits."""
@@ -96,17 +83,26 @@ class LookingOn:
             self.scored += len(part)
 
     async def flush(self) -> None:
-        """Stores what was counted. What cannot be stored is kept for the next time."""
-        counted, self._counts = self._counts, {}
-        while counted:
-            (day, version), counts = counted.popitem()
+        """As DriftTally.flush."""
+        await self.tally.flush()
+
+
+async def watching(watch: Watch) -> None:
+    """Until cancelled; what was counted and not yet stored is stored at the end."""
+    since = 0.0
+    try:
+        while True:
+            await asyncio.sleep(PAUSE_S)
             try:
-                await self._store.add(day, version, counts)
-            except Unavailable as error:
-                log.warning("drift_counts_kept_back", reason=str(error))
-                for key, back in [((day, version), counts), *counted.items()]:
-                    self._counts.setdefault(key, Counter()).update(back)
-                return
+                await watch.look()
+            except StackError as error:
+                log.warning("shadow_cannot_look", reason=str(error))
+            since += PAUSE_S
+            if since >= FLUSH_S:
+                await watch.flush()
+                since = 0.0
+    finally:
+        await watch.flush()
 
 
 def _score(answered: Answered, shadow: Risk) -> ShadowScore | None:

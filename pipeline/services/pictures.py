@@ -5,8 +5,8 @@ It stands beside the way of a score, not in it: whatever happens to a picture, l
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +14,11 @@ import structlog
 
 from pipeline.domain import image_answer, image_heads
 from pipeline.domain.image_answer import HeadReference
-from pipeline.errors import Unavailable, UnfitPicture
+from pipeline.errors import NotFound, StackError, Unavailable, UnfitPicture
 from pipeline.ports import Batch, Clock, EventLog, ImageModel, OffsetStore, Picture, PictureReader, Received, Record
 from pipeline.services.batch import Outcome, unapplied
 from pipeline.services.breaker import CircuitBreaker
+from pipeline.services.picture_watch import Looked
 from schemas import codec
 from schemas.events import FindingEvent, ImagingEvent
 from schemas.findings import ImageAssessment
@@ -39,44 +40,73 @@ ScorerName = Literal["triton", "onnxruntime"]
 
 @dataclass(frozen=True, slots=True)
 class InstalledHead:
-    """A head, and those that can be asked to look with it, the first choice first."""
+    """A head, and those that can be asked to look with it, the first choice first.
 
-    reference: HeadReference
+    reference: of one of its versions, or of the one that is served now (None). Raises NotFound or StackError.
+    """
+
+    reference: Callable[[str | None], HeadReference]
     models: Sequence[tuple[ScorerName, ImageModel]]
+
+    def served(self) -> HeadReference:
+        """Of the version in force. Raises Unavailable where that cannot be told."""
+        try:
+            return self.reference(None)
+        except (NotFound, StackError) as error:
+            raise Unavailable(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A picture to be looked at."""
+    """A picture to be looked at, and what is known of the version that is to look."""
 
     event: ImagingEvent
     trace_id: str
     head: InstalledHead
+    reference: HeadReference
 
     @property
     def uri(self) -> str:
         assert self.event.uri is not None
         return self.event.uri
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What its answer is remembered by."""
+        return self.reference.head, self.reference.version, self.uri
+
 
 class PictureStage:
-    """Handles batches of `imaging`. Counts pictures: `looked` at, `refused`, `passed` over because no head is for them."""
+    """Handles batches of `imaging`. Counts records: `applied` (looked, refused) and `ignored`, by reason."""
 
     def __init__(
-        self, offsets: OffsetStore, log: EventLog, reader: PictureReader, heads: Mapping[str, InstalledHead], clock: Clock, group: str
+        self,
+        offsets: OffsetStore,
+        log: EventLog,
+        reader: PictureReader,
+        heads: Mapping[str, InstalledHead],
+        clock: Clock,
+        group: str,
+        note: Callable[[Sequence[Looked]], None] = lambda looked: None,
     ) -> None:
-        """heads: by name, as `image_heads.SCOPES` names them."""
+        """heads: by name, as `image_heads.SCOPES` names them. note: is told of every picture that was looked at or refused."""
         self._offsets = offsets
         self._log = log
         self._reader = reader
         self._heads = heads
         self._clock = clock
         self._group = group
-        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
-        self._known: OrderedDict[tuple[str, str], ImageAssessment] = OrderedDict()
-        self.looked = 0
-        self.refused = 0
-        self.passed = 0
+        self._note = note
+        self._breakers = {(name, scorer): CircuitBreaker(clock) for name, head in heads.items() for scorer, _ in head.models}
+        self._known: OrderedDict[tuple[str, str, str], ImageAssessment] = OrderedDict()
+        self.applied: Counter[str] = Counter()
+        self.ignored: Counter[str] = Counter()
+
+    @property
+    def tripped(self) -> list[bool]:
+        """For each choice of model, whether it is given up for now by any head."""
+        heads = [[self._breakers[name, scorer].tripped for scorer, _ in head.models] for name, head in self._heads.items()]
+        return [any(head[choice] for head in heads if choice < len(head)) for choice in range(max(map(len, heads), default=0))]
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Produces a finding for each picture of a head's kind, then notes the applied offsets. Raises Unavailable."""
@@ -88,7 +118,7 @@ class PictureStage:
             if pending.fresh:
                 await transaction.advance(pending.offsets)
         if wanted:
-            log.info("pictures_looked_at", pictures=len(wanted), refused=self.refused, passed=self.passed)
+            log.info("pictures_looked_at", pictures=len(wanted))
         return pending.outcomes
 
     def _wanted(self, records: Sequence[Received]) -> Iterator[_Wanted]:
@@ -97,28 +127,33 @@ class PictureStage:
             try:
                 event = codec.decode(record.topic, record.body)
             except codec.UndecodableRecord:
+                self.ignored["undecodable"] += 1
                 continue
             if event.kind != "instance" or event.uri is None:
+                self.ignored["no-picture"] += 1
                 continue
             scope = image_heads.find(event.modality, event.body_part, event.view)
             head = self._heads.get(scope.head) if scope else None
             if head is None:
-                self.passed += 1
+                self.ignored["no-head"] += 1
             else:
-                yield _Wanted(event, record.headers.get("trace_id", ""), head)
+                yield _Wanted(event, record.headers.get("trace_id", ""), head, head.served())
 
     async def _look(self, wanted: Sequence[_Wanted]) -> None:
-        new = {one.uri: one for one in wanted if (one.head.reference.head, one.uri) not in self._known}
+        new = {one.key: one for one in wanted if one.key not in self._known}
         pictures: list[tuple[_Wanted, Picture]] = []
         for one in new.values():
             picture = await self._read(one)
             if isinstance(picture, UnfitPicture):
-                self._keep(one, image_answer.refused(one.head.reference, picture.reason, picture.explanation, self._clock.now()))
+                self._keep(one, image_answer.refused(one.reference, picture.reason, picture.explanation, self._clock.now()))
             else:
                 pictures.append((one, picture))
-        for name in {one.head.reference.head for one, _ in pictures}:
-            await self._ask([(one, picture) for one, picture in pictures if one.head.reference.head == name])
+        for name in {one.reference.head for one, _ in pictures}:
+            await self._ask(name, [(one, picture) for one, picture in pictures if one.reference.head == name])
         await self._log.append([self._record(one) for one in wanted])
+        seen = {one.key: picture for one, picture in pictures}
+        self._note([Looked(one.event, seen.get(key), self._answer(one)) for key, one in new.items()])
+        self.applied.update("refused" if self._answer(one).refused else "looked" for one in wanted)
         while len(self._known) > LOOKED_KEPT:
             self._known.popitem(last=False)
 
@@ -126,21 +161,21 @@ class PictureStage:
         if one.event.size > SIZE_MAX:
             return UnfitPicture("too-large", f"the object has {one.event.size >> 20} MB, more than any film")
         try:
-            return await self._reader.read(one.uri, one.head.reference.side)
+            return await self._reader.read(one.uri, one.reference.side)
         except UnfitPicture as unfit:
             return unfit
 
-    async def _ask(self, pictures: Sequence[tuple[_Wanted, Picture]]) -> None:
+    async def _ask(self, head: str, pictures: Sequence[tuple[_Wanted, Picture]]) -> None:
         """The first of the head's models that answers. Raises Unavailable when none does: the pictures come again."""
-        head = pictures[0][0].head
-        for name, model in head.models:
-            breaker = self._breakers.setdefault((head.reference.head, name), CircuitBreaker(self._clock))
+        installed = pictures[0][0].head
+        for name, model in installed.models:
+            breaker = self._breakers[head, name]
             if not breaker.allows():
                 continue
             try:
                 answers = await model.look([picture for _, picture in pictures])
-                said = [image_answer.assessed(head.reference, *answer, name, self._clock.now()) for answer in answers]
-            except (Unavailable, ValueError) as error:
+                said = [image_answer.assessed(installed.reference(answer[0]), *answer[1:], name, self._clock.now()) for answer in answers]
+            except (Unavailable, ValueError, NotFound, StackError) as error:
                 breaker.failed()
                 log.warning("image_model_unavailable", scorer=name, pictures=len(pictures), reason=str(error))
                 continue
@@ -148,18 +183,18 @@ class PictureStage:
             for (one, _), assessment in zip(pictures, said, strict=True):
                 self._keep(one, assessment)
             return
-        raise Unavailable(f"no image model of {head.reference.head} answers")
+        raise Unavailable(f"no image model of {head} answers")
 
     def _keep(self, one: _Wanted, assessment: ImageAssessment) -> None:
-        self._known[one.head.reference.head, one.uri] = assessment
-        self.looked += assessment.refused is None
-        self.refused += assessment.refused is not None
+        self._known[one.key] = assessment
+
+    def _answer(self, one: _Wanted) -> ImageAssessment:
+        return self._known[one.key]
 
     def _record(self, one: _Wanted) -> Record:
         """Marked as a possible redelivery: it has the same event id whenever the same picture is looked at by the same version."""
-        reference, event = one.head.reference, one.event
-        assessment = self._known[reference.head, one.uri]
-        identity = event_id(SOURCE, f"{one.uri}|{reference.head}|{reference.version}|{event.event_id}")
+        event, assessment = one.event, self._answer(one)
+        identity = event_id(SOURCE, f"{one.uri}|{assessment.head}|{assessment.version}|{event.event_id}")
         found = FindingEvent(
             event_id=identity,
             patient=event.patient,

@@ -13,7 +13,7 @@ from pipeline.domain import explanation, ranking
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.ports import Batch, Clock, EventLog, ItemChange, RankingStore, Received, Record
 from pipeline.services.batch import Outcome, unapplied
-from pipeline.services.dead_letters import dead_letter
+from pipeline.services.dead_letters import readable, reasons
 from schemas import codec
 from schemas.assessments import Assessment
 from schemas.topics import WORKLIST
@@ -31,7 +31,7 @@ class _Understood:
 
 
 class RankingStage:
-    """Handles batches of `assessments`. The counters count study rankings, dead_lettered counts records."""
+    """Handles batches of `assessments`. The counters count study rankings, dead_lettered counts records, by reason."""
 
     def __init__(
         self, store: RankingStore, log: EventLog, clock: Clock, group: str, policy: Callable[[], Policy] = lambda: DEFAULT
@@ -44,7 +44,7 @@ class RankingStage:
         self.ranked = 0
         self.unchanged = 0
         self.outdated = 0
-        self.dead_lettered = 0
+        self.dead_lettered: Counter[str] = Counter()
         self.odd: Counter[ranking.Oddity] = Counter()
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
@@ -53,7 +53,8 @@ class RankingStage:
             pending = unapplied(transaction.applied, batches)
             if not pending.fresh:
                 return pending.outcomes
-            understood, letters = self._decode(pending.records)
+            documents, letters = readable(pending.records, self._clock.now())
+            understood = [_Understood(assessment, record) for record, assessment in documents]
             studies = list(dict.fromkeys(study.study_uid for one in understood for study in one.assessment.studies))
             changes, records, outdated = self._rank(await transaction.items(studies), understood)
             if letters or records:
@@ -61,22 +62,8 @@ class RankingStage:
             if changes:
                 await transaction.store(changes)
             await transaction.advance(pending.offsets)
-        self._count(changes, outdated, len(letters))
+        self._count(changes, outdated, letters)
         return pending.outcomes
-
-    def _decode(self, records: Sequence[Received]) -> tuple[list[_Understood], list[Record]]:
-        understood, letters, now = [], [], self._clock.now()
-        for record in records:
-            try:
-                assessment = codec.decode(record.topic, record.body)
-            except codec.UndecodableRecord as error:
-                letters.append(dead_letter(record, error.reason, error.explanation, now))
-                continue
-            if record.key.decode(errors="replace") != assessment.patient:
-                letters.append(dead_letter(record, "wrong-key", "the Kafka key is not the assessment's patient", now))
-                continue
-            understood.append(_Understood(assessment, record))
-        return understood, letters
 
     def _rank(self, stored: Mapping[str, WorklistItem], understood: Sequence[_Understood]) -> tuple[list[ItemChange], list[Record], int]:
         """Follows every assessment, so that none of their scores is lost, and tells only where each study has come to."""
@@ -96,13 +83,13 @@ class RankingStage:
         records = [_record(change, last[change.item.study.study_uid]) for change in changes if change.changed]
         return changes, records, outdated
 
-    def _count(self, changes: Sequence[ItemChange], outdated: int, dead_lettered: int) -> None:
+    def _count(self, changes: Sequence[ItemChange], outdated: int, letters: Sequence[Record]) -> None:
         changed = sum(change.changed for change in changes)
         self.ranked += changed
         self.unchanged += len(changes) - changed
         self.outdated += outdated
-        self.dead_lettered += dead_lettered
-        log.info("batch_ranked", ranked=changed, unchanged=len(changes) - changed, outdated=outdated, dead_lettered=dead_lettered)
+        self.dead_lettered.update(reasons(letters))
+        log.info("batch_ranked", ranked=changed, unchanged=len(changes) - changed, outdated=outdated, dead_lettered=len(letters))
 
 
 def _change(before: WorklistItem | None, after: WorklistItem, event_id: str) -> ItemChange:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 
-from pipeline.domain import features
+from pipeline.domain.model_answer import by_rules
 from pipeline.errors import Unavailable
-from pipeline.ports import Batch, Clock, DegradedScore, DegradedScores, EventLog, OffsetStore, Received, Record, Scorer
-from pipeline.services.assessing import answer
+from pipeline.ports import Batch, Clock, DegradedScore, DegradedScores, EventLog, OffsetStore, Record, Scorer
+from pipeline.services.assessing import URGENCIES, answer
 from pipeline.services.batch import Outcome, unapplied
 from pipeline.services.breaker import CircuitBreaker
-from pipeline.services.dead_letters import dead_letter
+from pipeline.services.dead_letters import readable, reasons
 from schemas import codec
 from schemas.assessments import AssessRequest, Risk
 from schemas.identifiers import event_id
@@ -37,16 +38,21 @@ class _Asked:
     request: AssessRequest
     trace_id: str
 
-    def answered_by(self, choice: int) -> DegradedScore:
-        """`choice`: the place of the one that answered among the scorers, the rules being last."""
-        return DegradedScore(self.request, self.trace_id, choice)
-
 
 @dataclass(frozen=True, slots=True)
 class _Degraded:
     """As DegradedScore, by the request that this worker knows it by."""
 
     asked: _Asked
+    choice: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """choice: the place of the one that answered among the scorers, the rules being last."""
+
+    asked: _Asked
+    risk: Risk
     choice: int
 
 
@@ -81,10 +87,11 @@ class ScoringStage:
         self._choices = [(scorer, CircuitBreaker(clock)) for scorer in (primary, fallback) if scorer is not None]
         self._remembered: dict[str, _Degraded] = {}
         self._recalled = False
+        self._in_hand: Sequence[Sequence[_Asked]] = ()
         self.scored = 0
         self.degraded = 0
         self.superseded = 0
-        self.dead_lettered = 0
+        self.dead_lettered: Counter[str] = Counter()
         self.rescored = 0
 
     @property
@@ -93,12 +100,14 @@ class ScoringStage:
         return [breaker.tripped for _, breaker in self._choices]
 
     @property
+    def backlog(self) -> Mapping[int, int]:
+        """Urgency -> requests in hand that nobody has answered yet. Safe to ask from any thread."""
+        return dict.fromkeys(URGENCIES, 0) | Counter(asked.request.urgency for chunk in self._in_hand for asked in chunk)
+
+    @property
     def waiting(self) -> int:
         """Patients whose degraded score waits for the model."""
         return len(self._remembered)
-
-    def forget(self) -> None:
-        """Nothing here depends on owning a partition: a patient who is another worker's now gets the same score under the same event id."""
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Scores the newest request of each patient and produces the assessments, then notes the applied offsets. Raises Unavailable."""
@@ -107,17 +116,16 @@ class ScoringStage:
             pending = unapplied(transaction.applied, batches)
             if not pending.fresh:
                 return pending.outcomes
-            asked, letters = self._decode(pending.records)
-            latest = _latest(asked)
+            requests, letters = readable(pending.records, self._clock.now())
+            latest = _latest([_Asked(request, record.headers.get("trace_id", "")) for record, request in requests])
             if letters:
                 await self._log.append(letters)
-            for chunk in _chunks(latest):
-                await self._answer(chunk)
+            await self._answer_all(latest)
             await transaction.advance(pending.offsets)
-        self.superseded += len(asked) - len(latest)
-        self.dead_lettered += len(letters)
+        self.superseded += len(requests) - len(latest)
+        self.dead_lettered.update(reasons(letters))
         log.info(
-            "batch_scored", requests=len(latest), superseded=len(asked) - len(latest), dead_lettered=len(letters), waiting=self.waiting
+            "batch_scored", requests=len(latest), superseded=len(requests) - len(latest), dead_lettered=len(letters), waiting=self.waiting
         )
         return pending.outcomes
 
@@ -139,38 +147,32 @@ class ScoringStage:
             log.info("degraded_scores_replaced", count=done, waiting=self.waiting)
         return done
 
-    def _decode(self, records: Sequence[Received]) -> tuple[list[_Asked], list[Record]]:
-        asked, letters, now = [], [], self._clock.now()
-        for record in records:
-            try:
-                request = codec.decode(record.topic, record.body)
-            except codec.UndecodableRecord as error:
-                letters.append(dead_letter(record, error.reason, error.explanation, now))
-                continue
-            if record.key.decode(errors="replace") != request.patient:
-                letters.append(dead_letter(record, "wrong-key", "the Kafka key is not the request's patient", now))
-                continue
-            asked.append(_Asked(request, record.headers.get("trace_id", "")))
-        return asked, letters
+    async def _answer_all(self, latest: Sequence[_Asked]) -> None:
+        chunks = list(_chunks(latest))
+        try:
+            for number, chunk in enumerate(chunks):
+                self._in_hand = chunks[number:]
+                await self._answer(chunk)
+        finally:
+            self._in_hand = ()
 
     async def _answer(self, chunk: Sequence[_Asked]) -> None:
-        choice, risks = await self._ask(chunk, before=len(self._choices))
-        await self._log.append([self._record(asked, risk, choice) for asked, risk in zip(chunk, risks, strict=True)])
-        await self._remember(chunk, choice)
-        self._note([asked.request for asked in chunk], risks)
-        self.scored += len(chunk)
-        self.degraded += len(chunk) if choice else 0
+        answers = await self._ask(chunk, before=len(self._choices))
+        await self._log.append([self._record(one) for one in answers])
+        await self._remember(answers)
+        self._note([one.asked.request for one in answers], [one.risk for one in answers])
+        self.scored += len(answers)
+        self.degraded += sum(one.choice > 0 for one in answers)
 
     async def _improve(self, chunk: Sequence[_Asked]) -> int:
         """Only answers that are better than those sent are sent; the rest goes on waiting."""
         worst = max((known.choice for asked in chunk if (known := self._known(asked))), default=0)
         if worst == 0:
             return 0
-        choice, risks = await self._ask(chunk, before=worst)
-        answers = zip(chunk, risks, strict=True)
-        better = [(asked, risk) for asked, risk in answers if (known := self._known(asked)) and choice < known.choice]
-        await self._log.append([self._record(asked, risk, choice) for asked, risk in better])
-        await self._remember([asked for asked, _ in better if self._known(asked)], choice)
+        answers = await self._ask(chunk, before=worst)
+        better = [one for one in answers if (known := self._known(one.asked)) and one.choice < known.choice]
+        await self._log.append([self._record(one) for one in better])
+        await self._remember([one for one in better if self._known(one.asked)])
         return len(better)
 
     def _known(self, asked: _Asked) -> _Degraded | None:
@@ -178,12 +180,14 @@ class ScoringStage:
         known = self._remembered.get(asked.request.patient)
         return known if known is not None and known.asked is asked else None
 
-    async def _ask(self, chunk: Sequence[_Asked], before: int) -> tuple[int, Sequence[Risk]]:
-        """The first of the choices `before` that answers, or the rules: their place is after the last scorer's."""
-        requests = [asked.request for asked in chunk]
+    async def _ask(self, chunk: Sequence[_Asked], before: int) -> list[_Answered]:
+        """Each by the first of the choices `before` with a probability for it, or by the rules, whose place is after the last scorer's."""
+        found: dict[str, _Answered] = {}
         for place, (scorer, breaker) in enumerate(self._choices[:before]):
-            if not breaker.allows():
+            left = [asked for asked in chunk if asked.request.patient not in found]
+            if not left or not breaker.allows():
                 continue
+            requests = [asked.request for asked in left]
             try:
                 risks = await scorer.score(requests)
             except Unavailable as error:
@@ -191,18 +195,20 @@ class ScoringStage:
                 log.warning("scorer_unavailable", choice=place, requests=len(requests), reason=str(error), breaker_open=breaker.is_open)
                 continue
             breaker.succeeded()
-            return place, risks
-        return max(len(self._choices), 1), [self._by_rules(request) for request in requests]
+            judged = [_Answered(asked, risk, place) for asked, risk in zip(left, risks, strict=True) if risk.probability is not None]
+            if len(judged) < len(left):
+                log.warning("scorer_gave_no_probability", choice=place, requests=len(left) - len(judged))
+            found |= {one.asked.request.patient: one for one in judged}
+        return [found.get(asked.request.patient) or self._by_rules(asked) for asked in chunk]
 
-    def _by_rules(self, request: AssessRequest) -> Risk:
-        """No probability: the evidence of the request stands alone."""
-        return Risk(scorer="rules", coverage=round(features.coverage(request.features), 3), scored_at=self._clock.now())
+    def _by_rules(self, asked: _Asked) -> _Answered:
+        return _Answered(asked, by_rules(asked.request, self._clock.now()), max(len(self._choices), 1))
 
-    def _record(self, asked: _Asked, risk: Risk, choice: int) -> Record:
-        request = asked.request
+    def _record(self, answered: _Answered) -> Record:
+        request, risk = answered.asked.request, answered.risk
         identity = event_id("scoring", f"{request.patient}:{request.context_version}:{risk.scorer}")
-        assessment = answer(request, identity, risk, choice > 0, self._clock.now())
-        headers = {"event_id": identity, "trace_id": asked.trace_id, "source": "scoring"}
+        assessment = answer(request, identity, risk, answered.choice > 0, self._clock.now())
+        headers = {"event_id": identity, "trace_id": answered.asked.trace_id, "source": "scoring"}
         return Record(ASSESSMENTS, request.patient.encode(), codec.encode(assessment), headers)
 
     async def _recall(self) -> None:
@@ -213,13 +219,13 @@ class ScoringStage:
             self._remembered.setdefault(left.request.patient, _Degraded(_Asked(left.request, left.trace_id), left.choice))
         self._recalled = True
 
-    async def _remember(self, chunk: Sequence[_Asked], choice: int) -> None:
+    async def _remember(self, answers: Sequence[_Answered]) -> None:
         """In the store first: a worker that dies in between scores once more than it had to."""
-        if choice > 0:
-            await self._store.note([asked.answered_by(choice) for asked in chunk])
-        elif known := [asked.request for asked in chunk if asked.request.patient in self._remembered]:
+        if lesser := [DegradedScore(one.asked.request, one.asked.trace_id, one.choice) for one in answers if one.choice > 0]:
+            await self._store.note(lesser)
+        if known := [one.asked.request for one in answers if not one.choice and one.asked.request.patient in self._remembered]:
             await self._store.clear({request.patient: request.context_version for request in known})
-        for asked in chunk:
+        for asked, choice in ((one.asked, one.choice) for one in answers):
             earlier = self._remembered.get(asked.request.patient)
             if earlier is not None and earlier.asked.request.context_version > asked.request.context_version:
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 import structlog
@@ -66,6 +66,19 @@ class SiteRulesInForce:
         while True:
             await self.refresh()
             await asyncio.sleep(POLL_S)
+
+    async def changes(self, follow: Callable[[], Awaitable[object]]) -> None:
+        """Calls `follow` after each change of the rules, until cancelled; where a server is away, again later."""
+        known = self.policy().version
+        while True:
+            await asyncio.sleep(POLL_S)
+            if (version := self.policy().version) == known:
+                continue
+            try:
+                await follow()
+                known = version
+            except Unavailable as error:
+                log.warning("site_rules_not_followed", error=str(error))
 
     async def refresh(self) -> None:
         """Looks at the file once. A refused file leaves the rules; where there are none yet, those of the record come into force."""

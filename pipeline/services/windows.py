@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from pipeline.domain.window import Window
 from schemas.assessments import StudyState
@@ -16,10 +16,11 @@ IDLE_FACTOR = 10
 
 @dataclass(slots=True)
 class Held:
-    """A window in memory, and what of it is known outside: studies said to be closed, the digest of what was last said (None: unknown)."""
+    """A window in memory, and what of it is known outside: closed studies with a digest of what was said of each, the digest of what was
+    last said of the open ones (None: unknown)."""
 
     window: Window
-    closed: frozenset[str] = frozenset()
+    closed: Mapping[str, int] = field(default_factory=dict)
     digest: int | None = None
 
     @classmethod
@@ -33,13 +34,20 @@ class Held:
         """What the window says now has been said."""
         studies = self.window.all_studies
         now_open = {study.study_uid for study in studies if study.closed is None}
-        self.closed = (self.closed | {study.study_uid for study in studies}) - now_open
+        said = {**self.closed, **{study.study_uid: _after_closing(study) for study in studies}}
+        self.closed = {uid: digest for uid, digest in said.items() if uid not in now_open}
         self.window.trim()
 
     def to_say(self) -> list[StudyState]:
-        """Open studies, and those that closed since they were last spoken of, however many and however old."""
-        news = [study for study in self.window.all_studies if study.closed is not None and study.study_uid not in self.closed]
+        """Open studies, and those that closed or got other words or findings since they were last spoken of, however many, however old."""
+        closed = [study for study in self.window.all_studies if study.closed is not None]
+        news = [study for study in closed if self.closed.get(study.study_uid) != _after_closing(study)]
         return self.window.open_studies + news
+
+
+def _after_closing(study: StudyState) -> int:
+    """Of what still matters once a study is read: whether its reports contradict each other, or an image model."""
+    return hash((study.reported, study.revised, study.image))
 
 
 class Windows:
@@ -59,6 +67,15 @@ class Windows:
         if held is not None:
             self._held.move_to_end(patient)
         return held
+
+    def patients(self) -> list[str]:
+        """All whose windows are held, the least recently touched first."""
+        return list(self._held)
+
+    @property
+    def newest(self) -> Window | None:
+        """The most recently touched one."""
+        return self._held[next(reversed(self._held))].window if self._held else None
 
     def put(self, patient: str, held: Held) -> None:
         """Holds a window."""
@@ -81,6 +98,12 @@ class Windows:
         for patient in patients:
             self._held.pop(patient, None)
             self._idle.pop(patient, None)
+
+    def unsaid(self, patients: Iterable[str]) -> None:
+        """Nobody knows whether what these windows say has got out."""
+        for patient in patients:
+            if (held := self._held.get(patient)) is not None:
+                held.digest = None
 
     def clear(self) -> None:
         """Forgets everybody."""

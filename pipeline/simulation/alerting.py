@@ -79,16 +79,12 @@ class DemoAlerts:
 async def settled(demo: DemoAlerts, settings: Settings) -> dict[str, Any]:
     """Waits until an unread case has gone up the whole ladder, acknowledges it by the API, and tells what became of all alerts."""
     deadline = monotonic() + WAIT_S
-    while not demo.climbed() and monotonic() < deadline:  # noqa: ASYNC110 (messages come in other threads)
-        await asyncio.sleep(0.2)
     headers = {"X-Readfirst-Request": "demo", "X-Readfirst-Reader": READER.replace(" ", "%20")}
     async with httpx.AsyncClient(base_url=settings.web.address, headers=headers, timeout=10) as page:
-        acknowledged = 0
-        for alert in (await page.get("/api/alerts")).json()["alerts"]:
-            if alert["told"] and alert["told"]["role"] == LADDER[-1][1]:
-                answer = await page.post(f"/api/alerts/{alert['id']}/acknowledge")
-                acknowledged += answer.is_success and answer.json()["record"] is not None
-                break
+        acknowledged = await _acknowledged(page)
+        while not (acknowledged and demo.climbed()) and monotonic() < deadline:
+            await asyncio.sleep(0.2)
+            acknowledged = acknowledged or await _acknowledged(page)
         states: Counter[str] = Counter()
         for state in ("notified", "escalated", "acknowledged", "suppressed", "resolved", "withdrawn"):
             states[state] = len((await page.get("/api/alerts", params={"state": state})).json()["alerts"])
@@ -97,9 +93,31 @@ async def settled(demo: DemoAlerts, settings: Settings) -> dict[str, Any]:
         **states,
         "messages": dict(messages),
         "all_steps": demo.climbed(),
-        "acknowledged_by_api": acknowledged,
+        "acknowledged_by_api": int(acknowledged),
         "unmarked_repeats": sum(message.again and not message.repeat for message in demo.arrived),
     }
+
+
+def faults(alerts: dict[str, Any]) -> list[str]:
+    """What of a summary of `settled` is not as promised, in words. Where no alert stands there was none to climb or acknowledge."""
+    found = []
+    standing = any(alerts[state] for state in ("notified", "escalated", "acknowledged"))
+    if standing and not alerts["all_steps"]:
+        found.append("of no alert did every step reach its receiver")
+    if standing and not alerts["acknowledged_by_api"]:
+        found.append("no alert could be acknowledged by the API, with its record")
+    if alerts["unmarked_repeats"]:
+        found.append(f"{alerts['unmarked_repeats']} steps of alerts came twice without a word that they may")
+    return found
+
+
+async def _acknowledged(page: httpx.AsyncClient) -> bool:
+    """Whether an alert at the end of the ladder was acknowledged."""
+    for alert in (await page.get("/api/alerts")).json()["alerts"]:
+        if alert["told"] and alert["told"]["role"] == LADDER[-1][1]:
+            answer = await page.post(f"/api/alerts/{alert['id']}/acknowledge")
+            return answer.is_success and answer.json()["record"] is not None
+    return False
 
 
 def _alert_of(message: Arrived) -> str:

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 QUEUE_MAX = 64
 RETRY_S = 0.5
 TRIES_MAX = 240
-LINES = {"modality": 3, "monitor": 4}
+LINES = {"modality": 3, "monitor": 12}
 """Modalities and ward gateways that send at the same time, each over a line of its own; every other source has one."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -35,8 +34,7 @@ def messages(path: Path, at: timedelta = timedelta()) -> Iterator[Outgoing]:
     elif kind == "hl7":
         yield from (Outgoing(at, "hl7-file", hl7=message) for message in split_hl7(body))
     else:
-        text = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
-        lines = [line for line in text.splitlines() if line.strip()] if path.suffix == ".ndjson" else [text]
+        lines = [line for line in body.splitlines() if line.strip()] if path.suffix == ".ndjson" else [body]
         yield from (Outgoing(at, "fhir-file", fhir=line) for line in lines)
 
 

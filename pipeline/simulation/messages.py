@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
+from zlib import crc32
 
 import numpy as np
 from pydicom.data import get_testdata_file
@@ -44,6 +45,16 @@ class Person:
     given: str
     born: date
     sex: Literal["F", "M"]
+
+    @property
+    def street(self) -> str:
+        """Where nobody lives."""
+        return f"Lindenallee {crc32(self.mrn.encode()) % 100_000}"
+
+    @property
+    def telephone(self) -> str:
+        """A number that is never given out: of the block that the Bundesnetzagentur keeps for fiction."""
+        return f"030-23125-{crc32(self.mrn.encode()) % 1000:03d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +222,8 @@ def _escaped(text: str) -> str:
 
 
 def _pid(person: Person) -> str:
-    return f"PID|1||{person.mrn}^^^SIMHOSP^MR||{person.family}^{person.given}||{person.born:%Y%m%d}|{person.sex}"
+    home = f"{person.street}^^Berlin||{person.telephone}"
+    return f"PID|1||{person.mrn}^^^SIMHOSP^MR||{person.family}^{person.given}||{person.born:%Y%m%d}|{person.sex}|||{home}"
 
 
 def _pv1(visit: Visit) -> str:

@@ -47,7 +47,7 @@ class Said(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class AlertRoom:
+class AlertsApi:
     """`/api/alerts` and `/alert/{id}`, where a message's link leads. Nothing here names a patient; the list does, to a named reader."""
 
     reader: AlertReader

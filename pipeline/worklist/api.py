@@ -17,7 +17,7 @@ from pipeline.domain.site import Policy
 from pipeline.errors import Conflict
 from pipeline.ports import Clock, ListedItem, ListQuery, Page, WorklistActions, WorklistReader
 from pipeline.worklist import presentation, readers
-from pipeline.worklist.alerts import AlertRoom, method_of
+from pipeline.worklist.alerts import AlertsApi, method_of
 from pipeline.worklist.people import People
 from pipeline.worklist.problems import problem
 from pipeline.worklist.queries import list_query, matches, without_text
@@ -40,7 +40,7 @@ class WorklistApi:
         hub: ChangeHub,
         clock: Clock,
         policy: Callable[[], Policy],
-        alerts: AlertRoom | None = None,
+        alerts: AlertsApi | None = None,
     ) -> None:
         self._reader = reader
         self._actions = actions
@@ -166,7 +166,7 @@ class WorklistApi:
         accession = await self._people.number(item.study.accession, reader)
         same = (await self._reader.page(ListQuery(limit=SAME_PATIENT, patient=item.patient))).items if listed.same_patient else []
         others = [one for one in same if one.item.study.study_uid != item.study.study_uid]
-        body = presentation.detail(listed, people.get(item.patient), accession, others, self._clock.now())
+        body = presentation.detail(listed, people.get(item.patient), accession, others, self._clock.now(), self._policy())
         if self._alerts is not None:
             await self._alerts.of_rows([body])
             body["alerts"] = await self._alerts.of_study(item.study.study_uid)

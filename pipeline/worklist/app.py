@@ -12,16 +12,17 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
-from pipeline.ports import Clock, IdentityVault, LedgerStore, SiteFigures, WorklistActions, WorklistReader
+from pipeline.ports import Clock, FeedbackStore, IdentityVault, LedgerStore, SiteFigures, WorklistActions, WorklistReader
 from pipeline.services.adjusting import Adjusting
 from pipeline.services.site_rules import DefaultRules
 from pipeline.worklist.adjusting_api import AdjustingApi, Rules
-from pipeline.worklist.alerts import AlertRoom
+from pipeline.worklist.alerts import AlertsApi
 from pipeline.worklist.api import WorklistApi
 from pipeline.worklist.ledger import LedgerPage
-from pipeline.worklist.operations import OperationsRoom
+from pipeline.worklist.operations import OperationsApi
 from pipeline.worklist.pages import Pages
 from pipeline.worklist.people import People
+from pipeline.worklist.pictures import PicturesApi
 from pipeline.worklist.problems import HANDLERS
 from pipeline.worklist.security import KnownHosts, SecurityHeaders
 from pipeline.worklist.stream import ChangeHub, EventStream
@@ -39,23 +40,26 @@ def create_app(
     time_zone: str,
     allowed_hosts: Sequence[str] = LOOPBACK,
     hub: ChangeHub | None = None,
-    operations: OperationsRoom | None = None,
+    operations: OperationsApi | None = None,
     rules: Rules | None = None,
     figures: SiteFigures | None = None,
     ledger: LedgerStore | None = None,
-    alerts: AlertRoom | None = None,
+    alerts: AlertsApi | None = None,
+    feedback: FeedbackStore | None = None,
 ) -> Starlette:
     """The application. time_zone: IANA name of the zone in which the page shows times (raises ZoneInfoNotFoundError).
 
     allowed_hosts: names under which browsers may reach it; any other Host is refused, which stops DNS rebinding.
     rules: the site's (None: the defaults). figures: what they lead to.
     hub: one that somebody else looks at too. operations, ledger, alerts: without it there is no /ops, no /ledger, no alert.
+    feedback: where readers' words on findings go; without it nobody is asked.
     """
     ZoneInfo(time_zone)
     hub = hub or ChangeHub(reader, clock)
     rules = rules or DefaultRules()
     api = WorklistApi(reader, actions, People(vault, clock), hub, clock, rules.policy, alerts)
     adjusting = AdjustingApi(Adjusting(actions, clock, rules.policy), rules, figures, clock, api.answer_study)
+    pictures = PicturesApi(reader, feedback, clock, rules.policy)
     stream = EventStream(hub, clock)
 
     @asynccontextmanager
@@ -70,6 +74,7 @@ def create_app(
         routes=[
             *api.routes(),
             *adjusting.routes(),
+            *pictures.routes(),
             Route("/api/events", stream.endpoint),
             *(alerts.routes() if alerts else ()),
             *(operations.routes(time_zone) if operations else ()),

@@ -28,7 +28,7 @@ BODY_SHOWN = 4_000
 LETTERS_SHOWN = 200
 
 
-class OperationsRoom:
+class OperationsApi:
     """Everybody may look: nothing here names a patient, but a letter's bytes may, so those and all acts need a named reader."""
 
     def __init__(self, monitor: Monitor, letters: LetterDesk, clock: Clock) -> None:

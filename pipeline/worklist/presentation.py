@@ -11,8 +11,10 @@ import msgspec
 
 from pipeline.domain import adjustments
 from pipeline.domain.image_heads import at_prevalence
+from pipeline.domain.site import DEFAULT, Policy
 from pipeline.ports import Identity, ListedItem, RankChange, Summary
 from schemas.assessments import StudyState
+from schemas.findings import ImageAssessment, ImageFinding
 from schemas.worklist import Reason, WorklistItem
 
 CLASSES = {
@@ -78,7 +80,12 @@ def row(listed: ListedItem, person: Identity | None, now: datetime) -> dict[str,
 
 
 def detail(
-    listed: ListedItem, person: Identity | None, accession: str | None, others: Sequence[ListedItem], now: datetime
+    listed: ListedItem,
+    person: Identity | None,
+    accession: str | None,
+    others: Sequence[ListedItem],
+    now: datetime,
+    policy: Policy = DEFAULT,
 ) -> dict[str, Any]:
     """The row and everything behind it. others: what else is waiting for this patient."""
     item, study = listed.item, listed.item.study
@@ -99,7 +106,7 @@ def detail(
         "reasons": [reason(r) for r in sorted(item.reasons, key=lambda r: (not r.binding, -r.minutes))],
         "minutes_won": _minutes(item.target_at - item.due_at),
         "assessment": msgspec.to_builtins(item.risk, builtin_types=(datetime,)) if item.risk else None,
-        "image": image(study),
+        "image": None if study.image is None else image(study.image, policy),
         "degraded": item.degraded,
         "missing": item.missing,
         "ranked_at": item.ranked_at,
@@ -133,17 +140,32 @@ def override(item: WorklistItem, now: datetime) -> dict[str, Any] | None:
 def reason(reason: Reason) -> dict[str, Any]:
     """A line of evidence: what, when, from where, the minutes it moves the deadline, and what would change it."""
     evidence = msgspec.to_builtins(reason.evidence, builtin_types=(datetime,))
-    absent = {"value": None, "unit": None, "at": None, "source": None, "stale": False, "reverts_when": None}
+    absent = {"value": None, "unit": None, "at": None, "source": None, "stale": False, "reverts_when": None, "when": None}
     return {**absent, **evidence, "minutes": reason.minutes, "binding": reason.binding}
 
 
-def image(study: StudyState) -> dict[str, Any] | None:
-    """What an image model said of the study's picture; the probabilities at the department's own share of findings too."""
-    if study.image is None:
-        return None
-    said: dict[str, Any] = msgspec.to_builtins(study.image, builtin_types=(datetime,))
-    findings = [{**msgspec.to_builtins(one), "here": at_prevalence(one)} for one in study.image.findings]
+def image(seen: ImageAssessment, policy: Policy) -> dict[str, Any]:
+    """What an image model said of a picture; the probabilities at the department's own share of findings too."""
+    said: dict[str, Any] = msgspec.to_builtins(seen, builtin_types=(datetime,))
+    shares = {one.code: policy.prevalence(one.code) for one in seen.findings}
+    findings = [
+        {
+            **msgspec.to_builtins(one),
+            "here": at_prevalence(one, shares[one.code]),
+            "prevalence_here": shares[one.code],
+            "activation": activation(one),
+        }
+        for one in seen.findings
+    ]
     return {"refused": None, "explanation": None, "unlikeness": None, "scorer": None, **said, "findings": findings}
+
+
+def activation(finding: ImageFinding) -> dict[str, Any] | None:
+    """Where in the picture the finding comes from: -1 (against it) to 1 (for it), row by row from the upper left."""
+    seen = finding.activation
+    if seen is None:
+        return None
+    return {"side": seen.side, "peak": seen.peak, "levels": [round((level - 128) / 127, 2) for level in seen.levels]}
 
 
 def rank_change(change: RankChange) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.domain.catalogue import OBSERVABLES, Observable
+from pipeline.domain.timestamps import without_clock
 from pipeline.worklist.presentation import examination
 from schemas.events import AdtEvent, AnyEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
 
@@ -51,6 +52,7 @@ def _series(kind: Observable, told: Sequence[Told]) -> dict[str, Any] | None:
 def _point(observation: Observation, event: ObservationEvent) -> dict[str, Any]:
     return {
         "at": observation.effective.utc,
+        "when": without_clock(observation.effective),
         "value": observation.value,
         "flag": observation.flag,
         "comparator": observation.comparator,
@@ -84,6 +86,8 @@ def _mark(event: AnyEvent) -> dict[str, Any] | None:
         return _at(at, "order", f"order {event.control}" + (f": {name}" if name else ""), event.study_uid)
     if isinstance(event, ReportEvent):
         return _at(event.issued.utc, "report", f"{event.status} report", event.study_uid)
+    if isinstance(event, AdtEvent) and (visit := event.appointment) is not None:
+        return _at(visit.at or event.occurred.utc, "adt", "clinic appointment" if visit.at else "clinic appointment cancelled", None)
     if isinstance(event, AdtEvent):
         word = ADT_WORDS.get(event.trigger, event.trigger)
         return _at(event.occurred.utc, "adt", f"{word} {event.location or ''}".strip(), None)

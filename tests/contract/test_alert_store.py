@@ -12,13 +12,14 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.adapters.memory.worklist import MemoryWorklist
+from pipeline.adapters.postgres.actions import PostgresActions
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.escalation import PostgresAlerts
 from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
 from pipeline.domain import alert_words, escalation
 from pipeline.domain.escalation import Alert
 from pipeline.domain.triggers import Usage
-from pipeline.errors import NotFound
+from pipeline.errors import Conflict, NotFound
 from pipeline.ports import ItemChange
 from pipeline.ports.batches import Place
 from pipeline.ports.escalation import AlertChange, Try
@@ -33,6 +34,7 @@ class Stores:
     """Alerts, and the worklist beside them."""
 
     alerts: Any
+    actions: Any
     rank: Callable[..., Awaitable[None]]
 
     async def write(self, *changed: Alert) -> None:
@@ -48,17 +50,18 @@ def stores(request: pytest.FixtureRequest) -> Stores:
     if request.param == "memory":
         worklist = MemoryWorklist()
         ranking: Any = worklist
+        actions: Any = worklist
         alerts: Any = worklist.alerts
     else:
         database: Database = request.getfixturevalue("database")
-        ranking, alerts = PostgresRankingStore(database), PostgresAlerts(database)
+        ranking, alerts, actions = PostgresRankingStore(database), PostgresAlerts(database), PostgresActions(database)
 
     async def rank(*items: WorklistItem) -> None:
         async with ranking.begin("ranking", [Place(ASSESSMENTS.name, 0)]) as batch:
             changes: list[ItemChange] = [change(item) for item in items]
             await batch.store(changes)
 
-    return Stores(alerts, rank)
+    return Stores(alerts, actions, rank)
 
 
 async def test_alerts_come_back_as_they_were(stores: Stores) -> None:
@@ -143,6 +146,19 @@ async def test_a_mark_outlives_its_worker(stores: Stores) -> None:
         assert await worker.mark(["k", "r"]) == {"k": Try(2, True), "r": Try(2, False)}
 
 
+async def test_what_was_told_is_known_though_its_worker_died(stores: Stores) -> None:
+    """And further tries of it are none."""
+    await stores.write(alert())
+    with pytest.raises(RuntimeError):
+        async with stores.alerts.due(START, 10) as worker:
+            await worker.mark(["k", "r"])
+            await worker.told(["k"])
+            raise RuntimeError("killed")
+
+    async with stores.alerts.due(START, 10) as worker:
+        assert await worker.mark(["k", "r"]) == {"k": Try(1, False, True), "r": Try(2, True)}
+
+
 async def test_history_reaches_the_topic_once_and_in_order(stores: Stores) -> None:
     """Oldest first; a publisher that fails leaves all of it."""
     await stores.write(alert("1"), alert("2"))
@@ -159,13 +175,14 @@ async def test_history_reaches_the_topic_once_and_in_order(stores: Stores) -> No
 
 
 async def test_usage_counts_what_may_be_muted(stores: Stores) -> None:
-    """Categories 2 and 3 of the shift, without the silent ones; of the model's how many were judged, and how many confirmed."""
+    """Categories 2 and 3 of the shift that were not silent till the reading; of the model's how many were judged, and confirmed."""
     await stores.write(
         alert("1"),
         alert("2", "deadline"),
         alert("3", "deadline", state="suppressed", muted="budget"),
+        alert("7", "deadline", state="resolved", muted="duplicate"),
         alert("4", "model-risk", confirmed=True),
-        alert("5", "model-risk", confirmed=False),
+        alert("5", "finding", confirmed=False),
         alert("6", "deadline", at=START - timedelta(hours=9)),
     )
 
@@ -214,3 +231,25 @@ async def test_a_touched_study_is_news(stores: Stores) -> None:
 
     changed, after = await stores.alerts.to_judge(START - timedelta(days=1), before, 10)
     assert ([one.study.study_uid for one in changed], after > before) == (["1"], True)
+
+
+async def test_a_studys_alert_is_acknowledged_once_and_taken_over_by_word(stores: Stores) -> None:
+    """With the study, in one transaction: state, record and history; without a take-over the second reader changes nothing."""
+    await stores.rank(study("1.2.3"))
+    await stores.write(alert())
+    identity = alert().id
+
+    await stores.actions.acknowledge("1.2.3", "Ada", START + timedelta(minutes=1), method="phone")
+    with pytest.raises(Conflict, match="Ada"):
+        await stores.actions.acknowledge("1.2.3", "Ben", START + timedelta(minutes=2))
+    seen = await stores.alerts.get(identity)
+    assert (seen.state, seen.acknowledged_by, seen.next_at, seen.record.method) == ("acknowledged", "Ada", None, "phone")
+
+    taken = await stores.actions.acknowledge("1.2.3", "Ben", START + timedelta(minutes=3), take_over=True)
+    after = await stores.alerts.get(identity)
+    assert (taken.acknowledged_by, after.acknowledged_by, after.record.received_by, after.state) == ("Ben", "Ben", "Ben", "acknowledged")
+    steps = [(entry.step, entry.by) for entry in await stores.alerts.history(identity)]
+    assert steps[1:] == [
+        ("acknowledged", "Ada"),
+        ("taken-over", "Ben"),
+    ]

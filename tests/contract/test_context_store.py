@@ -11,10 +11,14 @@ from pipeline.adapters.memory.context_store import MemoryContextStore
 from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.adapters.postgres.batches import PostgresOffsets
 from pipeline.adapters.postgres.context_store import PostgresContextStore
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
+from pipeline.adapters.postgres.site import PostgresSiteRegister
+from pipeline.domain.site import DEFAULT
 from pipeline.errors import Fenced, InvalidMessage
-from pipeline.ports import ContextStore, Ignored, OffsetStore, Place
-from schemas.topics import LABS, VITALS
-from tests.store_fixtures import START, event_id, fact, place
+from pipeline.ports import ContextStore, Ignored, ItemChange, OffsetStore, Place, SiteRules
+from schemas.topics import ASSESSMENTS, IMAGING, LABS, VITALS
+from tests.store_fixtures import START, event_id, fact, item, place
 
 BOTH = ["memory", "postgres"]
 GROUP = "context"
@@ -193,6 +197,50 @@ async def test_any_text_is_a_patient(store: ContextStore, odd: str) -> None:
         assert await batch.set_survivor(odd, "b", START, event_id(1))
         assert await batch.survivors([odd]) == {odd: "b"}
         assert [event.patient for event in (await batch.histories(["b"]))["b"]] == [odd]
+
+
+async def test_who_waits_on_some_partitions(store: ContextStore) -> None:
+    """By their images' partition, as long as they are on the list; a laboratory value alone gives nothing to read."""
+    came = [fact(1, "p1", topic=IMAGING), fact(2, "p2", topic=IMAGING, partition=1), fact(3, "p3"), fact(4, "p1", topic=IMAGING)]
+    await apply(store, *came)
+    if isinstance(store, PostgresContextStore):
+        ranking = PostgresRankingStore(store._database)
+        listed = [item(uid, patient=patient) for uid, patient in (("1", "p1"), ("2", "p2"), ("3", "p3"), ("4", "p1"))]
+        async with ranking.begin("g", [place(ASSESSMENTS)]) as transaction:
+            await transaction.items([each.study.study_uid for each in listed])
+            await transaction.store([ItemChange(each, "test", event_id(1)) for each in listed])
+    async with store.begin(GROUP, [place(IMAGING)]) as batch:
+        assert await batch.waiting([0]) == ["p1"]
+        assert sorted(await batch.waiting([0, 1])) == ["p1", "p2"]
+        assert await batch.waiting([2]) == []
+
+
+async def test_who_waits_by_the_rules_before(database: Database) -> None:
+    """Judged by a context older than the acceptance of the rules in force; a refused file is no rule, and without any nobody is behind."""
+    store, ranking, register = PostgresContextStore(database), PostgresRankingStore(database), PostgresSiteRegister(database)
+    await apply(store, fact(1, "p1", topic=IMAGING), fact(2, "p2", topic=IMAGING))
+
+    async def listed(patient: str) -> int:
+        async with store.begin(GROUP, [place(LABS)]) as batch:
+            version = batch.version
+        async with ranking.begin("g", [place(ASSESSMENTS)]) as transaction:
+            await transaction.items([patient])
+            each = item(patient, patient=patient, version=version)
+            await transaction.store([ItemChange(each, "test", event_id(version))])
+        return version
+
+    async def behind() -> list[str]:
+        async with store.begin(GROUP, [place(IMAGING)]) as batch:
+            return await batch.waiting([0], behind=True)
+
+    await listed("p1")
+    assert await behind() == []
+    await register.accept(SiteRules(DEFAULT, "d1", "text"), START)
+    await listed("p2")
+    await register.refuse("d2", "", ["site.yaml:1:1: bad"], START)
+    assert await behind() == ["p1"]
+    await register.accept(SiteRules(DEFAULT, "d3", "text"), START)
+    assert sorted(await behind()) == ["p1", "p2"]
 
 
 async def test_ignored_records_advance_too(store: ContextStore) -> None:

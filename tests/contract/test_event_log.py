@@ -6,9 +6,11 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from pipeline.adapters.kafka import topics
 from pipeline.adapters.kafka.log import KafkaEventLog
@@ -16,7 +18,7 @@ from pipeline.adapters.memory.event_log import MemoryEventLog, partition_of
 from pipeline.errors import Unavailable
 from pipeline.ports import EventLog, Record
 from pipeline.settings import Kafka
-from schemas.topics import LABS, WORKLIST, Topic
+from schemas.topics import LABS, TOPICS, WORKLIST, Topic
 
 PARTITIONS = 8
 Stored = tuple[int, bytes, bytes | None, dict[str, str]]
@@ -68,6 +70,31 @@ async def test_a_key_has_the_partition_that_java_and_faust_give_it(log_and_read:
     stored = await asyncio.to_thread(read, LABS, len(keys))
 
     assert {key: partition for partition, key, *_ in stored} == {key: partition_of(key, PARTITIONS) for key in keys}
+
+
+async def test_topics_have_what_the_table_says(kafka: str) -> None:
+    """Partitions, retention and cleanup, as the broker itself tells them."""
+    settings = Kafka(bootstrap_servers=kafka, topic_prefix=f"table-{secrets.token_hex(4)}.", partitions=3)
+    made = await asyncio.to_thread(topics.create, settings)
+    admin = AdminClient({"bootstrap.servers": kafka})
+    asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name) for name in made])
+    told = {resource.name.removeprefix(settings.topic_prefix): future.result(10) for resource, future in asked.items()}
+    found = {name: (config["cleanup.policy"].value, int(config["retention.ms"].value)) for name, config in told.items()}
+
+    assert set(found) == {topic.name for topic in TOPICS}
+    for topic in TOPICS:
+        if topic.retention is None:
+            assert found[topic.name][0] == "compact"
+        else:
+            assert found[topic.name] == ("delete", topic.retention / timedelta(milliseconds=1))
+    known = admin.list_topics(timeout=10).topics
+    assert {len(known[name].partitions) for name in made} == {3}
+
+
+@pytest.mark.parametrize(("replicas", "needed"), [(1, "1"), (2, "1"), (3, "2")])
+def test_an_acknowledged_record_is_on_more_than_its_leader(replicas: int, needed: str) -> None:
+    """On a cluster: acks=all alone means those replicas that happen to be in step, which may be one."""
+    assert {topics._config(topic, replicas)["min.insync.replicas"] for topic in TOPICS} == {needed}
 
 
 async def test_a_broker_that_is_away_is_unavailable() -> None:

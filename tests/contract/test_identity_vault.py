@@ -70,12 +70,16 @@ async def test_numbers(vault: Vault) -> None:
 
 
 async def test_the_last_link_counts(vault: Vault) -> None:
-    """An order belongs to the patient last named with it."""
-    assert await vault.patient_of("n1") is None
-    await vault.link("n1", "p1")
-    await vault.link("n1", "p2")
+    """An order belongs to the patient last named with it, unless somebody else has said so in between."""
+    assert await vault.linked(["n1"]) == {}
+    assert await vault.link("n1", "p1")
+    assert not await vault.link("n1", "p2")
+    assert not await vault.link("n1", "p2", instead_of="p3")
+    assert await vault.linked(["n1", "n2"]) == {"n1": "p1"}
+    assert await vault.link("n1", "p2", instead_of="p1")
 
-    assert await vault.patient_of("n1") == "p2"
+    assert await vault.linked(["n2", "n1"]) == {"n1": "p2"}
+    assert await vault.linked([]) == {}
 
 
 async def test_every_look_leaves_an_entry(vault: Vault, clock: ManualClock) -> None:

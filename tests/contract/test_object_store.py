@@ -137,6 +137,16 @@ async def test_read_only_folder_is_unavailable(tmp_path: Path) -> None:
         await LocalObjectStore(tmp_path / "objects").put("1.2", "1.2.3", "1.2.3.4", [b"abc"])
 
 
+async def test_whoever_asks_learns_whether_it_can_be_written(tmp_path: Path) -> None:
+    """Before an image comes, also into a folder that nothing has been put into; nothing is left of the question."""
+    (tmp_path / "a file").touch()
+    await LocalObjectStore(tmp_path / "new").ping()
+
+    assert _files(tmp_path / "new") == []
+    with pytest.raises(Unavailable, match="cannot write"):
+        await LocalObjectStore(tmp_path / "a file").ping()
+
+
 async def test_leftovers_of_a_killed_process_go(tmp_path: Path) -> None:
     """What was half written an hour ago is removed; what is being written now is not."""
     store = LocalObjectStore(tmp_path)

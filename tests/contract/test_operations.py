@@ -21,8 +21,10 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.operations import PostgresSettledLetters, PostgresStanding
 from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
 from pipeline.adapters.postgres.receipts import PostgresReceipts
+from pipeline.adapters.postgres.site import PostgresSiteRegister
+from pipeline.domain.site import DEFAULT
 from pipeline.errors import NotFound, Unavailable
-from pipeline.ports import Place, Receipt, Received, Record
+from pipeline.ports import Place, Receipt, Received, Record, SiteRules
 from pipeline.ports.operations import Crowd, LetterPlace, Settled, SettledLetters
 from pipeline.services.dead_letters import dead_letter
 from pipeline.settings import Kafka
@@ -79,6 +81,17 @@ async def test_the_list_in_numbers(database: Database) -> None:
     assert figures.oldest_ready_at == START - timedelta(hours=1)
     assert (figures.oldest_score, dict(figures.escalations), figures.escalation_due_at) == (None, {}, None)
     assert await standing.open_studies() == {"p1": 2, "p2": 1}
+
+
+async def test_a_refused_site_file_is_told_until_one_is_accepted(database: Database) -> None:
+    """By the newest word on it: also where the good one is that of before."""
+    register, standing, good = PostgresSiteRegister(database), PostgresStanding(database), SiteRules(DEFAULT, "good", "")
+    await register.accept(good, START)
+    await register.refuse("bad", "", ["line 3: below 0", "line 9: no such key"], START)
+    refused = await standing.figures(START)
+    await register.accept(good, START)
+
+    assert (refused.site_faults, (await standing.figures(START)).site_faults) == (2, 0)
 
 
 async def test_an_event_counts_at_its_first_rank(database: Database) -> None:

@@ -252,6 +252,8 @@ async def test_the_timeline_is_newest_first_and_follows_merges(stores: Stores) -
 
     assert [event.event_id for event in await stores.reader.patient_events("b")] == [event_id(3), event_id(2), event_id(1)]
     assert [event.event_id for event in await stores.reader.patient_events("b", limit=1)] == [event_id(3)]
+    assert len(await stores.reader.patient_events("b", topics=["labs", "findings"])) == 3
+    assert await stores.reader.patient_events("b", topics=["findings"]) == []
 
 
 async def test_unknown_studies(stores: Stores) -> None:

@@ -13,11 +13,13 @@ import msgspec
 from pipeline.adapters.memory.context_store import MemoryContextStore
 from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.adapters.memory.worklist import MemoryWorklist
+from pipeline.domain.imaging import without_maps
 from pipeline.ports import Clock, Fact, Identity, ItemChange
 from schemas.assessments import Contribution, Evidence, Risk, StudyState
 from schemas.codec import encode
 from schemas.codes import Coding, Sex
-from schemas.events import AdtEvent, AnyEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent
+from schemas.events import AdtEvent, AnyEvent, FindingEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent
+from schemas.findings import Activation, ImageAssessment, ImageFinding
 from schemas.time import Timestamp
 from schemas.worklist import Reason, WorklistItem
 
@@ -196,7 +198,7 @@ class Department:
 
     def learn(self, events: Sequence[AnyEvent]) -> None:
         """Facts, for the timeline and the feeds."""
-        topics = {OrderEvent: "orders", AdtEvent: "adt", ImagingEvent: "imaging"}
+        topics = {OrderEvent: "orders", AdtEvent: "adt", ImagingEvent: "imaging", FindingEvent: "findings"}
         for event in events:
             topic = topics.get(type(event), "labs" if event.source == "LIS" else "vitals")
             offset = len(self.context.facts)
@@ -242,6 +244,7 @@ def invented_item(number: int, now: datetime) -> WorklistItem:
             patient_class=patient_class,
             location=place,
             preliminary_report=number % 19 == 11,
+            image=without_maps(invented_image(ready)) if looked_at(modality, part) else None,
             indication="58 y, sudden weakness left arm, rule out haemorrhage" if number % 6 == 2 else "persisting cough, fever",
         ),
         patient=pseudonym(number),
@@ -259,6 +262,26 @@ def invented_item(number: int, now: datetime) -> WorklistItem:
         sex=invented_name(number)[1],
         age=round(dice.uniform(19, 92), 1),
     )
+
+
+def looked_at(modality: str | None, part: str | None) -> bool:
+    """Whether an image model is for such films."""
+    return modality == "DX" and part == "CHEST"
+
+
+def invented_image(at: datetime) -> ImageAssessment:
+    """A film with something in the lower right of the picture."""
+    levels = bytes(128 + round(max(-60, 127 - 45 * ((index % 7 - 5) ** 2 + (index // 7 - 4) ** 2) ** 0.5)) for index in range(49))
+    pneumonia = ImageFinding(
+        code="pneumonia",
+        label="pneumonia",
+        probability=0.86,
+        prevalence=0.5,
+        ranks=True,
+        activation=Activation(side=7, peak=6.4, levels=levels),
+    )
+    told = ImageFinding(code="intensive-care-7d", label="intensive care within 7 days (COVID-19)", probability=0.31, prevalence=0.63)
+    return ImageAssessment(head="chest_frontal", version="1", at=at, scorer="triton", findings=(pneumonia, told), unlikeness=0.62)
 
 
 def _risk(dice: random.Random, pressing: bool) -> Risk:
@@ -368,6 +391,18 @@ def invented_facts(number: int, item: WorklistItem, now: datetime) -> list[AnyEv
             acquired=Timestamp(study.ready_at),
             modality=study.modality,
             study_description=study.description,
+        ),
+        *(
+            FindingEvent(
+                event_id=event_id(),
+                patient=patient,
+                source="pictures",
+                recorded_at=known,
+                study_uid=study.study_uid,
+                uri=f"object:{study.study_uid}/1/{study.study_uid}.1.dcm",
+                image=invented_image(study.image.at),
+            )
+            for _ in range(study.image is not None)
         ),
         *(measured(hours, VITALS, "EHR") for hours in (11, 9, 7, 5, 4, 3, 2, 1, 0.1)),
         *(measured(hours, LABS, "LIS") for hours in (10, 4, 0.15)),

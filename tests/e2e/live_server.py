@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from pipeline.adapters.memory.feedback import MemoryFeedback
 from pipeline.services.alert_desk import AlertDesk
-from pipeline.worklist.alerts import AlertRoom
+from pipeline.worklist.alerts import AlertsApi
 from pipeline.worklist.app import create_app
-from pipeline.worklist.operations import OperationsRoom
+from pipeline.worklist.operations import OperationsApi
 from tests.e2e.department import Department
 
 Result = TypeVar("Result")
@@ -78,11 +79,11 @@ async def _refuse(send: Send, status: int) -> None:
 class LiveServer:
     """A running page. `happen(f)` runs f in the server's own loop, so that the twins wake their listeners."""
 
-    def __init__(self, department: Department, operations: OperationsRoom | None = None) -> None:
+    def __init__(self, department: Department, operations: OperationsApi | None = None) -> None:
         self.department = department
         self.loop: asyncio.AbstractEventLoop | None = None
         alerts = department.worklist.alerts
-        room = AlertRoom(alerts, AlertDesk(alerts, alerts, department.worklist, department.clock), department.clock)
+        room = AlertsApi(alerts, AlertDesk(alerts, alerts, department.worklist, department.clock), department.clock)
         app = create_app(
             department.worklist,
             department.worklist,
@@ -91,6 +92,7 @@ class LiveServer:
             time_zone="Europe/Berlin",
             operations=operations,
             alerts=room,
+            feedback=MemoryFeedback(),
         )
         self.faults = Faults(app)
         config = uvicorn.Config(self.faults, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1, lifespan="on")

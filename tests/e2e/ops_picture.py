@@ -22,7 +22,7 @@ from pipeline.ports.operations import Crowd, ListFigures
 from pipeline.services.dead_letters import dead_letter
 from pipeline.services.letters import LetterDesk
 from pipeline.services.monitor import Monitor
-from pipeline.worklist.operations import OperationsRoom
+from pipeline.worklist.operations import OperationsApi
 from schemas.topics import LABS
 from tests.e2e.chromium import launch
 from tests.e2e.department import Department
@@ -33,7 +33,7 @@ RATES = {"LIS|MAIN": 40, "RIS|MAIN": 25, "MON01|ICU": 120, "ADT|MAIN": 15}
 """Messages an hour of each source; the first has been silent for an hour."""
 
 
-async def stopped(clock: SteeredClock) -> OperationsRoom:
+async def stopped(clock: SteeredClock) -> OperationsApi:
     """Context has stood still on one partition for a minute and a half."""
     log, settled = MemoryEventLog(PARTITIONS), MemorySettledLetters()
     ends, now = MemoryEnds(log), clock.now()
@@ -62,10 +62,10 @@ async def stopped(clock: SteeredClock) -> OperationsRoom:
     for _ in range(48):
         clock.push(timedelta(seconds=2))
         await monitor.look()
-    return OperationsRoom(monitor, LetterDesk(MemoryLetters(log), settled, log, clock), clock)
+    return OperationsApi(monitor, LetterDesk(MemoryLetters(log), settled, log, clock), clock)
 
 
-def stopped_room(clock: SteeredClock) -> OperationsRoom:
+def stopped_room(clock: SteeredClock) -> OperationsApi:
     """As `stopped`, from where a loop runs already."""
     with ThreadPoolExecutor(1) as elsewhere:
         return elsewhere.submit(lambda: asyncio.run(stopped(clock))).result()

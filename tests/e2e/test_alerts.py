@@ -1,189 +1,234 @@
-"""A stage stops under a real Prometheus and Alertmanager: the right alert comes within a minute, no other does, and it ends by itself."""
+"""Faults under a real Prometheus and Alertmanager: for each the right alert comes, no other does, and it ends when the fault has ended."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import re
-import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+import yaml
+from confluent_kafka import Producer
 
-from pipeline.adapters.local.network import free_port
 from pipeline.adapters.local.stack import settings_of, status
-from pipeline.simulation.courses import FAMILIES, GIVEN
-from tests.e2e.test_product import Product
+from pipeline.adapters.site.published import default_yaml
+from pipeline.benchmarks.monitoring import CONFIGURATION, Watch, ask, programs, wait_for, watching
+from pipeline.errors import StackError
+from pipeline.settings import Settings
+from pipeline.simulation.feed import Feed
+from pipeline.simulation.hospital import Hospital, Plan
+from schemas.topics import LABS
+from tests.e2e.identifiers import Identifiers
+from tests.e2e.test_product import Product, metrics
 
-INFRA = Path(__file__).resolve().parents[2] / "infra" / "prometheus"
 FIRES_WITHIN_S = 60.0
 RESOLVES_WITHIN_S = 90.0
+FACTOR = 120.0
+"""How many times faster than life the hospital runs: the first ranks come within a quarter of a minute."""
+LETTERS_MAX = 3
+CONSEQUENCE = re.compile(r"stud(y|ies) .*context.* ranked on data \d+ s old|no open study is affected")
+QUICKER = ("ReadfirstModelAway", "ReadfirstSourceSilent", "ReadfirstSiteFileRefused")
+"""Alerts that wait a minute as shipped; here ten seconds. Nothing of what follows a stopped stage is among them."""
+_HISTORY = """
+insert into intake.receipt (source, kind, identity, outcome, opened_at)
+select 'ECG|WARD', 'hl7', 'history-' || n, 'accepted', clock_timestamp() - n * interval '1 minute' from generate_series(30, 1530) as n
+"""
+"""A message a minute at each hour of the day, and none for half an hour."""
+_AGAIN = "insert into intake.receipt (source, kind, identity, outcome) values ('ECG|WARD', 'hl7', 'again', 'accepted')"
 
 
-class Receiver:
-    """Gets what Alertmanager sends. told: (status, alert name, stage), in the order of coming."""
+@dataclass(frozen=True)
+class Ward:
+    """A stack under a stream of events, and Prometheus and Alertmanager over it."""
 
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str, str]] = []
-        self.bodies: list[str] = []
-        receiver = self
+    product: Product
+    watch: Watch
+    sent: Identifiers
+    site_file: Path
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"])).decode()
-                receiver.bodies.append(body)
-                for alert in json.loads(body)["alerts"]:
-                    receiver.told.append((alert["status"], alert["labels"]["alertname"], alert["labels"].get("stage", "")))
-                self.send_response(200)
-                self.end_headers()
+    @property
+    def settings(self) -> Settings:
+        """The stack's."""
+        return settings_of(self.product.data)
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Quiet."""
+    def signal(self, part: str, number: signal.Signals) -> int:
+        """To the process of this part; its pid."""
+        (pid,) = [row.identity.pid for row in status(self.product.data).parts if row.name == part and row.identity]
+        os.kill(pid, number)
+        return pid
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+    def page(self) -> dict[str, Any]:
+        """What /ops shows."""
+        web = self.settings.web
+        return dict(ask(f"http://{web.host}:{web.port}/api/ops"))
+
+    def calm(self) -> None:
+        """Waits until nothing is amiss, neither on the page nor for Prometheus."""
+        wait_for(lambda: self.page()["conditions"] == [], RESOLVES_WITHIN_S, "the page is not calm")
+        wait_for(lambda: not self.firing(), RESOLVES_WITHIN_S, "Prometheus is not calm")
+
+    def firing(self) -> set[str]:
+        """The alerts that Prometheus holds for true now, whether or not somebody is told."""
+        alerts = ask(f"{self.watch.prometheus}/api/v1/alerts")["data"]["alerts"]
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+    def told(self, since: float, state: str) -> set[tuple[str, str]]:
+        """(alert, stage) that somebody was told of."""
+        return {(told.alert, told.stage) for told in self.watch.receiver.since(since, state)}
+
+    def wait_told(self, since: float, state: str, alerts: set[tuple[str, str]], within_s: float) -> None:
+        """Until somebody was told of all of these."""
+        with suppress(StackError):
+            wait_for(lambda: alerts <= self.told(since, state), within_s, "")
+        assert alerts <= self.told(since, state), f"{state} within {within_s:.0f} s"
+
+    def fact(self, statement: str) -> None:
+        """Into the store, as if it had happened."""
+        with psycopg.connect(self.settings.postgres.dsn.get_secret_value()) as connection:
+            connection.execute(statement)
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    """With all of it warm."""
+    try:
+        programs()
+    except StackError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("ward")
+    product, sent, site_file, rules = Product(folder / "data"), Identifiers(), folder / "site.yaml", folder / "quicker.yaml"
+    site_file.write_text(default_yaml())
+    rules.write_text(_quicker())
+    with ExitStack() as parts:
+        environment = parts.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("READFIRST_SITE_FILE", str(site_file))
+        environment.setenv("READFIRST_GATEWAYS__DEAD_LETTERS_MAX", str(LETTERS_MAX))
+        started = product.run("up", "--detach", timeout_s=600)
+        assert started.returncode == 0, started.stderr[-3000:]
+        parts.callback(product.run, "down")
+        parts.enter_context(_stream(settings_of(product.data), sent))
+        watch = parts.enter_context(watching(folder, product.data / "run" / "prometheus.json", rules))
+        yield Ward(product, watch, sent, site_file)
+
+
+def _quicker() -> str:
+    """The shipped rules, some with a shorter `for`."""
+    document = yaml.safe_load((CONFIGURATION / "rules.yaml").read_text())
+    quicker = [rule for group in document["groups"] for rule in group["rules"] if rule.get("alert") in QUICKER]
+    assert [rule["for"] for rule in quicker] == ["1m"] * len(QUICKER)
+    for rule in quicker:
+        rule["for"] = "10s"
+    return yaml.safe_dump(document)
 
 
 @contextmanager
-def running(*command: str | Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process for the time of the block."""
-    with log.open("wb") as output:
-        process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(20)
+def _stream(settings: Settings, sent: Identifiers) -> Iterator[None]:
+    """A hospital that goes on sending until the block ends, and notes whom it spoke of."""
 
+    async def run() -> None:
+        async with Feed(settings) as feed:
+            for seed in range(1, 1000):
+                begun = datetime.now(UTC)
+                hospital = Hospital(
+                    Plan(studies=30, seed=seed), lambda at, begun=begun: begun + at / FACTOR, f"{int(begun.timestamp()) % 1_000_000:06d}"
+                )
+                await feed.send(sent.noted(hospital.messages()), speed=FACTOR)
 
-def programs() -> tuple[str, str]:
-    """Prometheus and Alertmanager; skips without them, where CI=true that is a failure."""
-    found = shutil.which("prometheus"), shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-    if found[0] is None or found[1] is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("Prometheus is missing: apt-get install prometheus prometheus-alertmanager")
-        pytest.skip("Prometheus and Alertmanager are not installed (apt-get install prometheus prometheus-alertmanager)")
-    return found[0], found[1]
+    loop = asyncio.new_event_loop()
+    sending = loop.create_task(run())
 
+    def turn() -> None:
+        with suppress(asyncio.CancelledError):
+            loop.run_until_complete(sending)
+        loop.close()
 
-def configured(folder: Path, receiver: Receiver, targets: Path, alertmanager: int) -> None:
-    """The shipped configuration with this test's addresses."""
-    shutil.copy(INFRA / "rules.yaml", folder)
-    (folder / "targets").mkdir()
-    (folder / "targets" / "local.json").symlink_to(targets)
-    prometheus = (INFRA / "prometheus.yml").read_text().replace("127.0.0.1:9093", f"127.0.0.1:{alertmanager}")
-    (folder / "prometheus.yml").write_text(prometheus)
-    told = re.sub(
-        r"http://127\.0\.0\.1:9095/", f"http://127.0.0.1:{receiver.server.server_port}/", (INFRA / "alertmanager.yml").read_text()
-    )
-    (folder / "alertmanager.yml").write_text(told)
-
-
-def wait_for(what: Callable[[], Any], seconds: float, words: str) -> Any:
-    """The first true answer. Fails with `words` when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(OSError, LookupError):
-            if answer := what():
-                return answer
-        time.sleep(0.5)
-    pytest.fail(f"not within {seconds:.0f} s: {words}")
-
-
-def ask(url: str) -> Any:
-    """The JSON at a local address."""
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        return json.load(answer)
-
-
-@pytest.fixture
-def watched(tmp_path: Path) -> Iterator[tuple[Product, Receiver, str]]:
-    """A stack under a stream of events, Prometheus and Alertmanager over it; yields with all of them warm, and Prometheus's address."""
-    prometheus, alertmanager = programs()
-    receiver, product = Receiver(), Product(tmp_path / "data")
-    started = product.run("up", "--detach", timeout_s=600)
-    assert started.returncode == 0, started.stderr[-3000:]
-    web, manager = free_port(), free_port()
-    configured(tmp_path, receiver, tmp_path / "data" / "run" / "prometheus.json", manager)
-    with ExitStack() as parts:
-        parts.callback(product.run, "down")
-        demo = [sys.executable, "-m", "pipeline.cli", "demo", "--data", product.data]
-        parts.enter_context(running(*demo, log=tmp_path / "demo.log"))
-        address = f"127.0.0.1:{manager}"
-        parts.enter_context(
-            running(
-                alertmanager, f"--config.file={tmp_path / 'alertmanager.yml'}", f"--storage.path={tmp_path / 'am'}",
-                f"--web.listen-address={address}", "--cluster.listen-address=", log=tmp_path / "am.log",
-            )
-        )  # fmt: skip
-        parts.enter_context(
-            running(
-                prometheus, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{web}", log=tmp_path / "prometheus.log",
-            )
-        )  # fmt: skip
-        url = f"http://127.0.0.1:{web}"
-        wait_for(lambda: ask(f"{url}/api/v1/query?query=sum(readfirst_event_to_rank_seconds_count)>5")["data"]["result"], 180, "ranks")
-        yield product, receiver, url
+    thread = threading.Thread(target=turn, name="hospital")
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(sending.cancel)
+        thread.join()
 
 
 @pytest.mark.timeout(900)
-def test_a_stopped_stage_is_told_within_a_minute_and_nothing_else_is(watched: tuple[Product, Receiver, str]) -> None:
+def test_independent_faults_are_told_each_by_its_own_alert(ward: Ward) -> None:
+    """At once: Triton hangs, a source has fallen silent, the site file is refused; then too many dead letters. The last stops the intake,
+    and the alerts that follow from it are held back."""
+    ward.calm()
+    begun, good = time.monotonic(), ward.site_file.read_text()
+    together = {("ReadfirstModelAway", "scoring"), ("ReadfirstSourceSilent", ""), ("ReadfirstSiteFileRefused", "")}
+    ward.fact(_HISTORY)
+    ward.signal("web", signal.SIGKILL)  # the one started in its place reads what was
+    ward.site_file.write_text("targets: none\n")
+    triton = ward.signal("triton", signal.SIGSTOP)
+    try:
+        ward.wait_told(begun, "firing", together, 2 * FIRES_WITHIN_S)
+        remedies = {condition["remedy"] for condition in ward.page()["conditions"]}
+    finally:
+        with suppress(ProcessLookupError):  # after half a minute the supervisor has put another in its place
+            os.kill(triton, signal.SIGCONT)
+        ward.site_file.write_text(good)
+        ward.fact(_AGAIN)
+    assert {"source-silent", "site-file-refused"} <= remedies
+    ward.wait_told(begun, "resolved", together, RESOLVES_WITHIN_S)
+
+    _send_rubbish(ward.settings)
+    ward.wait_told(begun, "firing", {("ReadfirstIntakeStopped", "")}, 2 * FIRES_WITHIN_S)
+    letters = [line["place"] for line in ward.product.lines("dlq", "list", "--json")]
+    assert len(letters) == LETTERS_MAX
+    assert ward.product.run("dlq", "purge", *letters, "--reason", "rubbish of a test").returncode == 0
+    ward.wait_told(begun, "resolved", {("ReadfirstIntakeStopped", "")}, RESOLVES_WITHIN_S)
+
+    # The picture agent asks Triton seldom: its own word on the same fault is held back only while the scoring agent's stands.
+    assert ward.told(begun, "firing") - {("ReadfirstModelAway", "pictures")} == {*together, ("ReadfirstIntakeStopped", "")}
+    ward.calm()
+
+
+def _send_rubbish(settings: Settings) -> None:
+    """As many records that no stage understands as stop the intake."""
+    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap_servers})
+    for number in range(LETTERS_MAX):
+        producer.produce(settings.kafka.topic_prefix + LABS.name, key=f"{number:032x}".encode(), value=b"rubbish")
+    assert producer.flush(30) == 0
+
+
+@pytest.mark.timeout(900)
+def test_a_stopped_stage_is_told_within_a_minute_and_nothing_else_is(ward: Ward, record_property: Callable[[str, object], None]) -> None:
     """SIGSTOP of the context agent: /ops, `readfirst lag` and the pager say so with the consequence; resumed, all end it by themselves."""
-    product, receiver, prometheus = watched
-    assert receiver.told == [], "calm before"
-    (pid,) = [part.identity.pid for part in status(product.data).parts if part.name == "agent-context" and part.identity]
-    os.kill(pid, signal.SIGSTOP)
+    ward.calm()
+    receiver = ward.watch.receiver
     stopped = time.monotonic()
-    wait_for(lambda: receiver.told, FIRES_WITHIN_S, f"an alert; log: {receiver.told}")
-    seen = page(product)
-    lag = product.run("lag", "--once")
+    pid = ward.signal("agent-context", signal.SIGSTOP)
+    wait_for(lambda: ward.page()["conditions"], FIRES_WITHIN_S, "the page does not say so")
+    seen, lag = ward.page(), ward.product.run("lag", "--once")
+    wait_for(lambda: receiver.since(stopped, "firing"), FIRES_WITHIN_S, f"no alert; told: {receiver.told}")
     with suppress(ProcessLookupError):  # after 40 s the supervisor has put another in its place
         os.kill(pid, signal.SIGCONT)
+    first = receiver.since(stopped, "firing")[0]
+    record_property("stop_to_alert_s", round(first.at - stopped, 1))
     assert time.monotonic() - stopped < 2 * FIRES_WITHIN_S
 
-    assert receiver.told[0] == ("firing", "ReadfirstStageBehind", "context")
+    assert first[:3] == ("firing", "ReadfirstStageBehind", "context")
     assert [one["remedy"] for one in seen["conditions"]] in (["stage-behind"], ["partition-standing-still"])
-    assert re.search(r"stud(y|ies) .*context.* ranked on data \d+ s old|no open study is affected", seen["conditions"][0]["words"])
-    assert lag.returncode in (0, 1)  # 0: the supervisor was faster than this command's start
+    assert CONSEQUENCE.search(seen["conditions"][0]["words"])
+    assert lag.returncode == 1, lag.stdout + lag.stderr
+    assert CONSEQUENCE.search(" ".join(lag.stdout.split()))
 
-    wait_for(lambda: ("resolved", "ReadfirstStageBehind", "context") in receiver.told, RESOLVES_WITHIN_S, "the end of the alert")
-    wait_for(lambda: page(product)["conditions"] == [], 30, "a calm page")
-    assert {name for _, name, _ in receiver.told} == {"ReadfirstStageBehind"}
-    assert no_identifier_in([*receiver.bodies, *(metrics(product))])
-    assert ask(f"{prometheus}/api/v1/targets")["data"]["activeTargets"]
-
-
-def page(product: Product) -> dict[str, Any]:
-    """What /ops shows."""
-    web = settings_of(product.data).web
-    return dict(ask(f"http://{web.host}:{web.port}/api/ops"))
-
-
-def metrics(product: Product) -> list[str]:
-    """What every role serves."""
-    targets = json.loads((product.data / "run" / "prometheus.json").read_text())
-    addresses = [address for target in targets for address in target["targets"]]
-    texts = []
-    for address in addresses:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
-            texts.append(answer.read().decode())
-    return texts
-
-
-def no_identifier_in(texts: list[str]) -> bool:
-    """Names and numbers of the demo's patients are in none of them."""
-    names = [*FAMILIES, *(name for names in GIVEN.values() for name in names)]
-    identifier = re.compile("|".join([*(rf"\b{re.escape(name)}\b" for name in names), r"\b[AP]?\d{11}\b"]))
-    labels = [re.findall(r'"([^"]*)"', text) for text in texts]
-    return not any(identifier.search(label) for found in labels for label in found)
+    wait_for(lambda: receiver.since(stopped, "resolved"), RESOLVES_WITHIN_S, "the alert does not end")
+    wait_for(lambda: ward.page()["conditions"] == [], 30, "the page is not calm")
+    assert ward.told(stopped, "firing") == {("ReadfirstStageBehind", "context")}
+    assert ward.sent.within("\n".join([*receiver.bodies, *metrics(ward.product.data)])) == []
+    assert ask(f"{ward.watch.prometheus}/api/v1/targets")["data"]["activeTargets"]

@@ -6,6 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from pipeline.domain import adjustments
+from pipeline.domain.site import DEFAULT
 from tests.e2e.department import study_uid
 from tests.e2e.live_server import LiveServer
 from tests.e2e.reading import Read
@@ -27,12 +29,34 @@ def test_setting_aside_by_keyboard_and_back(read: Read, server: LiveServer) -> N
     expect(page.locator("#detail .hold-note")).to_contain_text("Set aside by Dr Weber: prior images are needed and not here yet")
     expect(page.locator("#detail")).to_contain_text("set aside by Dr Weber for up to 60 min")
     expect(reading.row(3).locator("td.state")).to_contain_text("aside till")
+    why = reading.row(3).locator('.mark[data-kind="held"]')
+    expect(why).to_have_text("prior images are needed and not here yet (from the archive)")
     held = server.ask(server.department.worklist.get(study_uid(3))).item.adjustment
     assert held is not None and held.hold is not None and held.hold.code == "priors-missing"
 
     reading.press("h")
     expect(page.locator("#detail .say")).to_have_text("Back on the list.")
     expect(page.locator("#detail .hold-note")).to_have_count(0)
+    expect(why).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [1700, 1280, 390])
+def test_the_row_says_why_it_is_set_aside(read: Read, server: LiveServer, width: int) -> None:
+    """A long reason is cut with an ellipsis, and pushes neither the evidence nor another mark out of the row."""
+    department, reason = server.department, DEFAULT.hold_reason("quality")
+    item, now = server.ask(department.worklist.get(study_uid(3))).item, department.clock.now()
+    note = "motion, and the apices are cut off; the ward is told, the film is repeated at the bedside"
+    department.put(adjustments.hold(item, reason, "Dr Weber", now, None, note, DEFAULT), "hold")
+    reading = read(server, viewport={"width": width, "height": 900})
+    row = reading.row(3)
+    row.scroll_into_view_if_needed()
+
+    shown = row.locator('.mark[data-kind="held"]').evaluate("mark => [mark.clientWidth, mark.scrollWidth]")
+    assert 48 <= shown[0] < shown[1], shown
+    inside = "marks => marks.every((mark) => mark.getBoundingClientRect().right <= mark.closest('td').getBoundingClientRect().right + 1)"
+    assert row.locator(".mark").evaluate_all(inside)
+    assert row.locator("td.why .reason").evaluate("reason => reason.clientWidth") >= 60
+    assert row.locator("td.state").evaluate("state => state.scrollWidth <= state.clientWidth"), "until when is cut"
 
 
 def test_moving_says_what_it_comes_to(read: Read, server: LiveServer) -> None:

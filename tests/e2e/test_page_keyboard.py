@@ -28,10 +28,10 @@ def test_j_and_k_move_the_focus(read: Read, server: LiveServer) -> None:
 
 
 def test_enter_opens_and_escape_closes(read: Read, server: LiveServer) -> None:
-    """Focus returns to the study's row; with a study open, j and k open the neighbours."""
+    """The detail says what would change the rank; focus returns to the study's row; with a study open, j and k open the neighbours."""
     reading = read(server)
     reading.press("j", "Enter")
-    expect(reading.page.locator("#detail .reasons")).to_be_visible()
+    expect(reading.page.locator("#detail .reasons")).to_contain_text("Changes with a corrected or later K at or below 6.0 mmol/L")
     assert reading.opened() == study_uid(0)
 
     reading.press("j")

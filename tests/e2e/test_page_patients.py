@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from schemas.assessments import StudyState
+from schemas.assessments import Evidence, StudyState
+from schemas.worklist import Reason
 from tests.e2e.department import Department, study_uid
 from tests.e2e.live_server import LiveServer, SteeredClock
 from tests.e2e.reading import Read
@@ -21,7 +22,7 @@ VIEWPORTS = {"beside a PACS": (1280, 800), "wide": (1920, 1080), "phone": (390, 
 
 @pytest.fixture(scope="module")
 def hospital() -> Iterator[LiveServer]:
-    """Nine studies: the hard cases. The tests only look."""
+    """Ten studies: the hard cases. The tests only look."""
     clock = SteeredClock()
     department = Department.empty(clock)
     for number, name in enumerate((LONG, ARABIC, HEBREW, CJK)):
@@ -31,6 +32,11 @@ def hospital() -> Iterator[LiveServer]:
     department.arrive(6, name="Meyer^Anna", age=40.0)
     department.arrive(7, name="Meyer^Anna", age=71.0)
     department.arrive(8, age=None, sex="U", study=StudyState(study_uid=study_uid(8), ready_at=clock.now()))
+    midnight = clock.now().replace(hour=0, minute=0)
+    dated = Evidence(
+        kind="critical-lab", code="potassium", label="K 6.8 mmol/L of 2026-03-01, critical", severity=1, at=midnight, when="2026-03-01"
+    )
+    department.arrive(9, reasons=[Reason(evidence=dated, minutes=30, binding=True)])
     with LiveServer(department).running() as server:
         yield server
 
@@ -92,6 +98,15 @@ def test_what_is_not_known_is_said(read: Read, hospital: LiveServer) -> None:
     expect(reading.row(8).locator(".who")).to_have_text("age unknown U")
     expect(reading.row(8).locator("td.what")).to_have_text("unknown study")
     expect(reading.row(8).locator("td.where")).to_have_text("place unknown")
+
+
+def test_a_date_without_a_time_is_no_midnight(read: Read, hospital: LiveServer) -> None:
+    """Beside its reason stands what the source told, not the start of that day."""
+    reading = read(hospital)
+    reading.row(9).click()
+
+    expect(reading.page.locator("#detail .reasons .binding td:nth-child(2)")).to_contain_text("2026-03-01")
+    expect(reading.page.locator("#detail .reasons .binding")).not_to_contain_text("00:00")
 
 
 def test_a_newborn_is_days_old(read: Read, hospital: LiveServer) -> None:

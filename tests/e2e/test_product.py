@@ -1,4 +1,4 @@
-"""The product by its own commands, as a new user runs them: up, demo, send, worklist, explain, status, doctor, dlq, down."""
+"""The product by its own commands, as a new user runs them: up, send, demo, worklist, explain, status, doctor, dlq, down."""
 
 from __future__ import annotations
 
@@ -7,27 +7,39 @@ import json
 import re
 import subprocess
 import sys
+import time
+import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
+from playwright.sync_api import Browser, expect
+from pydicom.uid import generate_uid
 
 from pipeline.adapters.local.stack import settings_of, status
+from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx.versions import STATE_FILE
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.worklist import PostgresWorklist
+from pipeline.adapters.triton import control
+from pipeline.domain.stages import PICTURES, STAGES
 from pipeline.ports import ListQuery, Page
 from pipeline.replay.digest import state_digest
 from pipeline.settings import Kafka
-from pipeline.simulation.courses import FAMILIES, GIVEN
-from schemas.topics import TOPICS
+from pipeline.simulation.messages import Hl7, Person, Visit
+from schemas.topics import FINDINGS, TOPICS, Topic
 from schemas.worklist import WorklistItem
+from tests.dicom_objects import as_file, ct
+from tests.e2e.identifiers import Identifiers
+from tests.unit.models.test_versions import candidate
 
 MEMORY_MAX = 512 << 20
+REACTS_WITHIN_MS = 30_000
 
 
 class Product:
@@ -36,14 +48,14 @@ class Product:
     def __init__(self, data: Path) -> None:
         self.data = data
 
-    def run(self, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
-        """Runs a command to its end."""
-        command = [sys.executable, "-m", "pipeline.cli", *arguments, "--data", str(self.data)]
+    def run(self, *arguments: str, timeout_s: float = 300, folder: str = "--data") -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end. folder: the option by which it is told the data folder."""
+        command = [sys.executable, "-m", "pipeline.cli", *arguments, folder, str(self.data)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
-    def lines(self, *arguments: str, timeout_s: float = 300) -> list[dict[str, Any]]:
+    def lines(self, *arguments: str, timeout_s: float = 300, folder: str = "--data") -> list[dict[str, Any]]:
         """The JSON objects that a command prints; it must succeed."""
-        result = self.run(*arguments, timeout_s=timeout_s)
+        result = self.run(*arguments, timeout_s=timeout_s, folder=folder)
         assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
         return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
 
@@ -73,6 +85,46 @@ def balanced(summary: dict[str, Any]) -> bool:
 
 
 @pytest.mark.timeout(600)
+def test_studies_appear_and_move_on_an_open_page(product: Product, browser: Browser, tmp_path: Path) -> None:
+    """Files go in by `send`; the page, never loaded again, shows a row for each study, then the critical potassium, and the study above."""
+    ahead, rising = generate_uid(), generate_uid()
+    page = browser.new_page()
+    page.goto(f"http://127.0.0.1:{settings_of(product.data).web.port}/")
+    page.evaluate("window.loadedOnce = true")
+    for study, number in ((ahead, "PAGE-1"), (rising, "PAGE-2")):
+        (tmp_path / number).write_bytes(film_of(study, number))
+        product.lines("send", str(tmp_path / number), "--json")
+        expect(page.locator(row_of(study))).to_be_visible(timeout=REACTS_WITHIN_MS)
+    expect(page.locator(f"{row_of(ahead)} ~ {row_of(rising)}")).to_be_visible(timeout=REACTS_WITHIN_MS)
+
+    (tmp_path / "potassium.hl7").write_bytes(potassium_of("PAGE-2", 7.2))
+    product.lines("send", str(tmp_path / "potassium.hl7"), "--json")
+    expect(page.locator(row_of(rising))).to_contain_text("K 7.2", timeout=REACTS_WITHIN_MS)
+    expect(page.locator(f"{row_of(rising)} ~ {row_of(ahead)}")).to_be_visible(timeout=REACTS_WITHIN_MS)
+    assert page.evaluate("window.loadedOnce") is True
+    page.close()
+
+
+def row_of(study: str) -> str:
+    """The selector of a study's row."""
+    return f'tr[data-uid="{study}"]'
+
+
+def film_of(study: str, number: str) -> bytes:
+    """One slice, taken now, of the patient with this record number."""
+    now = datetime.now(UTC)
+    taken = {"StudyDate": f"{now:%Y%m%d}", "StudyTime": f"{now:%H%M%S}", "TimezoneOffsetFromUTC": "+0000"}
+    return as_file(ct(StudyInstanceUID=study, PatientID=number, IssuerOfPatientID="SIMHOSP", AccessionNumber=None, **taken))
+
+
+def potassium_of(number: str, value: float) -> bytes:
+    """A final result, taken now, in mmol/L."""
+    now = datetime.now(UTC)
+    visit = Visit(Person(number, "Page", "Opened", date(1950, 3, 1), "F"), "E", "ED^BAY04", number)
+    return Hl7("PAGELAB").results(visit, "CHEM", [("potassium", value, "HH")], now, now, order=f"L{number}")
+
+
+@pytest.mark.timeout(600)
 def test_the_demo_accounts_for_every_message(fed: dict[str, Any]) -> None:
     """About 2,000 messages and 60 studies; each message has an outcome, each open study a rank and the model's score."""
     assert balanced(fed), fed
@@ -83,19 +135,66 @@ def test_the_demo_accounts_for_every_message(fed: dict[str, Any]) -> None:
     assert set(fed["latency_ms"]) == {"p50", "p95", "p99"}
 
 
-@pytest.mark.timeout(600)
-def test_the_real_data_is_accounted_for(product: Product, shared_data: Path) -> None:
-    """Composite patients and every sample file, good and bad, over the real protocols."""
+@pytest.fixture(scope="module")
+def real(product: Product, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The stack after real data has gone through it, while another version of the model looked on, and the demo's summary."""
+    product.lines("shadow", str(candidate(tmp_path_factory.mktemp("shadow"), "902")), "--json", folder="--stack")
     (summary,) = product.lines("demo", "--once", "--json", "--source", str(shared_data))
+    return summary
 
-    assert balanced(summary), summary
-    assert {"hl7-file", "fhir-file", "dicom-file", "modality"} <= set(summary["sent"])
+
+@pytest.mark.timeout(600)
+def test_the_real_data_is_accounted_for(real: dict[str, Any]) -> None:
+    """Composite patients and every sample file, good and bad, over the real protocols."""
+    assert balanced(real), real
+    assert {"hl7-file", "fhir-file", "dicom-file", "modality"} <= set(real["sent"])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("real")
+def test_real_films_are_judged_inside_triton(product: Product) -> None:
+    """Of the generated hospital the image head refuses every film as no chest radiograph; real ones it looks at."""
+    while json.loads(product.run("lag", "--json").stdout)["stages"][STAGES.index(PICTURES)]["records"]:
+        time.sleep(1)
+    said = [json.loads(value)["image"] for value in values(settings_of(product.data).kafka, FINDINGS)]
+    judged = [image for image in said if "refused" not in image]
+
+    assert judged
+    assert {image["scorer"] for image in judged} == {"triton"}
+    assert all(0 < finding["probability"] < 1 for image in judged for finding in image["findings"])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("real")
+def test_what_looked_on_is_compared_and_what_was_asked_is_counted(product: Product) -> None:
+    """`shadow`: the same weights under another version say the same; `drift`: each input of today's requests, beside the training data."""
+    shipped = artefact.load_reference().version
+    while not (compared := json.loads(product.run("shadow", "--json", folder="--stack").stdout)):
+        time.sleep(1)
+    assert [(one["served_version"], one["shadow_version"], one["mean_absolute_difference"] < 1e-4) for one in compared] == [
+        (shipped, "902", True)
+    ]
+    (state,) = product.lines("shadow", "--stop", "--json", folder="--stack")
+    assert state["shadow"] is None
+
+    while not (rows := asked(product)):  # counted in memory, stored twice a minute
+        time.sleep(1)
+    assert {"risk", "heart_rate", "potassium"} <= rows.keys()
+
+
+def asked(product: Product) -> dict[str, int]:
+    """Input -> how many requests since yesterday."""
+    (told,) = product.lines("drift", "--days", "2", "--json", folder="--stack")
+    rows: Counter[str] = Counter()
+    for day in told["days"].values():
+        rows.update({one["input"]: one["rows"] for one in day if one["rows"]})
+    return rows
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("folder", ["dicom-dev", "hl7v2-dev", "fhir-dev"])
 def test_every_sample_file_ends_as_accepted_refused_or_ignored(product: Product, shared_data: Path, folder: str) -> None:
-    """`send` says what became of each, the totals add up, and no process of ours grows beyond 512 MB."""
+    """`send` says what became of each, the totals add up, no process of ours grows beyond 512 MB, and nothing has had to be restarted."""
     files = [path for path in (shared_data / folder).rglob("*") if path.is_file()]
     *lines, totals = product.lines("send", str(shared_data / folder), "--json")
     counted = Counter(line["outcome"] for line in lines)
@@ -104,13 +203,16 @@ def test_every_sample_file_ends_as_accepted_refused_or_ignored(product: Product,
     assert all(line["reason"] for line in lines if line["outcome"] != "accepted")
     assert totals == {"total": len(lines), "unanswered": 0} | {name: counted[name] for name in ("accepted", "refused", "ignored")}
     assert counted["refused"] < len(lines)  # those that came before are ignored as duplicates
-    assert {name: size for name, size in gateway_memory(product.data).items() if size > MEMORY_MAX} == {}
+    assert {name: size for name, size in memory(product.data).items() if size > MEMORY_MAX} == {}
+    assert {part.name: part.restarts for part in status(product.data).parts if part.restarts} == {}
 
 
-def gateway_memory(data: Path) -> dict[str, int]:
-    """Resident bytes of each gateway."""
-    parts = [part for part in status(data).parts if part.name.startswith("gateway") and part.identity]
-    return {part.name: psutil.Process(part.identity.pid).memory_info().rss for part in parts}
+def memory(data: Path) -> dict[str, int]:
+    """The most resident bytes that each gateway and agent has ever had (VmHWM, proc(5))."""
+    parts = [part for part in status(data).parts if part.name.startswith(("gateway-", "agent-")) and part.identity]
+    assert {part.name.partition("-")[0] for part in parts} == {"gateway", "agent"}
+    told = {part.name: Path(f"/proc/{part.identity.pid}/status").read_text() for part in parts}
+    return {name: int(re.findall(r"VmHWM:\s+(\d+) kB", text)[0]) << 10 for name, text in told.items()}
 
 
 @pytest.mark.usefixtures("fed")
@@ -144,41 +246,69 @@ def test_an_unknown_study_is_an_error_with_words(product: Product) -> None:
     assert "study" in result.stderr
 
 
-@pytest.mark.usefixtures("fed")
-def test_no_direct_identifier_is_in_any_topic_or_log(product: Product) -> None:
-    """Names, record, order and accession numbers of the demo's patients stay in the vault."""
-    settings = settings_of(product.data)
-    records = list(every_record(settings.kafka))
+def test_nothing_that_names_a_person_comes_out(product: Product, fed: dict[str, Any]) -> None:
+    """Whatever the demo's messages said of who somebody is stays in the vault: no topic, log or metric of any role has any of it."""
+    records = list(every_record(settings_of(product.data).kafka))
     run = next(match[1] for text in records if (match := re.search(r"RIS(\d{6})\|", text)))
-    names = [*FAMILIES, *(name for names in GIVEN.values() for name in names)]
-    identifiers = re.compile("|".join([*map(re.escape, names), rf"[AP]?{run}\d{{5}}"]))
+    sent = Identifiers.of_the_demo(run)
     logs = {path.name: path.read_text(errors="replace") for path in (product.data / "log").iterdir()}
 
     assert len(records) > 2_000
-    assert [found for text in records for found in identifiers.findall(text)] == []
-    assert {name: found for name, text in logs.items() for found in identifiers.findall(text)} == {}
+    assert (sent.messages, len(sent.known) > 400) == (sum(fed["sent"].values()), True), "the list is that of what was sent"
+    assert sent.within("\n".join(records)) == []
+    assert {name: found for name, text in logs.items() if (found := sent.within(text))} == {}
+    assert sent.within("\n".join(metrics(product.data))) == []
+
+
+def metrics(data: Path) -> list[str]:
+    """What every role serves of itself."""
+    targets = json.loads((data / "run" / "prometheus.json").read_text())
+    addresses = [address for target in targets for address in target["targets"]]
+    texts = []
+    for address in addresses:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+            texts.append(answer.read().decode())
+    return texts
 
 
 def every_record(kafka: Kafka) -> Iterator[str]:
     """Key, headers and value of all records of all topics, as text."""
+    for message in messages(kafka, TOPICS):
+        yield f"{message.key()!r} {message.headers()!r} {(message.value() or b'').decode()}"
+
+
+def values(kafka: Kafka, topic: Topic) -> list[bytes]:
+    """Of all records of one topic."""
+    return [value for message in messages(kafka, [topic]) if (value := message.value()) is not None]
+
+
+def messages(kafka: Kafka, topics: Sequence[Topic]) -> Iterator[Message]:
+    """All that is there."""
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "every-record"})
-    for topic in TOPICS:
-        for number in range(kafka.partitions):
-            place = TopicPartition(kafka.topic_prefix + topic.name, number)
-            position, end = consumer.get_watermark_offsets(place)
-            consumer.assign([TopicPartition(place.topic, number, position)])
-            while position < end:
-                message = consumer.poll(10)
-                assert message is not None and message.error() is None
-                position = message.offset() + 1
-                yield f"{message.key()!r} {message.headers()!r} {(message.value() or b'').decode()}"
+    places = [TopicPartition(kafka.topic_prefix + topic.name, number) for topic in topics for number in range(kafka.partitions)]
+    spans = {(place.topic, place.partition): consumer.get_watermark_offsets(place) for place in places}
+    ends = {where: end for where, (begin, end) in spans.items() if begin < end}
+    consumer.assign([TopicPartition(*where, spans[where][0]) for where in ends])
+    while ends:
+        message = consumer.poll(10)
+        assert message is not None and message.error() is None
+        where = message.topic(), message.partition()
+        if message.offset() + 1 >= ends.get(where, 0):
+            ends.pop(where, None)
+        yield message
     consumer.close()
 
 
 def test_status_and_doctor_are_content(product: Product) -> None:
-    """A healthy stack exits with 0."""
+    """A healthy stack exits with 0; so does `lag`, which speaks of every stage."""
+    (seen,) = product.lines("lag", "--json")
+
     assert product.run("status", "--json").returncode == 0
-    assert product.run("doctor", "--json").returncode == 0
+    examined = product.run("doctor", "--json")
+    assert examined.returncode == 0
+    assert {row["check"]: row["verdict"] for row in json.loads(examined.stdout)}["model versions"] == "ok"
+    assert [stage["name"] for stage in seen["stages"]] == [stage.name for stage in STAGES]
+    assert seen["up"] == {"postgres": True, "kafka": True}
 
 
 def test_there_are_no_dead_letters(product: Product) -> None:
@@ -224,3 +354,21 @@ def replay(log: Path, scorer: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-2000:]
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
+
+
+def test_a_model_is_promoted_and_goes_back(product: Product, tmp_path: Path) -> None:
+    """Triton of the running stack answers with the new version, then with the old one; `doctor` says where it answers with another."""
+    triton, shipped = settings_of(product.data).triton, artefact.load_reference().version
+    assert triton.url is not None
+    forced = ["--force", "--reason", "a trial", "--data", str(tmp_path / "nowhere")]
+
+    (promoted,) = product.lines("promote", str(candidate(tmp_path, "901")), *forced, "--json", folder="--stack")
+    assert (promoted["served"], control.version(triton.url, triton.model)) == ("901", "901")
+    state = product.data / "models" / triton.model / STATE_FILE
+    state.rename(tmp_path / STATE_FILE)  # as if the promotion had been killed before it was noted
+    examined = {row["check"]: row for row in json.loads(product.run("doctor", "--json").stdout)}
+    assert "version 901" in examined["model versions"]["found"]
+    (tmp_path / STATE_FILE).rename(state)
+
+    (back,) = product.lines("promote", "--rollback", "--json", folder="--stack")
+    assert (back["served"], control.version(triton.url, triton.model)) == ("shipped", shipped)

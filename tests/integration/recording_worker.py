@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,10 @@ from schemas.topics import BY_NAME
 
 @dataclass(frozen=True)
 class Plan:
-    """fail_at, hang_at: offset of a record, in whatever partition, at which the stage raises or stands still, if this file is absent."""
+    """fail_at, hang_at: offset of a record, in whatever partition, at which the stage raises or stands still, unless `once` exists.
+
+    broken: the stage cannot even be made.
+    """
 
     bootstrap_servers: str
     prefix: str
@@ -35,7 +38,9 @@ class Plan:
     data: str
     fail_at: int | None = None
     hang_at: int | None = None
+    broken: bool = False
     once: str = ""
+    security: dict[str, str] = field(default_factory=dict)
 
 
 def say(**what: Any) -> None:
@@ -78,7 +83,7 @@ def main(plan: Plan) -> None:
     """Runs until SIGTERM."""
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    kafka = Kafka(bootstrap_servers=plan.bootstrap_servers, topic_prefix=plan.prefix)
+    kafka = Kafka(bootstrap_servers=plan.bootstrap_servers, topic_prefix=plan.prefix, **plan.security)
     app = application(plan.group, kafka, Path(plan.data))
     watch.EVERY_S, watch.STALLED_AFTER_S = 1.0, 4.0
     watching: list[asyncio.Task[None]] = []
@@ -87,6 +92,8 @@ def main(plan: Plan) -> None:
     async def recorder(stream: Any) -> None:
         async with Database(plan.dsn) as database:
             offsets = PostgresOffsets(database)
+            if plan.broken:
+                raise RuntimeError("as planned")
             await batches.run(app, stream, Recorder(plan, offsets), offsets, plan.prefix)
 
     @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]

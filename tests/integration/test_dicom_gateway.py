@@ -144,6 +144,19 @@ def test_stored_object_is_an_event_and_bytes(site: Site) -> None:
     assert all(b"DOE" not in (record.value or b"") and b"4711" not in (record.value or b"") for record in site.log.records(IMAGING))
 
 
+def test_each_sender_has_its_own_zone(tmp_path: Path) -> None:
+    """By its AE title: the same clock face is another moment."""
+    site = Site(tmp_path, {"default_time_zone": "Europe/Berlin", "time_zones": {"CT_BOSTON": "America/New_York"}})
+    try:
+        for calling in ("CT_BOSTON", "CT_BERLIN"):
+            with site.client(calling=calling) as client:
+                client.send_file(site.file(as_file(ct(StudyTime="101530"))))
+
+        assert [(event.source, event.acquired.utc.hour) for event in site.events()] == [("CT_BOSTON", 15), ("CT_BERLIN", 9)]
+    finally:
+        site.gateway.stop(1)
+
+
 def test_resend_is_applied_once(site: Site) -> None:
     """The same bytes again, from whatever sender, are acknowledged and counted."""
     content = as_file(ct())

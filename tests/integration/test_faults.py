@@ -8,11 +8,13 @@ import signal
 from collections.abc import Iterator
 from copy import deepcopy
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
 from pipeline.adapters.local.state import State
+from pipeline.adapters.local.table import ROLES
 from pipeline.simulation.messages import Outgoing
 from tests.integration import faults
 from tests.integration.faults import Product, Scenario, until
@@ -31,11 +33,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 
 async def test_killed_agents(running: Product) -> None:
-    """kill -9 of the context, scoring and ranking workers, one after the other in mid-stream."""
+    """kill -9 of each agent, one after the other in mid-stream."""
     scenario = Scenario(running, seed=1)
     async with scenario.feeding():
         await asyncio.sleep(scenario.seconds * 0.25)
-        for part in ("agent-context", "agent-scoring", "agent-ranking"):
+        for part in [role for role in ROLES if role.startswith("agent-")]:
             async with running.killed(part):
                 await asyncio.sleep(scenario.seconds * 0.1)
     await scenario.check()
@@ -91,10 +93,20 @@ async def test_killed_postgres(running: Product) -> None:
 
 
 async def test_killed_kafka(running: Product) -> None:
-    """kill -9 of Kafka, again as soon as it is back: producers, consumers and admin clients recover, or are started again."""
-    scenario = Scenario(running, seed=5)
+    """kill -9 of Kafka, again as soon as it is back: producers, consumers and admin clients recover, or are started again.
+
+    Before the first it hangs: no gateway and no agent calls itself ready then, and all of them say that they live.
+    """
+    scenario, asked = Scenario(running, seed=5), [role for role in ROLES if role != "web"]
+
+    def ready(role: str) -> bool:
+        return running.asked(role, "/readyz") == "ok"
+
     async with scenario.feeding():
         await asyncio.sleep(scenario.seconds * 0.3)
+        running.signal("kafka", signal.SIGSTOP)
+        await asyncio.gather(*(until(lambda role=role: not ready(role), f"{role} not ready", 20) for role in asked))
+        assert {running.asked(role, "/livez") for role in asked} == {"ok"}
         async with running.killed("kafka"):
             pass
         async with running.killed("kafka"):
@@ -102,6 +114,7 @@ async def test_killed_kafka(running: Product) -> None:
     await scenario.check()
     assert scenario.retried > 0
     await running.healthy()
+    await asyncio.gather(*(until(partial(ready, role), f"{role} ready again", 20) for role in asked))
 
 
 async def test_a_second_worker_comes_and_goes(running: Product) -> None:

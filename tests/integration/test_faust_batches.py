@@ -209,6 +209,14 @@ async def test_an_error_ends_the_process_and_the_batch_comes_again(bench: Bench)
         assert first.fresh() + second.fresh() == list(range(10))
 
 
+async def test_a_stage_that_cannot_be_made_ends_the_process(bench: Bench) -> None:
+    """Faust would try again for ever, and the worker go on saying that it lives."""
+    with bench.worker("broken", broken=True) as worker:
+        await worker.until(lambda: worker.child.exit_code() is not None)
+        assert worker.child.exit_code() == 70
+        assert "as planned" in worker.text
+
+
 async def test_a_stage_that_stands_still_is_noticed(bench: Bench) -> None:
     """Heartbeats and sessions go on when a batch never ends; the worker itself must see it, and stop to be started again."""
     number = await bench.send(10)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,8 +15,11 @@ import pytest
 import yaml
 
 from pipeline.adapters.local.table import ROLES, STEPS
+from pipeline.adapters.telemetry.catalogue import CATALOGUE, Label, Name
+from pipeline.domain.stages import STAGES
 
 CHART = Path(__file__).resolve().parents[2] / "infra" / "helm" / "readfirst"
+RULES = CHART.parents[1] / "prometheus" / "rules.yaml"
 KUBERNETES = "1.33"
 EVERYTHING: dict[str, Any] = {
     "site": "version: 1\n",
@@ -23,7 +28,7 @@ EVERYTHING: dict[str, Any] = {
     "web": {"ingress": {"enabled": True, "tlsSecret": "tls", "className": "nginx"}},
     "keda": {"enabled": True, "maxReplicas": 20},
     "networkPolicy": {"senders": ["10.1.0.0/16"], "readers": ["10.2.0.0/16"]},
-    "podMonitor": {"enabled": True},
+    "podMonitor": {"enabled": True, "rules": RULES.read_text()},
 }
 LITTLE: dict[str, Any] = {
     "triton": {"enabled": False},
@@ -65,7 +70,10 @@ def test_the_chart_is_clean(helm: str) -> None:
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING, LITTLE], ids=["default", "everything", "little"])
 def test_kubernetes_would_take_it(helm: str, tmp_path: Path, values: dict[str, Any]) -> None:
-    """Each object of Kubernetes' own kinds fits its schema, strictly: no unknown field either."""
+    """Each object of Kubernetes' own kinds fits its schema, strictly: no unknown field either.
+
+    KEDA's and the Prometheus operator's kinds are not among those schemas: what is in them is held by the tests below.
+    """
     for document in render(helm, tmp_path, values):
         if document["apiVersion"].split("/")[0] not in ("keda.sh", "monitoring.coreos.com"):
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
@@ -86,11 +94,61 @@ def test_one_deployment_for_each_role(helm: str, tmp_path: Path) -> None:
 
 
 def test_workers_never_outnumber_partitions(helm: str, tmp_path: Path) -> None:
-    """KEDA scales every agent and nothing else, to the number of partitions at most."""
+    """KEDA scales the agents that a load can put behind and no other role, to the number of partitions at most."""
     scaled = of_kind(render(helm, tmp_path, EVERYTHING), "ScaledObject")
 
     assert {name: each["spec"]["maxReplicaCount"] for name, each in scaled.items()} == dict.fromkeys(scaled, 8)
-    assert {"agent-context", "agent-scoring", "agent-ranking"} <= set(scaled)
+    assert set(scaled) == {"agent-context", "agent-pictures", "agent-scoring", "agent-ranking"}
+
+
+def test_workers_are_scaled_on_their_own_stages_time_lag(helm: str, tmp_path: Path) -> None:
+    """On the age of what waits, not on how much: the metric of the catalogue, with the name of a stage that has it."""
+    stages = {f"agent-{stage.name}": stage.name for stage in STAGES}
+    metric: Name = "readfirst_lag_seconds"
+    label: Label = "stage"
+    for name, each in of_kind(render(helm, tmp_path, EVERYTHING), "ScaledObject").items():
+        (trigger,) = each["spec"]["triggers"]
+        assert trigger["metadata"]["query"] == f'max({metric}{{{label}="{stages[name]}"}})'
+    assert label in CATALOGUE[metric].labels
+
+
+def test_the_alert_rules_come_along(helm: str, tmp_path: Path) -> None:
+    """As they are shipped: the operator takes the file's groups."""
+    (rules,) = of_kind(render(helm, tmp_path, EVERYTHING), "PrometheusRule").values()
+
+    assert rules["spec"] == yaml.safe_load(RULES.read_text())
+    assert of_kind(render(helm, tmp_path, {"podMonitor": {"enabled": True}}), "PrometheusRule") == {}
+
+
+def test_what_the_rules_ask_for_is_what_the_pods_monitor_sets(helm: str, tmp_path: Path) -> None:
+    """In a cluster too: `up{job="readfirst"}`, and the role and stage of each pod as compose and the local stack name them."""
+    (monitor,) = of_kind(render(helm, tmp_path, EVERYTHING), "PodMonitor").values()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    targets = json.loads((CHART.parents[1] / "prometheus" / "targets" / "compose.json").read_text())
+
+    assert endpoint["honorLabels"] is True
+    assert {"targetLabel": "job", "replacement": "readfirst"} in endpoint["relabelings"]
+    for labels in (target["labels"] for target in targets):
+        for name in ("role", "stage"):
+            (rule,) = [rule for rule in endpoint["relabelings"] if rule["targetLabel"] == name]
+            found = re.fullmatch(rule.get("regex", "(.*)"), labels["role"])
+            assert found is not None and found[1] == labels[name]
+
+
+def test_triton_is_open_to_those_who_ask_models_and_every_role_is_closed_to_the_rest(helm: str, tmp_path: Path) -> None:
+    """Scoring and pictures; a role without a port of its own is open to Prometheus alone."""
+    policies = of_kind(render(helm, tmp_path, EVERYTHING), "NetworkPolicy")
+    asking, watching = policies["triton"]["spec"]["ingress"]
+
+    assert set(policies) == {*ROLES, "triton"}
+    assert [from_["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for from_ in asking["from"]] == [
+        "agent-scoring",
+        "agent-pictures",
+    ]
+    assert (asking["ports"], watching["ports"]) == ([{"port": "grpc"}], [{"port": "metrics"}])
+    for role, policy in policies.items():
+        if role.startswith("agent-"):
+            assert [rule["ports"] for rule in policy["spec"]["ingress"]] == [[{"port": "metrics"}]]
 
 
 def test_secrets_come_from_the_secret_alone(helm: str, tmp_path: Path) -> None:

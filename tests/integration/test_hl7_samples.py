@@ -15,7 +15,7 @@ from pipeline.settings import Gateways
 from schemas import codec
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-READ_TYPES = ("ADT", "ORM", "OMG", "OML", "OMI", "ORU")
+READ_TYPES = ("ADT", "SIU", "ORM", "OMG", "OML", "OMI", "ORU")
 
 REFUSED = {
     "FHIRConverterTest_007_ORU-R01.hl7": ("101", "PID^1^3"),  # PID without any id

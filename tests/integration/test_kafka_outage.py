@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from pipeline.adapters.kafka import topics
 from pipeline.adapters.kafka.dead_letters import KafkaDeadLetters
-from pipeline.adapters.kafka.log import KafkaEventLog
+from pipeline.adapters.kafka.log import PING_S, KafkaEventLog
 from pipeline.adapters.local.kafka import KafkaServer
 from pipeline.adapters.local.network import free_port
 from pipeline.adapters.local.process import Child, wait_until_ready
@@ -113,19 +113,24 @@ def end_of(broker: Broker, topic: Topic) -> int:
 
 
 async def test_an_outage_is_said_and_ends(broker: Broker, log: KafkaEventLog) -> None:
-    """Down: append and lag raise Unavailable, in time. Up again: the same producer goes on."""
+    """Down: append, lag and the question of a probe raise Unavailable, in time. Up again: the same producer goes on."""
     await log.append([Record(LABS, b"k", b"1")])
+    await log.ping()
     before = await asyncio.to_thread(end_of, broker, LABS)
     await asyncio.to_thread(broker.kill)
     async with asyncio.timeout(30):
         with pytest.raises(Unavailable):
             await log.append([Record(LABS, b"k", b"2")])
+    async with asyncio.timeout(2 * PING_S):
+        with pytest.raises(Unavailable, match="Kafka does not answer"):
+            await log.ping()
     with pytest.raises(Unavailable):
         await asyncio.to_thread(topics.lag, broker.settings, [("nobody", LABS)], 2.0)
     with pytest.raises(Unavailable):
         await asyncio.to_thread(topics.check, broker.settings, 2.0)
     broker.start()  # from this thread: Linux ends it with the thread that started it
     await appended(log, Record(LABS, b"k", b"3"))
+    await log.ping()
     assert await asyncio.to_thread(end_of, broker, LABS) > before
 
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import hl7
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.hl7v2 import acknowledgement
@@ -28,6 +23,7 @@ from pipeline.ports import Record
 from pipeline.services.intake import Intake
 from pipeline.settings import Gateways
 from schemas.topics import ADT
+from tests.certificates import self_signed
 
 KEY = b"k" * 32
 
@@ -193,7 +189,7 @@ async def test_9_a_frame_over_the_limit_is_refused_and_the_connection_closed(hos
     writer.write_eof()
     assert await asyncio.wait_for(reader.read(), 8) == b""
     writer.close()
-    assert one.server.counts["refused|too-large"] == 1
+    assert one.intake.outcomes["refused", "too-large"] == 1
 
 
 async def test_10_a_slow_sender_does_not_keep_a_connection(hospital: Open) -> None:
@@ -281,7 +277,7 @@ async def test_16_what_is_not_taken_is_rejected_with_its_code(hospital: Open) ->
     """ERR-3: 200 type, 201 event, 202 processing id, 203 version."""
     one = await hospital(hl7_processing_ids=["P"])
     for raw, condition in (
-        (adt().replace(b"ADT^A01|", b"SIU^S12|"), b"200^Unsupported message type^HL70357"),
+        (adt().replace(b"ADT^A01|", b"MDM^T02|"), b"200^Unsupported message type^HL70357"),
         (adt().replace(b"ADT^A01|", b"ADT^Z99|"), b"201^Unsupported event code^HL70357"),
         (adt().replace(b"|P|2.5.1", b"|T|2.5.1"), b"202^Unsupported processing id^HL70357"),
         (adt(version="2.99"), b"203^Unsupported version id^HL70357"),
@@ -368,12 +364,13 @@ async def test_20_the_same_message_again_changes_nothing(hospital: Open) -> None
     first, second = await one.exchange(framed(adt()), framed(adt()), answers=2)
     assert (code(first), code(second), one.stored) == ("AA", "AA", 1)
     assert acknowledgement.read(second)[0].outcome == "ignored"
-    assert one.server.counts["duplicates"] == 1
+    assert one.intake.outcomes["ignored", "duplicate"] == 1
 
 
 async def test_20_the_same_id_with_other_bytes_is_another_message(hospital: Open) -> None:
-    """Processed, and counted."""
+    """Processed, and counted from 0 on: an alert asks for the increase."""
     one = await hospital()
+    assert one.server.counts == {"control-id-reused": 0}
     await one.exchange(framed(adt()), framed(adt(patient="P2")), answers=2)
     assert (one.stored, one.server.counts["control-id-reused"]) == (2, 1)
 
@@ -386,6 +383,18 @@ async def test_21_a_peer_that_does_not_wait_loses_nothing(hospital: Open) -> Non
     await writer.drain()
     writer.close()
     await until(lambda: one.stored == 1)
+
+
+async def test_21_half_a_message_is_nothing(hospital: Open) -> None:
+    """No end block, and the peer is gone: nothing is stored, and it is counted."""
+    one = await hospital()
+    reader, writer = await one.connect()
+    writer.write(framed(adt())[:-2])
+    writer.write_eof()
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+    assert (one.stored, one.server.counts["truncated"]) == (0, 1)
 
 
 async def test_22_a_broker_that_is_down_means_try_again(hospital: Open) -> None:
@@ -453,7 +462,7 @@ async def test_ignored_messages_say_so(hospital: Open) -> None:
     (got,) = await one.exchange(framed(adt(trigger="A31")))
     said = acknowledgement.read(got)[0]
     assert (said.outcome, said.text) == ("ignored", "ignored: event-not-used")
-    assert one.server.counts["ignored|event-not-used"] == 1
+    assert one.intake.outcomes["ignored", "event-not-used"] == 1
 
 
 async def test_many_senders_at_once(hospital: Open) -> None:
@@ -512,26 +521,3 @@ async def test_the_client_knows_how_many_answers_to_wait_for(hospital: Open) -> 
     async with MllpClient("127.0.0.1", one.server.port, timeout_s=0.2) as client:
         with pytest.raises(Unavailable):
             await client.send(adt("6"))
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate for localhost."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    return paths

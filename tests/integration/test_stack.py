@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from pydantic import SecretStr
 
 from pipeline.adapters.local import heartbeat, supervisor
 from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.process import Launch
 from pipeline.adapters.local.stack import Stack, down, settings_of, status
 from pipeline.adapters.local.state import State
 from pipeline.errors import StackError
@@ -29,16 +32,16 @@ from pipeline.settings import Settings
 from tests.integration import toy_model
 from tests.stack_fixtures import DatabaseFactory
 
-_FAKE_ROLE = Path(__file__).with_name("fake_role.py")
+PRELOAD = ("pipeline.adapters.local.heartbeat", "pipeline.settings")
 
 
 def fake_role(name: str) -> Sequence[str]:
-    return [sys.executable, str(_FAKE_ROLE), name]
+    return [sys.executable, "-m", "tests.integration.fake_role", name]
 
 
 @contextmanager
 def started(data: Path, roles: Sequence[str] = ("web",), servers: Sequence[str] = ("postgres", "kafka")) -> Iterator[Stack]:
-    stack = Stack(data, roles, servers=servers, role_command=fake_role, build_models=toy_model.build)
+    stack = Stack(data, roles, servers=servers, role_command=fake_role, build_models=toy_model.build, preload=PRELOAD)
     stack.start(lambda part, what: print(f"{time.monotonic():.2f} {part}: {what}"))
     try:
         yield stack
@@ -122,6 +125,39 @@ def test_what_is_killed_comes_back(tmp_path: Path) -> None:
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_roles_outlive_the_fork_server(tmp_path: Path) -> None:
+    """kill -9 of it: the roles go on, one that dies meanwhile comes back without it, and it comes back as well."""
+    with started(tmp_path, servers=("postgres",)):
+        web, server = pid_of(tmp_path, "web"), pid_of(tmp_path, "fork-server")
+        assert psutil.Process(web).ppid() == os.getpid(), "a fork is the supervisor's own child"
+        os.kill(server, signal.SIGKILL)
+        until(lambda: state_of(tmp_path, "fork-server") is State.HEALTHY and pid_of(tmp_path, "fork-server") != server)
+        assert pid_of(tmp_path, "web") == web
+        os.kill(pid_of(tmp_path, "fork-server"), signal.SIGSTOP)
+        os.kill(web, signal.SIGKILL)
+        until(lambda: state_of(tmp_path, "web") is State.HEALTHY and pid_of(tmp_path, "web") != web)
+
+
+async def test_what_has_run_well_for_a_while_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka makes its class archive then: `settled` is called, in a thread, after the start and not for it."""
+    monkeypatch.setattr(supervisor, "_SETTLED_AFTER_S", 0.0)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    part = supervisor.Part(
+        "sleeper",
+        "server",
+        lambda: Launch(["sleep", "60"], tmp_path / "log"),
+        settled=lambda: asyncio.run_coroutine_threadsafe(told.put(threading.current_thread().name), loop).result(),
+    )
+    stack = supervisor.Supervisor([part], lambda part, what: None, lambda parts: None)
+    await stack.start()
+    try:
+        assert await asyncio.wait_for(told.get(), 30) != threading.current_thread().name
+    finally:
+        await stack.stop()
+    assert told.empty()
+
+
 def test_killed_triton_comes_back(tmp_path: Path) -> None:
     """kill -9 of Triton: started again, and its model answers again."""
     with started(tmp_path, roles=(), servers=("triton",)) as stack:
@@ -144,7 +180,7 @@ def test_taken_ports_are_avoided(tmp_path: Path) -> None:
         taken = other.getsockname()[1]
         settings = Settings()
         settings.web.port = taken
-        stack = Stack(tmp_path, ("web",), servers=("postgres",), settings=settings, role_command=fake_role)
+        stack = Stack(tmp_path, ("web",), servers=("postgres",), settings=settings, role_command=fake_role, preload=PRELOAD)
         stack.start(lambda part, what: None)
         try:
             port = stack.addresses().web.port
@@ -173,7 +209,7 @@ def test_a_role_that_hangs_is_restarted(tmp_path: Path, monkeypatch: pytest.Monk
     """A role that runs but stops beating is called unhealthy, then killed and started again."""
     monkeypatch.setattr(heartbeat, "STALE_AFTER_S", 1.5)
     monkeypatch.setattr(supervisor, "_HUNG_AFTER_S", 2.0)
-    stack = Stack(tmp_path, ("hangs",), servers=("postgres",), steps=(), role_command=fake_role)
+    stack = Stack(tmp_path, ("hangs",), servers=("postgres",), steps=(), role_command=fake_role, preload=PRELOAD)
     stack.start(lambda part, what: None)
     try:
         first = pid_of(tmp_path, "hangs")
@@ -189,10 +225,10 @@ def test_external_servers_are_used_and_left_running(tmp_path: Path, kafka: str, 
     settings.kafka.bootstrap_servers = kafka
     settings.postgres.dsn = SecretStr(postgres())
     settings.web.port = free_port()
-    stack = Stack(tmp_path, ("web",), servers=(), settings=settings, role_command=fake_role)
+    stack = Stack(tmp_path, ("web",), servers=(), settings=settings, role_command=fake_role, preload=PRELOAD)
     stack.start(lambda part, what: None)
     try:
-        assert [part.name for part in status(tmp_path).parts] == ["migrate", "topics", "web"]
+        assert [part.name for part in status(tmp_path).parts] == ["fork-server", "migrate", "topics", "web"]
         assert status(tmp_path).external
         assert stack.addresses().kafka == settings.kafka
         assert stack.addresses().postgres == settings.postgres
@@ -204,12 +240,13 @@ def test_external_servers_are_used_and_left_running(tmp_path: Path, kafka: str, 
 _COMMAND = """
 import sys
 import typer
-from tests.integration.test_stack import fake_role
+from tests.integration.test_stack import PRELOAD, fake_role
 from pipeline.adapters.local.stack import Stack
-from pipeline.cli import stack
-stack.local_stack = lambda place, external=False: Stack(place, ("web",), servers=("postgres",), role_command=fake_role)
+from pipeline.cli import doctor, stack
+stack.local_stack = lambda place, external=False: Stack(place, ("web",), servers=("postgres",), role_command=fake_role, preload=PRELOAD)
 app = typer.Typer()
 stack.register(app)
+doctor.register(app)
 app()
 """
 
@@ -240,11 +277,14 @@ def test_up_in_the_foreground_ends_cleanly(tmp_path: Path, signal_: signal.Signa
         document = json.loads(told.stdout)
         assert document["running"] and document["healthy"]
         assert {part["name"]: part["state"] for part in document["parts"]} == {
+            "fork-server": "healthy",
             "postgres": "healthy",
             "migrate": "done",
             "topics": "done",
             "web": "healthy",
         }
+        second = command("up", "--detach", "--data", str(tmp_path))
+        assert second.returncode == 1 and "already runs" in second.stderr and "did not start" not in second.stderr
         examined = {row["check"]: row for row in json.loads(command("doctor", "--json", "--data", str(tmp_path)).stdout)}
         assert examined["heartbeat web"]["verdict"] == "ok"
         assert examined["postgres"]["verdict"] == "ok"
@@ -264,9 +304,9 @@ def test_up_in_the_foreground_ends_cleanly(tmp_path: Path, signal_: signal.Signa
 _UP = """
 import sys, signal
 from pathlib import Path
-from tests.integration.test_stack import fake_role
+from tests.integration.test_stack import PRELOAD, fake_role
 from pipeline.adapters.local.stack import Stack
-stack = Stack(Path(sys.argv[1]), ("web",), role_command=fake_role, servers=("postgres", "kafka"))
+stack = Stack(Path(sys.argv[1]), ("web",), role_command=fake_role, servers=("postgres", "kafka"), preload=PRELOAD)
 signal.signal(signal.SIGTERM, lambda *_: stack.stop())
 stack.start(lambda part, what: None)
 print("healthy", flush=True)

@@ -43,11 +43,13 @@ class Site:
         transport = httpx.ASGITransport(Starlette(routes=gateway.routes()))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://readfirst")
 
-    async def post(self, *objects: bytes, study: str = "", kind: str = "application/dicom", end: bytes = b"--b0--\r\n") -> httpx.Response:
+    async def post(
+        self, *objects: bytes, study: str = "", kind: str = "application/dicom", end: bytes = b"--b0--\r\n", **headers: str
+    ) -> httpx.Response:
         """A store request."""
         parts = [b"--b0\r\nContent-Type: " + kind.encode() + b"\r\n\r\n" + one + b"\r\n" for one in objects]
         path = f"/dicom-web/studies/{study}" if study else "/dicom-web/studies"
-        return await self.http.post(path, content=b"".join(parts) + end, headers={"content-type": TYPE})
+        return await self.http.post(path, content=b"".join(parts) + end, headers={"content-type": TYPE, **headers})
 
     def events(self) -> list[ImagingEvent]:
         """What is in the topic imaging."""
@@ -68,6 +70,15 @@ def failures(response: httpx.Response) -> list[tuple[int, str]]:
     """(Failure Reason, Error Comment) of each failed instance."""
     items = response.json().get("00081198", {}).get("Value", [])
     return [(item["00081197"]["Value"][0], item["00000902"]["Value"][0]) for item in items]
+
+
+async def test_each_sender_has_its_own_zone(tmp_path: Path) -> None:
+    """By the header in which it names itself: the same clock face is another moment."""
+    site = Site(tmp_path, default_time_zone="Europe/Berlin", time_zones={"boston": "America/New_York"})
+    await site.post(as_file(ct(StudyTime="101530")), **{"X-Readfirst-Source": "boston"})  # type: ignore[arg-type]
+    await site.post(as_file(ct(StudyTime="101530")))
+
+    assert [(event.source, event.acquired.utc.hour) for event in site.events()] == [("boston", 15), ("STOW-RS", 9)]
 
 
 async def test_all_stored(site: Site) -> None:

@@ -8,13 +8,21 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from confluent_kafka import Producer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from pipeline.adapters.telemetry.tracing import Tracing
-from pipeline.settings import Telemetry
+from pipeline.adapters.kafka.log import KafkaEventLog
+from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.telemetry.tracing import TRACES_MAX, Tracing
+from pipeline.adapters.triton.scorer import TritonScorer
+from pipeline.errors import Unavailable
+from pipeline.ports import Record
+from pipeline.settings import Kafka, Telemetry
+from schemas.topics import ASSESS
+from tests.unit.services.test_scoring import request
 
 ONE, OTHER = "0af7651916cd43dd8448eb211c80319c", "0af7651916cd43dd8448eb211c80319d"
 
@@ -52,6 +60,29 @@ async def test_two_roles_write_one_trace() -> None:
     by_name = {(span.name, trace_of(span)): span for span in spans}
     assert by_name["triton", ONE].parent == by_name["scoring", ONE].context
     assert by_name["append", ONE].parent.span_id == by_name["scoring", ONE].parent.span_id  # type: ignore[union-attr]
+
+
+async def test_what_goes_to_kafka_and_to_triton_is_in_the_messages_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the adapters themselves: a record's append as its header says, and a request to Triton, here one that is not there."""
+    exporter = InMemorySpanExporter()
+    tracing = started(exporter)
+    for module in ("kafka.log", "triton.scorer"):
+        monkeypatch.setattr(f"pipeline.adapters.{module}.TRACING", tracing)
+    cluster = Producer({"bootstrap.servers": "", "test.mock.num.brokers": 1, "log_level": 2})
+    (broker,) = cluster.list_topics(timeout=10).brokers.values()
+    log = KafkaEventLog(Kafka(bootstrap_servers=f"{broker.host}:{broker.port}"))
+    await log.append([Record(ASSESS, b"p", b"{}", {"trace_id": ONE}), Record(ASSESS, b"p", b"{}", {"trace_id": OTHER})])
+    await log.close()
+    scorer = TritonScorer("127.0.0.1:1", "clinical_risk", 0.3, ManualClock())
+    with tracing.records("scoring", [{"trace_id": ONE}]), pytest.raises(Unavailable):
+        await scorer.score([request()])
+    await scorer.close()
+    spans = exporter.get_finished_spans()
+
+    assert sorted((span.name, trace_of(span)) for span in spans) == [("append", ONE), ("append", OTHER), ("scoring", ONE), ("triton", ONE)]
+    by_name = {span.name: span for span in spans}
+    assert by_name["triton"].parent == by_name["scoring"].context
+    assert "error.type" in (by_name["triton"].attributes or {})
 
 
 def test_a_failure_is_in_the_span_and_goes_on() -> None:
@@ -92,12 +123,25 @@ def test_every_role_keeps_the_same_share() -> None:
     assert 50 < len(kept[0]) < 150
 
 
+def test_of_a_large_batch_every_role_keeps_the_same_traces() -> None:
+    """Batches fall otherwise in every role: a trace that is kept is kept from the gateway to the rank."""
+    batch = [{"trace_id": f"{number * 0x9E3779B97F4A7C15 % (1 << 128) + 1:032x}"} for number in range(500)]
+    kept = []
+    for headers in (batch, batch[::-1], batch[250:] + batch[:250]):
+        exporter = InMemorySpanExporter()
+        with started(exporter).records("x", headers):
+            pass
+        kept.append([trace_of(span) for span in exporter.get_finished_spans()])
+
+    assert kept[0] == kept[1] == kept[2] == sorted(one["trace_id"] for one in batch)[:TRACES_MAX]
+
+
 def test_off_is_off() -> None:
     """Nothing is made, nothing imported."""
     tracing = Tracing()
     tracing.start("web", Telemetry())
     with tracing.records("append", [{"trace_id": ONE}]), tracing.step("triton"):
-        assert tracing._tracer is None
+        assert tracing._out is None
 
 
 @pytest.fixture

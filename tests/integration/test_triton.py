@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tritonclient.grpc.aio import InferenceServerClient
 
 from pipeline.adapters.clock import SystemClock
@@ -21,10 +28,14 @@ from pipeline.adapters.local.triton_environment import TritonUnavailable
 from pipeline.adapters.memory.degraded_scores import MemoryDegradedScores
 from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.transactions import MemoryOffsets
+from pipeline.adapters.onnx import heads
+from pipeline.adapters.onnx.pictures import OnnxImageModel
 from pipeline.adapters.onnx.scorer import OnnxScorer
+from pipeline.adapters.triton.pictures import TritonImageModel
 from pipeline.adapters.triton.scorer import TritonScorer
 from pipeline.domain import features
 from pipeline.domain.readings import Reading
+from pipeline.models.imaging import acceptance
 from pipeline.models.serving import build_repository
 from pipeline.ports import Received
 from pipeline.services.batch import Done
@@ -32,6 +43,7 @@ from pipeline.services.scoring import ScoringStage
 from schemas import codec
 from schemas.assessments import AssessRequest
 from schemas.topics import ASSESS, ASSESSMENTS
+from tests.integration.test_tracing import ONE, started
 from tests.store_fixtures import batch
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -74,6 +86,26 @@ async def test_triton_and_this_process_agree(triton_server: str) -> None:
         assert all(contribution.change == pytest.approx(known[contribution.feature], abs=1e-4) for contribution in other.contributions)
 
 
+@pytest.mark.parametrize("head", heads.names())
+async def test_triton_and_this_process_see_the_same(triton_server: str, head: str) -> None:
+    """The same file behind both: probabilities to 1e-4, unlikeness and activation to 1e-3."""
+    pictures = list(acceptance.pictures(heads.load_reference(head).side))
+    served = TritonImageModel(triton_server, head, 30)
+    try:
+        theirs = await served.look(pictures)
+    finally:
+        await served.close()
+    ours = await OnnxImageModel(lambda: heads.HEADS / head).look(pictures)
+
+    assert len(theirs) == len(ours) == len(pictures)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert other.version == mine.version
+        assert other.probabilities == pytest.approx(mine.probabilities, abs=1e-4)
+        assert other.unlikeness == pytest.approx(mine.unlikeness, abs=1e-3)
+        assert np.abs(np.array(other.activations) - np.array(mine.activations)).max() < 1e-3
+    assert len({one.probabilities for one in theirs}) == len(pictures)
+
+
 async def test_triton_took_the_configuration(triton_server: str) -> None:
     """Priorities and queue policy as built, warmed up, and requests of several clients batched together."""
     client = InferenceServerClient(triton_server)
@@ -93,9 +125,38 @@ async def test_triton_took_the_configuration(triton_server: str) -> None:
     assert after.execution_count - before.execution_count < 60
 
 
-async def test_a_killed_triton_leaves_the_list_and_comes_back(tmp_path: Path) -> None:
-    """While it is dead the in-process model answers, marked; once it is back, all of those are scored again by it."""
-    server = _server(tmp_path)
+@pytest.fixture
+def collector() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A local OTLP receiver: its address, and the spans that it was sent as JSON."""
+    spans: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            sent = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            spans.extend(span for resource in sent["resourceSpans"] for scope in resource["scopeSpans"] for span in scope["spans"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    http = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{http.server_port}/v1/traces", spans
+    http.shutdown()
+
+
+async def test_a_killed_triton_leaves_the_list_and_comes_back(
+    tmp_path: Path, collector: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is dead the in-process model answers, marked; once it is back, all of those are scored again by it.
+
+    Of a message that is traced, and of no other, it sends spans of its own: they hang below the request's.
+    """
+    (address, spans), exporter = collector, InMemorySpanExporter()
+    tracing = started(exporter)
+    monkeypatch.setattr("pipeline.adapters.triton.scorer.TRACING", tracing)
+    server = _server(tmp_path, address)
     server.prepare(lambda part, what: None)
     log, clock = MemoryEventLog(), SystemClock()
     served = TritonScorer(server.url, "clinical_risk", 2.0, clock)
@@ -112,6 +173,8 @@ async def test_a_killed_triton_leaves_the_list_and_comes_back(tmp_path: Path) ->
         while stage.waiting and time.monotonic() < deadline:
             await stage.rescore()
             await asyncio.sleep(0.2)
+        with tracing.records("scoring", [{"trace_id": ONE}]):
+            await served.score([request(9)])
     finally:
         await served.close()
         child.stop()
@@ -120,15 +183,18 @@ async def test_a_killed_triton_leaves_the_list_and_comes_back(tmp_path: Path) ->
     answers = [(one.patient, one.risk.scorer, one.degraded) for one in log.documents(ASSESSMENTS)]
     again = [(f"p{number}", scorer, degraded) for number in range(1, 9) for scorer, degraded in (("onnxruntime", True), ("triton", False))]
     assert sorted(answers) == sorted([("p0", "triton", False), *again])
+    asked = next(span for span in exporter.get_finished_spans() if span.name == "triton")
+    assert {span["traceId"] for span in spans} == {ONE}
+    assert f"{asked.context.span_id:016x}" in {span["parentSpanId"] for span in spans}
 
 
-def _server(folder: Path) -> TritonServer:
+def _server(folder: Path, otlp_endpoint: str) -> TritonServer:
     try:
         triton_environment.check_platform()
     except TritonUnavailable as reason:
         pytest.skip(str(reason))
     ports = TritonPorts(*(free_port() for _ in range(3)))
-    return TritonServer(folder / "models", ports, folder / "triton.log", lambda target: build_repository(target, "cpu"))
+    return TritonServer(folder / "models", ports, folder / "triton.log", lambda target: build_repository(target, "cpu"), otlp_endpoint)
 
 
 def _start(server: TritonServer) -> Child:

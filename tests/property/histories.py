@@ -8,7 +8,17 @@ from typing import Any
 from hypothesis import strategies as st
 
 from schemas.codes import Coding
-from schemas.events import AdtEvent, AnyEvent, Demographics, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
+from schemas.events import (
+    AdtEvent,
+    AnyEvent,
+    Appointment,
+    Demographics,
+    ImagingEvent,
+    Observation,
+    ObservationEvent,
+    OrderEvent,
+    ReportEvent,
+)
 from schemas.time import Timestamp
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -115,6 +125,7 @@ def report_events(patient: str = PATIENT, prefix: str = "s") -> st.SearchStrateg
         study_uid=_maybe(f"{prefix}1", f"{prefix}3"),
         accession=_maybe("acc1", "acc2"),
         order=_maybe("o1", "o3"),
+        text=_maybe("No pneumothorax.", "Pneumothorax.", "Possible pneumonia. No effusion.", "Normal.", "See images."),
     )
 
 
@@ -123,18 +134,35 @@ def adt_events(patient: str = PATIENT) -> st.SearchStrategy[AdtEvent]:
     return st.builds(
         AdtEvent,
         **_common(patient),
-        trigger=st.sampled_from(("A01", "A02", "A03", "A08", "A11", "A12", "A13")),
+        trigger=st.sampled_from(("A01", "A02", "A03", "A04", "A08", "A11", "A12", "A13")),
         occurred=times.map(Timestamp),
         patient_class=_maybe("E", "I"),
         location=_maybe("ICU", "ED"),
         discharged=st.booleans(),
         demographics=demographics,
+        arrived=st.none() | times.map(Timestamp),
+    )
+
+
+def appointment_events(patient: str = PATIENT) -> st.SearchStrategy[AdtEvent]:
+    """Clinic appointments booked, moved and taken back, more of them than a window keeps."""
+    return st.builds(
+        AdtEvent,
+        **_common(patient),
+        trigger=st.just("S14"),
+        occurred=times.map(Timestamp),
+        appointment=st.builds(
+            Appointment,
+            key=st.integers(1, 20).map(lambda number: f"visit{number}"),
+            at=st.none() | times,
+            order=_maybe("o1", "o9"),
+            accession=_maybe("acc1", "acc2"),
+        ),
     )
 
 
 def events(patient: str = PATIENT, prefix: str = "s") -> st.SearchStrategy[AnyEvent]:
     """Any event of a patient, observations most often."""
     seen = observation_events(patient)
-    return st.one_of(
-        seen, seen, imaging_events(patient, prefix), order_events(patient, prefix), report_events(patient, prefix), adt_events(patient)
-    )
+    told = (imaging_events(patient, prefix), order_events(patient, prefix), report_events(patient, prefix))
+    return st.one_of(seen, seen, *told, adt_events(patient), appointment_events(patient))

@@ -30,6 +30,8 @@ MESSAGES = [
     "MSH|^~\\&|ADT|HOSP|RF|HOSP|20261124||ADT^A40|3|P|2.4\rEVN|A40|20261124\rPID|1||P1^^^HOSP\rMRG|P2^^^HOSP\r",
     "MSH|^~\\&|RIS|HOSP|RF|HOSP|20261124||ORU^R01|4|P|2.5\rPID|1||P1\rOBR|1||FI|CT^CT^L||||||||||||||A1||||||RAD|F\r"
     "OBX|1|TX|A&ADT^Report||text\\.br\\more||||||F\r",
+    "MSH|^~\\&|RIS|HOSP|RF|HOSP|20261124||SIU^S13|5|P|2.5\rSCH|PL|FI|||||||||^^30^20261125093000\rPID|1||P1\rRGS|1\r"
+    "AIS|1||99214^Visit^CPT|20261125093000\r",
 ]
 FRAGMENTS = [
     "|",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -10,14 +11,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pipeline.domain import adjustments
-from pipeline.domain.critical_labs import find
+from pipeline.domain.critical_labs import TABLE, Row, find, limit
 from pipeline.domain.deadlines import decide, of_risk
+from pipeline.domain.evidence import gather
 from pipeline.domain.news2 import PARAMETERS, Observed, score
 from pipeline.domain.ranking import rank, review
 from pipeline.domain.readings import Reading
 from pipeline.domain.site import DEFAULT
 from pipeline.errors import InvalidMessage
-from schemas.assessments import Assessment, Evidence, Risk, StudyState
+from schemas.assessments import Assessment, Evidence, Risk, Stated, StudyState
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -31,6 +33,8 @@ studies = st.builds(
     patient_class=st.sampled_from([None, "E", "I", "O", "N", "U"]),
     deadline=st.none() | st.datetimes(datetime(2026, 2, 1), datetime(2026, 5, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     indication=st.sampled_from([None, "cough", "stroke?", "sepsis"]),
+    door=st.none() | st.builds(Stated, st.integers(-1500, 60).map(lambda minutes: NOON + minutes * MINUTE)),
+    appointment=st.none() | st.builds(Stated, st.integers(1, 9000).map(lambda minutes: NOON + minutes * MINUTE)),
 )
 severities = st.floats(-0.5, 1.5) | st.sampled_from([0.0, 1.0, float("nan")])
 rules = st.builds(
@@ -59,13 +63,22 @@ def test_never_later_than_the_order(study, evidence, risk):
     assert study.ready_at + 5 * MINUTE <= item.due_at <= item.target_at
     assert sum(reason.binding for reason in item.reasons) == 1
     assert all(reason.minutes >= 0 for reason in item.reasons)
-    assert item.target_at == decide(study, []).due_at
+    assert item.target_at == decide(replace(study, door=None, appointment=None), []).due_at
 
 
 @given(studies, st.lists(rules, max_size=5), rules)
 def test_more_evidence_is_never_later(study, evidence, more):
     """Another piece of evidence keeps the deadline or brings it forward."""
     assert decide(study, [*evidence, more]).due_at <= decide(study, evidence).due_at
+
+
+@given(studies, st.lists(rules, max_size=3), risks, st.sampled_from(["door", "appointment"]))
+def test_a_clock_is_never_later(study, evidence, risk, clock):
+    """To learn of an arrival or an appointment keeps the deadline or brings it forward; what the order asks for stays."""
+    without = rank(None, assess(replace(study, **{clock: None}), evidence, risk), replace(study, **{clock: None}), NOON)
+    item = rank(None, assess(study, evidence, risk), study, NOON)
+
+    assert item.due_at <= without.due_at and item.target_at == without.target_at
 
 
 @given(studies, st.lists(rules, max_size=3), st.floats(0, 1), st.floats(0, 1))
@@ -240,3 +253,35 @@ def test_further_from_normal_is_never_later(one, other):
     near, far = (find({"potassium": [Reading(NOON, value)]}, NOON, 60)[0].minutes for value in sorted((one, other)))
 
     assert far <= near
+
+
+bounds = st.tuples(st.floats(0.6, 4), st.floats(4.5, 14))
+
+
+@given(studies, bounds, bounds, st.floats(0.5, 15), st.floats(0.5, 15), st.booleans())
+def test_stricter_limits_and_one_more_critical_value_are_never_later(study, one, other, potassium, sodium, inclusive):
+    """A site's limits that call more critical, a value further out, or a second analyte bring a study forward or leave it where it is."""
+    strict = _site((max(one[0], other[0]), min(one[1], other[1])), inclusive)
+    loose = _site(one, inclusive)
+    alone, both = (
+        {"potassium": [Reading(NOON, potassium)]},
+        {"potassium": [Reading(NOON, potassium)], "sodium": [Reading(NOON, sodium * 20)]},
+    )
+    due = {
+        (policy is strict, values is both): rank(
+            None, assess(study, gather(values, [study], [], NOON, 60, policy), None), study, NOON, policy
+        )
+        for policy in (strict, loose)
+        for values in (alone, both)
+    }
+
+    assert due[True, False].due_at <= due[False, False].due_at <= due[False, False].target_at
+    assert due[True, True].due_at <= due[True, False].due_at
+    further = potassium + 0.5 if potassium > 4.25 else potassium / 1.5
+    out = gather({"potassium": [Reading(NOON, further)]}, [study], [], NOON, 60, strict)
+    assert rank(None, assess(study, out, None), study, NOON, strict).due_at <= due[True, False].due_at
+
+
+def _site(sides, inclusive):
+    row = Row(tuple(limit("potassium", bound, high=high, inclusive=inclusive) for bound, high in zip(sides, (False, True), strict=True)))
+    return dataclasses.replace(DEFAULT, critical_labs={**TABLE, "potassium": (row,)})

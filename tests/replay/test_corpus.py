@@ -12,6 +12,8 @@ from pipeline.replay.small_log import SmallLog
 from tests.replay.make_corpus import FOLDER, TRAPS
 
 LARGEST = 50_000
+DIGEST = "d68dcab69fdd4237f72d1e4a82ef06b0df32a0654120edfbfa26732d13c3bc29"
+"""Of late_lab.rfl by the rules. Another rule, or other words of one, is another digest; another machine is not."""
 
 
 def test_a_late_value_counts_from_when_it_is_known(replay: Replay) -> None:
@@ -134,6 +136,11 @@ def test_messages_sent_twice_count_once(replay: Replay) -> None:
     assert [change.cause for change in twice.changes] == [change.cause for change in once.changes]
     assert twice.ignored == {"duplicate": twice.events - once.events}
     assert once.ignored == {}
+
+
+def test_the_digest_is_the_same_on_every_machine(replay: Replay) -> None:
+    """Wherever this test runs."""
+    assert replay("late_lab.rfl", scorer="rules").digest == DIGEST
 
 
 def test_ranking_of_a_morning(replay: Replay, snapshot_ranking: Callable[..., None]) -> None:

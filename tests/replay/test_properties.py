@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.replay.digest import seen
+from pipeline.replay.engine import Replayed, replay
+from pipeline.replay.log_file import LoggedRecord
 from pipeline.replay.play import play
 from pipeline.replay.played import Played
 from pipeline.replay.shuffle import restarted, shuffled
 from pipeline.replay.small_log import SmallLog
+from schemas import codec
+from schemas.topics import WORKLIST
 from tests.replay.make_corpus import FOLDER
 
 LOGS = sorted(path.stem for path in FOLDER.glob("*.rfl"))
@@ -46,6 +55,27 @@ def test_batches_and_restarts_change_nothing(name: str, data: st.DataObject) -> 
     variation = data.draw(restarted(log_of(name)))
 
     assert variation.play(scorer="recorded").digest == plain(name).digest
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_a_replay_put_aside_and_taken_up_again_gives_the_same(name: str, tmp_path: Path) -> None:
+    """Before its last record and at its middle one: what was open then is not touched again, or is. And a list that has been in a file says
+    the same, to the last digit."""
+    records = log_of(name).records
+    whole = played(records)
+    for number in (len(records) // 2, len(records) - 1):
+        moment = datetime.fromtimestamp(records[number].timestamp / 1000, UTC) - timedelta(milliseconds=1)
+        asyncio.run(replay(records, until=moment, save_state=tmp_path / f"{number}"))
+        continued = asyncio.run(replay(records, from_state=tmp_path / f"{number}"))
+        assert (continued.digest, continued.events) == (whole.digest, whole.events), f"put aside at {moment}"
+    for item in whole.items:
+        kept = codec.decode(WORKLIST, codec.encode(item))
+        assert repr(seen(kept)) == repr(seen(item))
+
+
+def played(records: Sequence[LoggedRecord]) -> Replayed:
+    """By the rules, without incident."""
+    return asyncio.run(replay(records))
 
 
 @pytest.mark.parametrize("name", LOGS)

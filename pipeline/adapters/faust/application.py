@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,41 @@ import faust.streams
 import structlog
 from faust.types import TP
 
+from pipeline.adapters.faust.batches import fatal
 from pipeline.adapters.faust.transport import BatchTransport
-from pipeline.errors import StackError
+from pipeline.errors import StackError, Unavailable
 from pipeline.settings import Kafka
 from schemas.topics import Topic
 
 log = structlog.get_logger()
 
 
-def application(name: str, kafka: Kafka, data: Path) -> faust.App:
+class Application(faust.App):  # type: ignore[misc]
+    """needs: what has to answer for the worker to be ready; its agent adds to it what it works with."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.needs: list[Callable[[], Awaitable[object]]] = []
+
+    async def ready(self) -> None:
+        """Raises Unavailable while the group is being rearranged, or something that the worker needs does not answer."""
+        if self.rebalancing:
+            raise Unavailable("the partitions are being given out anew")
+        await asyncio.gather(*(need() for need in self.needs))
+
+    async def _on_agent_error(self, agent: Any, error: BaseException) -> None:
+        """Faust would start an agent that cannot be set up again and again, in a worker that calls itself well."""
+        if not self.should_stop:
+            with fatal():
+                raise error
+
+
+def application(name: str, kafka: Kafka, data: Path) -> Application:
     """An app whose consumer group is `name`. Raises StackError without faust's compiled streams: the others ack what they drop."""
     if getattr(faust.streams, "_CStreamIterator", None) is None:
         raise StackError("faust-streaming is installed without its compiled part", "install the faust-streaming wheel for this platform")
     data.mkdir(parents=True, exist_ok=True)  # Faust makes its folder, but not those above
-    app = faust.App(
+    app = Application(
         name,
         broker=[f"kafka://{server.strip()}" for server in kafka.bootstrap_servers.split(",")],
         broker_credentials=_credentials(kafka),
@@ -33,6 +55,7 @@ def application(name: str, kafka: Kafka, data: Path) -> faust.App:
         topic_disable_leader=True,
         topic_allow_declare=False,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=kafka.group_instance_id,
         datadir=str(data),
         web_enabled=False,
         worker_redirect_stdouts=False,

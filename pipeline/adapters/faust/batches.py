@@ -18,6 +18,7 @@ import structlog
 from faust.types import TP
 
 from pipeline.adapters.faust.backlog import Backlog
+from pipeline.adapters.telemetry.logging import of_records
 from pipeline.adapters.telemetry.metrics import METRICS, Labels
 from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.errors import StackError
@@ -62,10 +63,11 @@ async def run(
                     forget()
                     generation = app.consumer_generation_id
                 taken = [batch(events, topic_prefix) for events in messages.values()]
-                headers = (record.headers for each in taken for record in each.records)
-                with METRICS.timed("readfirst_batch_seconds", labels), TRACING.records(labels["stage"], headers):
+                headers = [record.headers for each in taken for record in each.records]
+                with METRICS.timed("readfirst_batch_seconds", labels), TRACING.records(labels["stage"], headers), of_records(headers):
                     outcomes = await stage.handle(taken)
-                METRICS.observe("readfirst_batch_records", sum(len(each.records) for each in taken), labels)
+                    log.info("batch_handled", stage=labels["stage"], records=len(headers))
+                METRICS.observe("readfirst_batch_records", len(headers), labels)
                 for (tp, events), outcome in zip(messages.items(), outcomes, strict=True):
                     await _settle(app, tp, events, outcome, offsets, topic_prefix)
         await filling  # raises what has ended the stream, if it was an error

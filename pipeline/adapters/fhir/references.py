@@ -1,9 +1,9 @@
-"""Whom a FHIR reference means: the patient's pseudonym, from the resources at hand or as a number to be claimed later."""
+"""What a FHIR reference means: from the resources at hand, from what earlier messages brought, or as a number to be claimed later."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,13 +13,16 @@ from schemas.codes import Sex
 from schemas.identifiers import patient_key, pseudonym, unmatched_patient_key
 
 MEDICAL_RECORD = "MR"
+_LOCAL = re.compile(r"((?:Patient|Encounter|ServiceRequest|ImagingStudy)/[A-Za-z0-9\-.]{1,64})(?:/_history/.*)?$")
 
 
 @dataclass(slots=True)
 class People:
     """The patients that one message speaks of, found by any of their references.
 
-    links: pseudonym of a FHIR reference -> patient, so that a later message that only has the reference finds its person.
+    names, ids: pseudonym -> what must not stand in free text.
+    links: number of a FHIR reference -> patient, so that a later message that only has the reference finds its person.
+    recalled: number of a FHIR reference -> patient, order or study UID, of references that earlier messages explained.
     """
 
     site_key: bytes
@@ -30,50 +33,57 @@ class People:
     birth_dates: dict[str, str] = field(default_factory=dict)
     sexes: dict[str, Sex] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
+    ids: dict[str, list[str]] = field(default_factory=dict)
     identities: list[Identity] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
+    recalled: Mapping[str, str] = field(default_factory=dict)
 
-    def meet(self, patient: Any, urls: Iterable[str | None]) -> str | None:
-        """Learns a Patient resource; its pseudonym, None where it has no identifier and no id."""
+    def meet(self, patient: Any, url: str | None) -> None:
+        """Learns a Patient resource; nothing of one that has no identifier, id or url."""
         identifier = _identifier(patient.identifier or [])
-        references = [url for url in (*urls, f"Patient/{patient.id}" if patient.id else None) if url]
+        references = [name for name in (url, f"Patient/{patient.id}" if patient.id else None) if name]
         if identifier is not None and identifier.value:
             authority, value = self._authority(identifier.system), identifier.value
         elif references:
             authority, value = f"fhir:{self.source}", references[0]
         else:
-            return None
+            return
         key = patient_key(self.site_key, authority, value)
         for reference in references:
             self.known[reference] = key
-            self.links[self._number(reference)] = key
-        name = _name(patient)
+            self.links[self.number(reference)] = key
         self.birth_dates[key] = str(patient.birthDate) if patient.birthDate else ""
         self.sexes[key] = sex_of(patient.gender)
-        self.names[key] = [part for part in (name or "").split("^") if part]
-        self.identities.append(Identity(key, value, authority, name, self.birth_dates[key] or None, self.sexes[key]))
-        return key
+        self.names[key] = [part for name in patient.name or [] for part in (name.family, *(name.given or []), name.text) if part]
+        self.ids[key] = [value, *(each.value for each in patient.identifier or [] if each.value)]
+        self.identities.append(Identity(key, value, authority, _name(patient), self.birth_dates[key] or None, self.sexes[key]))
 
     def key(self, reference: Any) -> tuple[str, str | None] | None:
         """(pseudonym, number by which it can be claimed or None) of a Reference to a patient; None where it says nothing."""
-        if reference is None:
-            return None
+        found = self._found(reference) if reference is not None else None
+        if found is not None and reference.display:
+            self.names.setdefault(found[0], []).append(reference.display)
+        return found
+
+    def _found(self, reference: Any) -> tuple[str, str | None] | None:
         if reference.identifier is not None and reference.identifier.value:
-            return patient_key(self.site_key, self._authority(reference.identifier.system), reference.identifier.value), None
-        text = reference.reference
-        if not text:
-            return None
-        relative = _relative(text)
-        if text in self.known or relative in self.known:
-            return self.known.get(text) or self.known[relative], None
-        number = self._number(relative)
-        return unmatched_patient_key(self.site_key, f"fhir|{self.source}|{relative}"), number
+            key = patient_key(self.site_key, self._authority(reference.identifier.system), reference.identifier.value)
+            self.ids.setdefault(key, []).append(reference.identifier.value)
+            return key, None
+        return self.behind(reference.reference) if reference.reference else None
+
+    def behind(self, text: str) -> tuple[str, str | None]:
+        """As `key`, of the reference's text: to a patient, or to an encounter that says whose it is."""
+        relative, number = _relative(text), self.number(text)
+        patient = self.known.get(text) or self.known.get(relative) or self.recalled.get(number)
+        return (patient, None) if patient else (unmatched_patient_key(self.site_key, f"fhir|{self.source}|{relative}"), number)
+
+    def number(self, reference: str) -> str:
+        """The pseudonym under which the vault remembers what a reference of this source means."""
+        return pseudonym(self.site_key, f"fhir:{self.source}", _relative(reference))
 
     def _authority(self, system: str | None) -> str:
         return self.authorities.get(system or "", system or self.authority)
-
-    def _number(self, reference: str) -> str:
-        return pseudonym(self.site_key, f"fhir:{self.source}", reference)
 
 
 def _identifier(identifiers: Iterable[Any]) -> Any | None:
@@ -86,13 +96,26 @@ def _identifier(identifiers: Iterable[Any]) -> Any | None:
 def _name(patient: Any) -> str | None:
     for name in patient.name or []:
         if name.family or name.given:
-            return f"{name.family or ''}^{' '.join(name.given or [])}"
+            return f"{name.family or ''}^{' '.join(filter(None, name.given or []))}"
         if name.text:
             return str(name.text)
     return None
 
 
 def _relative(reference: str) -> str:
-    """`https://server/fhir/Patient/1/_history/2` and `Patient/1` are the same person of one source."""
-    match = re.search(r"(Patient/[A-Za-z0-9\-.]{1,64})(?:/_history/.*)?$", reference)
+    """`https://server/fhir/Patient/1/_history/2` and `Patient/1` are the same of one source."""
+    match = _LOCAL.search(reference)
     return match[1] if match else reference
+
+
+def references(resources: list[Any]) -> Iterator[str]:
+    """All that these JSON resources refer to."""
+    layer = [*resources]
+    while layer:
+        each = layer.pop()
+        if isinstance(each, dict):
+            if isinstance(text := each.get("reference"), str):
+                yield text
+            layer += each.values()
+        elif isinstance(each, list):
+            layer += each

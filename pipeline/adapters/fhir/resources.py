@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
-from zoneinfo import ZoneInfo
+from typing import Any, Literal, get_args
 
-from pipeline.adapters.fhir.references import People
-from pipeline.domain import timestamps
+from pipeline.adapters.fhir.reading import Reading, dicom_uid, study_uid
 from pipeline.domain.catalogue import OBSERVABLES
-from pipeline.domain.deidentify import scrub
-from pipeline.domain.demographics import age_at
 from pipeline.domain.priorities import from_fhir
-from pipeline.domain.terminology import Mapped, map_observation
-from pipeline.services.intake import Origin
-from schemas.codes import LOINC, AbnormalFlag, Coding, ObservationStatus, PatientClass
-from schemas.events import AdtEvent, AnyEvent, Demographics, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
-from schemas.identifiers import accession_key, order_key
+from pipeline.domain.terminology import Mapped, map_observation, most_severe, observable_of
+from schemas.codes import LOINC, UCUM, Comparator, ObservationStatus, PatientClass
+from schemas.events import AdtEvent, AnyEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
+from schemas.identifiers import pseudonym
 from schemas.time import Timestamp
 from schemas.topics import ADT, IMAGING, LABS, ORDERS, REPORTS, VITALS, Topic
 
-DICOM_UID = "urn:dicom:uid"
+REPORT_MAX, VALUE_MAX = 64_000, 500
+"""Longest report and value kept, characters."""
 IMAGING_CATEGORIES = {"363679005", "RAD", "IMG", "imaging", "LP29684-5"}
 """SNOMED CT Imaging, HL7 0074 RAD, US Core imaging and LOINC Radiology."""
 IMAGING_REPORTS = {"18748-4", "18782-3", "11525-3", "68604-8"}
@@ -38,6 +33,8 @@ _CLASSES: dict[str, PatientClass] = {
     "HH": "O",
     "PRENC": "P",
 }
+_NEVER = ("planned", "cancelled", "entered-in-error")
+"""States of an Encounter that has not begun."""
 _OBSERVATION: dict[str, ObservationStatus] = {
     "registered": "preliminary",
     "preliminary": "preliminary",
@@ -66,54 +63,6 @@ _REPORT: dict[str, Literal["preliminary", "final", "corrected", "addendum", "can
     "cancelled": "cancelled",
     "entered-in-error": "cancelled",
 }
-_FLAGS: dict[str, AbnormalFlag] = {"LL": "LL", "L": "L", "N": "N", "H": "H", "HH": "HH", "A": "A", "AA": "AA"}
-
-
-@dataclass(slots=True)
-class Reading:
-    """One resource being read: who, when received, from whom. `numbers` and `links` gather what the vault must remember."""
-
-    origin: Origin
-    people: People
-    received: datetime
-    zone: ZoneInfo
-    numbers: dict[str, str]
-    links: dict[str, str]
-
-    def common(self, subject: Any, part: str) -> dict[str, Any] | None:
-        """The fields all events share; None where the resource names no patient."""
-        found = self.people.key(subject)
-        if found is None:
-            return None
-        key, number = found
-        if number is not None:
-            self.links[number] = key
-        return {"event_id": self.origin.event_id(part), "patient": key, "source": self.origin.source, "recorded_at": self.received}
-
-    def time(self, value: Any) -> Timestamp:
-        """A FHIR date or dateTime as the model holds it."""
-        return timestamps.from_fhir(value.isoformat() if hasattr(value, "isoformat") else value, self.zone, self.received)
-
-    def number(self, identifiers: Any, kind: str) -> str | None:
-        """Pseudonym of the accession (ACSN) or placer number (PLAC) among Identifiers."""
-        for each in identifiers or []:
-            codes = {coding.code for coding in (each.type.coding or [] if each.type else [])}
-            if kind in codes and each.value:
-                key = (accession_key if kind == "ACSN" else order_key)(self.people.site_key, each.value)
-                self.numbers[key] = each.value
-                return key
-        return None
-
-    def text(self, patient: str, text: str | None) -> str | None:
-        """Free text without the patient's own identifiers."""
-        if not text:
-            return None
-        ids = [identity.patient_id for identity in self.people.identities if identity.pseudonym == patient]
-        return scrub(text, self.people.names.get(patient, ()), ids, self.people.birth_dates.get(patient))[:2000]
-
-    def demographics(self, patient: str) -> Demographics:
-        """Age at receipt and sex, where the message brought the Patient."""
-        return Demographics(age_at(self.people.birth_dates.get(patient), self.received), self.people.sexes.get(patient, "U"))
 
 
 Events = Iterator[tuple[Topic, AnyEvent]]
@@ -145,6 +94,7 @@ def encounter(reading: Reading, resource: Any, part: str) -> Events:
     common = reading.common(resource.subject, part)
     if common is None:
         return
+    reading.explain(resource, common["patient"])
     period = resource.period
     done = resource.status in ("finished", "cancelled", "entered-in-error")
     place = next((each.location.display for each in resource.location or [] if each.location and each.location.display), None)
@@ -156,6 +106,7 @@ def encounter(reading: Reading, resource: Any, part: str) -> Events:
             patient_class=_CLASSES.get(resource.class_fhir.code if resource.class_fhir else ""),
             location=reading.text(common["patient"], place),
             discharged=done,
+            arrived=reading.time(period.start) if period and period.start and resource.status not in _NEVER else None,
             demographics=reading.demographics(common["patient"]),
             **common,
         ),
@@ -164,25 +115,24 @@ def encounter(reading: Reading, resource: Any, part: str) -> Events:
 
 def service_request(reading: Reading, resource: Any, part: str) -> Events:
     """ServiceRequest of imaging; others yield nothing."""
-    if not _codes(resource.category) & IMAGING_CATEGORIES and not _is_radiology(resource.code):
+    if not codes_of(resource.category) & IMAGING_CATEGORIES and not _is_radiology(resource.code):
         return
     common = reading.common(resource.subject, part)
     if common is None:
         return
-    accession, placer = reading.number(resource.identifier, "ACSN"), reading.number(resource.identifier, "PLAC")
-    fallback = order_key(reading.people.site_key, f"ServiceRequest/{resource.id}")
     reason = next((each.text or _display(each) for each in resource.reasonCode or []), None)
+    reading.explain(resource, order := reading.order(resource, part))
     yield (
         ORDERS,
         OrderEvent(
             control=_CONTROL.get(resource.status, "change"),
-            order=placer or accession or fallback,
-            accession=accession,
+            order=order,
+            accession=reading.number(resource.identifier, "ACSN"),
             priority=from_fhir(resource.priority).level,
             priority_code=resource.priority,
             requested=reading.time(resource.authoredOn) if resource.authoredOn else None,
             scheduled=reading.time(resource.occurrenceDateTime) if resource.occurrenceDateTime else None,
-            procedure=_coding(resource.code),
+            procedure=reading.concept(common["patient"], resource.code),
             indication=reading.text(common["patient"], reason),
             demographics=reading.demographics(common["patient"]),
             **common,
@@ -192,18 +142,20 @@ def service_request(reading: Reading, resource: Any, part: str) -> Events:
 
 def imaging_study(reading: Reading, resource: Any, part: str) -> Events:
     """ImagingStudy: its metadata as an arrival, without pixels."""
-    uid = next((each.value.removeprefix("urn:oid:") for each in resource.identifier or [] if each.system == DICOM_UID and each.value), None)
+    uid = study_uid(resource)
     common = reading.common(resource.subject, part)
     if common is None or uid is None:
         return
+    reading.explain(resource, uid)
     series = next(iter(resource.series or []), None)
     modality = next((each.code for each in [*(resource.modality or []), *([series.modality] if series else [])]), None)
     shared = {
         "study_uid": uid,
         "acquired": reading.time(resource.started),
         "modality": modality,
-        "body_part": series.bodySite.display if series and series.bodySite else None,
+        "body_part": reading.text(common["patient"], series.bodySite.display) if series and series.bodySite else None,
         "accession": reading.number(resource.identifier, "ACSN"),
+        "order": reading.order_behind(resource.basedOn),
         "study_description": reading.text(common["patient"], resource.description),
         "instances": resource.numberOfInstances or 0,
         "demographics": reading.demographics(common["patient"]),
@@ -217,18 +169,22 @@ def imaging_study(reading: Reading, resource: Any, part: str) -> Events:
 
 def observation(reading: Reading, resource: Any, part: str) -> Events:
     """Observation with its components, each a value of its own."""
-    common = reading.common(resource.subject, part)
+    common = reading.common(resource.subject, part, resource.encounter)
     if common is None:
         return
     effective = resource.effectiveDateTime or resource.effectiveInstant or (resource.effectivePeriod and resource.effectivePeriod.end)
-    shared = {"effective": reading.time(effective), "status": _OBSERVATION.get(resource.status, "preliminary"), "issued": None}
-    identity = f"{reading.origin.source}|{resource.id or part}"
+    shared = {
+        "effective": reading.time(effective or resource.issued),
+        "status": _OBSERVATION.get(resource.status, "preliminary"),
+        "issued": reading.time(resource.issued) if resource.issued else None,
+    }
+    name = reading.name(resource, part)
     found = [
-        _observation(each, f"{identity}|{n}", shared)
+        _observation(reading, common["patient"], each, f"{name}|{n}", shared)
         for n, each in enumerate([resource, *(resource.component or [])])
-        if each is not resource or _has_value(each) or not resource.component
+        if each is not resource or _value(each) is not None or not resource.component
     ]
-    vital = "vital-signs" in _codes(resource.category) or any(
+    vital = "vital-signs" in codes_of(resource.category) or any(
         o.loinc in OBSERVABLES and OBSERVABLES[o.loinc].kind == "vital" for o in found
     )
     yield VITALS if vital else LABS, ObservationEvent(observations=found, **common)
@@ -236,87 +192,91 @@ def observation(reading: Reading, resource: Any, part: str) -> Events:
 
 def diagnostic_report(reading: Reading, resource: Any, part: str) -> Events:
     """DiagnosticReport of imaging; others yield nothing."""
-    codes = {coding.code for coding in resource.code.coding or []}
-    if not (_codes(resource.category) & IMAGING_CATEGORIES or codes & IMAGING_REPORTS or resource.imagingStudy):
+    if not (codes_of(resource.category) & IMAGING_CATEGORIES or codes_of([resource.code]) & IMAGING_REPORTS or resource.imagingStudy):
         return
-    common = reading.common(resource.subject, part)
+    common = reading.common(resource.subject, part, resource.encounter)
     if common is None:
         return
-    studies = [each.identifier.value for each in resource.imagingStudy or [] if each.identifier and each.identifier.value]
+    based_on = [each.identifier for each in resource.basedOn or [] if each.identifier]
+    studies = resource.imagingStudy or []
+    named = dicom_uid(each.identifier for each in studies if each.identifier)
+    referred = (reading.study_behind(each.reference) for each in studies if each.reference)
     yield (
         REPORTS,
         ReportEvent(
-            report=order_key(reading.people.site_key, f"DiagnosticReport/{resource.id}"),
+            report=pseudonym(reading.people.site_key, "report", reading.name(resource, part)),
             status=_REPORT.get(resource.status, "preliminary"),
             issued=reading.time(resource.issued),
-            study_uid=next((value.removeprefix("urn:oid:") for value in studies), None),
-            accession=reading.number(resource.identifier, "ACSN")
-            or reading.number([b.identifier for b in resource.basedOn or [] if b.identifier], "ACSN"),
-            order=reading.number([b.identifier for b in resource.basedOn or [] if b.identifier], "PLAC"),
-            text=reading.text(common["patient"], resource.conclusion),
-            impression=[Coding(c.code, c.system, c.display) for code in resource.conclusionCode or [] for c in code.coding or [] if c.code],
+            study_uid=named or next((uid for uid in referred if uid), None),
+            accession=reading.number(resource.identifier, "ACSN") or reading.number(based_on, "ACSN"),
+            order=reading.order_behind(resource.basedOn),
+            text=reading.text(common["patient"], resource.conclusion, REPORT_MAX),
+            impression=[
+                reading.coding(common["patient"], each) for code in resource.conclusionCode or [] for each in code.coding or [] if each.code
+            ],
             **common,
         ),
     )
 
 
-READERS = {
-    "Patient": patient,
-    "Encounter": encounter,
-    "ServiceRequest": service_request,
-    "ImagingStudy": imaging_study,
-    "Observation": observation,
-    "DiagnosticReport": diagnostic_report,
-}
-
-
-def _observation(each: Any, key: str, shared: dict[str, Any]) -> Observation:
-    codings = each.code.coding or []
+def _observation(reading: Reading, patient: str, each: Any, key: str, shared: dict[str, Any]) -> Observation:
+    """Of an Observation or one of its components. key: what tells it from all others."""
+    codings = [coding for coding in (each.code and each.code.coding) or [] if coding.code]
     loinc = next((coding.code for coding in codings if coding.system == LOINC), None)
-    local = next((Coding(c.code, c.system, c.display) for c in codings if c.system != LOINC and c.code), None)
-    quantity = each.valueQuantity
-    text = each.valueString or (_display(each.valueCodeableConcept) if each.valueCodeableConcept else None)
-    raw = (
-        float(quantity.value)
-        if quantity is not None and quantity.value is not None
-        else (each.valueInteger if each.valueInteger is not None else text)
-    )
-    unit = (quantity.code or quantity.unit) if quantity is not None else None
-    mapped = map_observation(loinc, local.code if local else None, each.code.text, raw, unit) if raw is not None else None
-    number = raw if isinstance(raw, int | float) else None
+    local = next((coding for coding in codings if coding.system != LOINC), codings[0] if codings else None)
+    quantity, raw = each.valueQuantity, _value(each)
+    name, local_code = each.code and each.code.text, local.code if local else None
+    code, value, unit = _mapped(loinc, local_code, name, raw, quantity, reading.unmapped)
     return Observation(
-        key=key,
-        loinc=mapped.loinc if isinstance(mapped, Mapped) else loinc,
-        local=local or (Coding(each.code.text[:100]) if each.code.text and not loinc else None),
-        value=mapped.value if isinstance(mapped, Mapped) else number,
-        unit=mapped.unit if isinstance(mapped, Mapped) else None,
-        value_text=str(raw)[:200] if raw is not None else None,
+        key=pseudonym(reading.people.site_key, "observation", key),
+        loinc=code,
+        local=reading.coding(patient, local) if local else reading.concept(patient, each.code),
+        value=value,
+        unit=unit,
+        value_text=reading.text(patient, raw, VALUE_MAX) if isinstance(raw, str) else None if raw is None else str(raw),
         unit_text=(quantity.unit or quantity.code) if quantity is not None else None,
-        comparator=quantity.comparator if quantity is not None else None,
-        flag=next((_FLAGS[code] for code in _codes(each.interpretation) if code in _FLAGS), None),
+        comparator=quantity.comparator if quantity is not None and quantity.comparator in get_args(Comparator) else None,
+        flag=most_severe(codes_of(each.interpretation)),
         **shared,
     )
 
 
-def _has_value(each: Any) -> bool:
-    return any(value is not None for value in (each.valueQuantity, each.valueString, each.valueInteger, each.valueCodeableConcept))
+def _mapped(
+    loinc: str | None, code: str | None, name: str | None, raw: float | str | None, quantity: Any, unmapped: Counter[str]
+) -> tuple[str | None, float | None, str | None]:
+    """loinc, value and unit. A value that the catalogue knows but whose unit it doesn't is left out: its text stays."""
+    observable = observable_of(loinc, code, name)
+    if raw is None:
+        return observable or loinc, None, None
+    reason = "code-unknown"
+    for unit in [text for text in ((quantity.code, quantity.unit) if quantity is not None else ()) if text] or [None]:
+        result = map_observation(loinc, code, name, raw, unit)
+        if isinstance(result, Mapped):
+            return result.loinc, result.value, result.unit
+        reason = result.reason
+    unmapped[reason] += 1
+    if observable is not None or isinstance(raw, str):
+        return observable or loinc, None, None
+    return loinc, float(raw), quantity.code if quantity is not None and quantity.system == UCUM else None
 
 
-def _codes(concepts: Any) -> set[str]:
-    return {coding.code for concept in concepts or [] for coding in concept.coding or [] if coding.code}
+def _value(each: Any) -> float | str | None:
+    if each.valueQuantity is not None and each.valueQuantity.value is not None:
+        return float(each.valueQuantity.value)
+    if each.valueInteger is not None:
+        return int(each.valueInteger)
+    return each.valueString or (_display(each.valueCodeableConcept) if each.valueCodeableConcept else None)
+
+
+def codes_of(concepts: Any) -> set[str]:
+    """All codes of CodeableConcepts, whatever their systems."""
+    return {coding.code for concept in concepts or [] if concept for coding in concept.coding or [] if coding.code}
 
 
 def _is_radiology(code: Any) -> bool:
     return code is not None and any(
         (c.system or "").endswith("radlex.org") or c.system == "http://loinc.org/playbook" for c in code.coding or []
     )
-
-
-def _coding(concept: Any) -> Coding | None:
-    if concept is None:
-        return None
-    coding = next((c for c in concept.coding or [] if c.code), None)
-    return Coding(coding.code, coding.system, coding.display) if coding else (Coding(concept.text[:100]) if concept.text else None)
 
 
 def _display(concept: Any) -> str | None:

@@ -14,7 +14,9 @@ SEPARATORS_MAX = 250_000
 """Delimiters in the segments we read: 5,000 OBX have 150,000. Each costs some 100 bytes of memory."""
 SEGMENTS_MAX = 20_000
 
-READ = frozenset(["MSH", "EVN", "PID", "MRG", "PV1", "ORC", "OBR", "OBX", "NTE", "DG1", "TQ1", "IPC", "ZDS", "SPM"])
+READ = frozenset(
+    ["MSH", "EVN", "PID", "MRG", "PV1", "ORC", "OBR", "OBX", "NTE", "DG1", "TQ1", "IPC", "ZDS", "SPM", "SCH", "AIS", "AIG", "AIL", "AIP"]
+)
 """Segments whose fields anything looks at. The others, Z segments included, are tolerated and only known by their names."""
 
 _NAMES = re.compile(r"[A-Z][A-Z0-9]{2}", re.ASCII)
@@ -101,7 +103,8 @@ class Segment:
         return Value(tuple(tuple(map(self._clean, component.split(signs.subcomponent))) for component in components))
 
     def _clean(self, text: str) -> str:
-        return unescape(text, self._delimiters).strip()
+        """Without NUL, which no text has and Postgres reads in none."""
+        return unescape(text, self._delimiters).replace("\0", "").strip()
 
 
 def _fields(line: str, separator: str) -> list[str]:

@@ -35,7 +35,7 @@ class Joining:
 def encounter_event(group: PatientGroup, person: Person, trigger: str, evn: Segment | None, envelope: Envelope) -> AdtEvent:
     """The time is EVN-6 (occurred), the movement's own in PV1, EVN-2 (recorded), or the message's."""
     pv1 = group.pv1
-    own = {"A01": 44, "A11": 44, "A03": 45, "A13": 45}.get(trigger)
+    own = {"A01": 44, "A04": 44, "A11": 44, "A03": 45, "A13": 45}.get(trigger)
     texts = [evn.text(6) if evn else "", pv1.text(own) if pv1 and own else "", evn.text(2) if evn else ""]
     occurred = envelope.first_time(*texts) or envelope.sent
     return AdtEvent(
@@ -49,6 +49,7 @@ def encounter_event(group: PatientGroup, person: Person, trigger: str, evn: Segm
         patient_class=patient_class(pv1),
         location=location(pv1),
         discharged=trigger == "A03",
+        arrived=envelope.first_time(pv1.text(44)) if pv1 else None,
         demographics=person.demographics(occurred.utc),
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from pipeline.adapters.hl7v2.envelope import Envelope
 from pipeline.adapters.hl7v2.groups import OrderGroup
@@ -13,13 +14,12 @@ from pipeline.adapters.hl7v2.message import Segment, Value
 from pipeline.adapters.hl7v2.person import Person
 from pipeline.adapters.hl7v2.refusal import wrong_type
 from pipeline.domain.catalogue import OBSERVABLES
-from pipeline.domain.terminology import Mapped, map_observation, observable_of
-from schemas.codes import LOINC, AbnormalFlag, Coding, ObservationStatus
+from pipeline.domain.terminology import Mapped, map_observation, most_severe, observable_of
+from schemas.codes import LOINC, Coding, Comparator, ObservationStatus
 from schemas.events import Observation
 from schemas.identifiers import pseudonym
 from schemas.time import Timestamp
 
-Comparator = Literal["<", "<=", ">", ">="]
 _COMPARATORS = frozenset(get_args(Comparator))
 
 STATUSES: dict[str, ObservationStatus] = {
@@ -34,7 +34,6 @@ TEXT_MAX = 500
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?"
 _NUMERIC = re.compile(rf"\s*(?P<comparator><=|>=|<|>)?\s*(?P<number>{_NUMBER})\s*", re.ASCII)
-_SEVERITY: tuple[AbnormalFlag, ...] = ("AA", "HH", "LL", "A", "H", "L", "N")
 _LOINC_SYSTEMS = ("LN", "LOINC", "LNC", "2.16.840.1.113883.6.1")
 _LOINC_CODE = re.compile(r"\d{1,5}-\d", re.ASCII)
 
@@ -98,7 +97,7 @@ def observation(obx: Segment, code: Code, group: OrderGroup, person: Person, env
         value_text=measured.text if number_of(measured.text) else person.clean(measured.text, TEXT_MAX),
         unit_text=obx.value(6).text(1)[:40] or None,
         comparator=measured.comparator,
-        flag=_flag(obx),
+        flag=most_severe({value.text(1).upper() for value in obx.repetitions(8)}),
         issued=envelope.first_time(obx.text(19), group.obr.text(22) if group.obr else ""),
     )
 
@@ -108,8 +107,10 @@ def number_of(text: str) -> tuple[float, Comparator | None] | None:
     match = _NUMERIC.fullmatch(text)
     if match is None:
         return None
-    comparator = match["comparator"]
-    return float(match["number"]), comparator if comparator in _COMPARATORS else None  # type: ignore[return-value]
+    number, comparator = float(match["number"]), match["comparator"]
+    if math.isinf(number):  # four hundred digits
+        return None
+    return number, comparator if comparator in _COMPARATORS else None  # type: ignore[return-value]
 
 
 def _measured(obx: Segment, status: ObservationStatus, code: Code) -> _Measured:
@@ -186,12 +187,6 @@ def _key(obx: Segment, group: OrderGroup, code: Code, specimen: Timestamp | None
     name = code.loinc or (code.local.code if code.local else "")
     parts = (envelope.origin.source, order, name, obx.text(4), specimen.utc.isoformat() if specimen else "")
     return pseudonym(envelope.site.key, "observation", "|".join(parts))
-
-
-def _flag(obx: Segment) -> AbnormalFlag | None:
-    """OBX-8, the most severe of its repetitions; LL and HH are critical, AA very abnormal."""
-    flags = {value.text(1).upper() for value in obx.repetitions(8)}
-    return next((flag for flag in _SEVERITY if flag in flags), None)
 
 
 def _scrubbed(local: Coding | None, person: Person) -> Coding | None:

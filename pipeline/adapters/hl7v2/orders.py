@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 
 from pipeline.adapters.hl7v2.envelope import Envelope
 from pipeline.adapters.hl7v2.groups import OrderGroup, PatientGroup
@@ -19,14 +20,14 @@ from schemas.events import OrderEvent
 from schemas.identifiers import accession_key, order_key
 from schemas.time import Timestamp
 
-Control = str
+Control = Literal["new", "change", "cancel", "complete"]
 
-_CONTROLS = {
+_CONTROLS: dict[str, Control] = {
     **dict.fromkeys(("NW", "PA", "CH", "RN", ""), "new"),
     **dict.fromkeys(("CA", "OC", "CR", "DC", "OD", "DR"), "cancel"),
 }
 """ORC-1 (table 0119); every other code changes an order or tells about it."""
-_STATES = {"CM": "complete", "CA": "cancel", "DC": "cancel"}
+_STATES: dict[str, Control] = {"CM": "complete", "CA": "cancel", "DC": "cancel"}
 """ORC-5 (table 0038)."""
 _SYSTEMS = {
     "LN": LOINC,
@@ -72,7 +73,7 @@ def order_event(
         patient=person.key,
         source=envelope.origin.source,
         recorded_at=envelope.received,
-        control=control,  # type: ignore[arg-type]
+        control=control,
         order=key,
         accession=numbers.accession,
         study_uid=study_uid(group),

@@ -117,7 +117,13 @@ def is_imaging(obr: Segment | None, more: bool = False) -> bool:
     text = procedure_text(obr)
     if _cpt_radiology(obr):
         return True
-    return _modality_in(text) is not None and not _LABORATORY.search(text)
+    return names_imaging(text)
+
+
+def names_imaging(text: str) -> bool:
+    """Whether words of one procedure name an imaging one."""
+    plain = _plain(text)
+    return _modality_in(plain) is not None and not _LABORATORY.search(plain)
 
 
 def modality(obr: Segment | None, ipc: Segment | None) -> str | None:
@@ -141,7 +147,11 @@ def body_part(obr: Segment | None) -> str | None:
 def procedure_text(obr: Segment) -> str:
     """OBR-4 and OBR-44, codes and texts, lower case."""
     values = [obr.value(4), obr.value(44)]
-    return " ".join(value.text(part) for value in values for part in (1, 2, 4, 5)).lower().replace("x-ray", "xray").replace("x ray", "xray")
+    return _plain(" ".join(value.text(part) for value in values for part in (1, 2, 4, 5)))
+
+
+def _plain(text: str) -> str:
+    return text.lower().replace("x-ray", "xray").replace("x ray", "xray")
 
 
 def _cpt_radiology(obr: Segment) -> bool:

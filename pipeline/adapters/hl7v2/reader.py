@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from pipeline.adapters.hl7v2 import appointments
 from pipeline.adapters.hl7v2.envelope import Envelope, Site
 from pipeline.adapters.hl7v2.groups import PatientGroup, patient_groups
 from pipeline.adapters.hl7v2.header import Header
@@ -23,17 +24,16 @@ from pipeline.services.intake import Arrival, Origin
 from schemas.events import AnyEvent
 from schemas.topics import ADT, ORDERS, REPORTS, Topic
 
-IgnoredReason = Literal["event-not-used", "not-an-imaging-order", "no-result", "self-merge"]
+IgnoredReason = Literal["event-not-used", "not-an-imaging-order", "no-result", "self-merge", "imaging-appointment", "no-appointment-time"]
 
 TRIGGERS = {"ORM": "O01", "OMI": "O23", "OMG": "O19", "OML": "O21", "ORU": "R01"}
-"""Message code -> its one event; ADT has many."""
+"""Message code -> its one event; ADT and SIU have many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
     """The message is well understood and changes nothing."""
 
-    origin: Origin
     reason: IgnoredReason
 
 
@@ -43,6 +43,7 @@ class _Gathered:
     identities: dict[str, Identity] = field(default_factory=dict)
     numbers: dict[str, str] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    unmapped: Counter[str] = field(default_factory=Counter)
 
     def numbered(self, topic: Topic, event: AnyEvent, numbers: dict[str, str], person: Person) -> None:
         """An event with order numbers, which from now on lead to this patient."""
@@ -53,12 +54,10 @@ class _Gathered:
 
 
 class Reader:
-    """Safe to use from several threads: its counters alone change."""
+    """Holds nothing of what it reads: several threads may use it."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self.unmapped: Counter[str] = Counter()
-        """Why observations stay outside the catalogue -> how many."""
 
     def read(self, raw: bytes, received: datetime) -> Arrival | Ignored:
         """Raises Refused (Hl7Refused, with its code of table 0357), and nothing else."""
@@ -68,6 +67,8 @@ class Reader:
         groups = patient_groups(message)
         if code == "ADT":
             return self._adt(message, groups, trigger, envelope)
+        if code == "SIU":
+            return self._siu(message, groups, trigger, envelope)
         return self._oru(groups, envelope) if code == "ORU" else self._order(groups, code, envelope)
 
     def _accepted(self, message: Message) -> tuple[str, str]:
@@ -79,8 +80,8 @@ class Reader:
             raise missing_field("MSH^1^10", "invalid")
         if msh.text(12) and not ((2, 1) <= message.header.version < (2, 10) and msh.text(12).startswith("2.")):
             raise unsupported("203", "MSH^1^12", "only versions 2.1 to 2.9 are read")
-        if code != "ADT" and code not in TRIGGERS:
-            raise unsupported("200", "MSH^1^9", "message types read: ADT, ORM, OMG, OML, OMI, ORU")
+        if code not in ("ADT", "SIU") and code not in TRIGGERS:
+            raise unsupported("200", "MSH^1^9", "message types read: ADT, SIU, ORM, OMG, OML, OMI, ORU")
         if (msh.text(11) or "P").upper() not in self._site.processing_ids:
             raise unsupported("202", "MSH^1^11", "this port does not take messages with this processing id")
         return code, self._trigger(message, code, trigger)
@@ -89,9 +90,11 @@ class Reader:
         """In the oldest versions MSH-9 may be the message code alone."""
         evn = message.first("EVN")
         trigger = trigger or (evn.text(1).upper() if code == "ADT" and evn else TRIGGERS.get(code, ""))
-        if code == "ADT" and not (len(trigger) == 3 and trigger[0] == "A" and trigger[1:].isdigit()):
-            raise unsupported("201", "MSH^1^9", "an ADT message has an event from A01 on")
-        if code != "ADT" and trigger != TRIGGERS[code]:
+        if code in ("ADT", "SIU"):
+            letter = "A" if code == "ADT" else "S"
+            if not (len(trigger) == 3 and trigger[0] == letter and trigger[1:].isdigit()):
+                raise unsupported("201", "MSH^1^9", f"events of {code} begin with {letter} and have two digits")
+        elif trigger != TRIGGERS[code]:
             raise unsupported("201", "MSH^1^9", f"of {code} only {TRIGGERS[code]} is read")
         return trigger
 
@@ -102,7 +105,7 @@ class Reader:
 
     def _adt(self, message: Message, groups: list[PatientGroup], trigger: str, envelope: Envelope) -> Arrival | Ignored:
         if trigger not in USED:
-            return Ignored(envelope.origin, "event-not-used")
+            return Ignored("event-not-used")
         if trigger in MERGES | UNMERGES:
             return self._joined(groups, trigger, envelope)
         person = _person(groups[0], envelope)
@@ -119,6 +122,16 @@ class Reader:
             gathered.identities[joining.survivor.key] = joining.survivor.identity
             gathered.identities.setdefault(joining.retired, joining.retired_identity)
         return _arrival(gathered, envelope, "self-merge")
+
+    def _siu(self, message: Message, groups: list[PatientGroup], trigger: str, envelope: Envelope) -> Arrival | Ignored:
+        if trigger not in appointments.USED:
+            return Ignored("event-not-used")
+        if appointments.is_imagings_own(message):
+            return Ignored("imaging-appointment")
+        gathered, person = _Gathered(), _person(groups[0], envelope)
+        if found := appointments.appointment_event(message, trigger, person, envelope):
+            gathered.numbered(ADT, found[0], dict(found[1]), person)
+        return _arrival(gathered, envelope, "no-appointment-time")
 
     def _order(self, groups: list[PatientGroup], code: str, envelope: Envelope) -> Arrival | Ignored:
         gathered = _Gathered()
@@ -145,7 +158,7 @@ class Reader:
                     gathered.numbered(REPORTS, found[0], dict(found[1]), person)
             read = set(reports)
             observed = observation_events(
-                [order for order in group.orders if order not in read], person, envelope, f"observations|{p}", self.unmapped
+                [order for order in group.orders if order not in read], person, envelope, f"observations|{p}", gathered.unmapped
             )
             if observed:
                 gathered.events += observed
@@ -168,5 +181,6 @@ def _person(group: PatientGroup, envelope: Envelope) -> Person:
 
 def _arrival(gathered: _Gathered, envelope: Envelope, otherwise: IgnoredReason) -> Arrival | Ignored:
     if not gathered.events:
-        return Ignored(envelope.origin, otherwise)
-    return Arrival(envelope.origin, gathered.events, list(gathered.identities.values()), gathered.numbers, gathered.links)
+        return Ignored(otherwise)
+    identities = list(gathered.identities.values())
+    return Arrival(envelope.origin, gathered.events, identities, gathered.numbers, gathered.links, gathered.unmapped)

@@ -19,7 +19,13 @@ MEANINGS = {
     "203": "Unsupported version id",
     "207": "Application internal error",
 }
-"""HL7 table 0357, message error condition codes; those we send."""
+"""HL7 table 0357, message error condition codes; those we send.
+
+Not among them are 204 (unknown key identifier), 205 (duplicate key identifier) and 206 (application record locked). They speak of records,
+and a message is not applied to a record here but kept as a fact. A cancellation, discharge or merge of something unheard of may only be
+ahead of it, on another line: it takes effect when that comes. A number known already is a change, or a resend, which is answered AA.
+And nothing is locked for a sender: what cannot be stored now is 207 with AE.
+"""
 
 
 class Hl7Refused(Refused):

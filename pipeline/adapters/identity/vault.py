@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from pipeline.adapters.identity.records import AuditEntry, merged
@@ -60,16 +60,18 @@ class PostgresVault:
             cursor = await connection.execute(_sql.numbers, {"pseudonyms": [key(pseudonym) for pseudonym in pseudonyms]}, binary=True)
             return {pseudonym: self._sealer.unseal_number(pseudonym, sealed) for pseudonym, sealed in await cursor.fetchall()}
 
-    async def link(self, number: str, patient: str) -> None:
+    async def link(self, number: str, meaning: str, instead_of: str | None = None) -> bool:
         """As IdentityVault.link."""
         async with self._database.connection() as connection:
-            await connection.execute(_sql.link, {"number": number, "patient": patient})
+            cursor = await connection.execute(_sql.link, {"number": number, "meaning": meaning, "instead_of": instead_of})
+            return cursor.rowcount == 1
 
-    async def patient_of(self, number: str) -> str | None:
-        """As IdentityVault.patient_of."""
+    async def linked(self, numbers: Collection[str]) -> Mapping[str, str]:
+        """As IdentityVault.linked."""
+        if not numbers:
+            return {}
         async with self._database.connection() as connection:
-            row = await (await connection.execute(_sql.patient_of, {"number": number})).fetchone()
-            return row[0] if row else None
+            return dict(await (await connection.execute(_sql.linked, {"numbers": list(numbers)})).fetchall())
 
     async def audit_entries(self, limit: int = 100) -> list[AuditEntry]:
         """Newest first."""

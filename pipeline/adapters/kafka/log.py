@@ -21,6 +21,9 @@ from schemas.topics import DEAD_LETTER_BYTES_MAX
 log = structlog.get_logger()
 
 
+PING_S = 1.5
+
+
 class KafkaEventLog:
     """`ports.EventLog` on librdkafka. One a process; safe to call from one event loop."""
 
@@ -56,6 +59,16 @@ class KafkaEventLog:
                 await asyncio.wait_for(delivery.done, self._timeout + 5)
         except (TimeoutError, BufferError, KafkaException) as error:
             raise Unavailable(f"Kafka did not take {len(records)} records: {error}") from error
+
+    async def ping(self) -> None:
+        """Raises Unavailable unless the broker answers in PING_S and each partition of our topics has somebody to write to."""
+        try:
+            found = await asyncio.to_thread(self._producer.list_topics, timeout=PING_S)
+        except KafkaException as error:
+            raise Unavailable(f"Kafka does not answer: {error}") from error
+        ours = (topic for name, topic in found.topics.items() if name.startswith(self._prefix))
+        if headless := [topic.topic for topic in ours if any(part.leader < 0 for part in topic.partitions.values())]:
+            raise Unavailable(f"Kafka has no leader for {', '.join(sorted(headless))}")
 
     async def close(self) -> None:
         """Waits for what is under way, at most the delivery timeout."""

@@ -15,12 +15,17 @@ from pipeline.errors import StackError, Unavailable
 from pipeline.settings import Kafka
 from schemas.topics import DEAD_LETTER_BYTES_MAX, DLQ, RECORD_BYTES_MAX, TOPICS, Topic
 
+_COORDINATOR_IS_SOUGHT = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
+
 
 def create(kafka: Kafka, timeout_s: float = 20.0) -> list[str]:
     """Makes the topics that are missing, with the table's retention and cleanup; returns their names. Raises Unavailable."""
     admin = AdminClient({**client_config(kafka), "log_level": 2})
     wanted = [
-        NewTopic(kafka.topic_prefix + topic.name, kafka.partitions, kafka.replication_factor, config=_config(topic)) for topic in TOPICS
+        NewTopic(
+            kafka.topic_prefix + topic.name, kafka.partitions, kafka.replication_factor, config=_config(topic, kafka.replication_factor)
+        )
+        for topic in TOPICS
     ]
     created = []
     for name, future in admin.create_topics(wanted, request_timeout=timeout_s, operation_timeout=timeout_s).items():
@@ -103,19 +108,35 @@ def _consumer_of(consumers: dict[str, Consumer], kafka: Kafka, group: str) -> Co
 def _lag(consumer: Consumer, kafka: Kafka, group: str, topic: Topic, timeout_s: float) -> Lag:
     places = [TopicPartition(kafka.topic_prefix + topic.name, number) for number in range(kafka.partitions)]
     end = start = 0
-    for place in consumer.committed(places, timeout=timeout_s):
+    for place in _committed(consumer, places, timeout_s):
         low, high = consumer.get_watermark_offsets(place, timeout=timeout_s)
         end += high
         start += max(place.offset, low)
     return Lag(group, topic.name, start, end)
 
 
-def _config(topic: Topic) -> dict[str, str]:
+def _committed(consumer: Consumer, places: list[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+    """Asked again while the group's coordinator is being found: a broker that has just made its offsets topic answers for another moment
+    that it is not the one.
+    """
+    deadline = monotonic() + timeout_s
+    while True:
+        try:
+            return consumer.committed(places, timeout=timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_IS_SOUGHT or monotonic() > deadline:
+                raise
+            sleep(0.1)
+
+
+def _config(topic: Topic, replicas: int) -> dict[str, str]:
+    """All replicas but one must have a record before it is acknowledged: Kafka's own default, one, would let `acks=all` mean the leader."""
+    shared = {"message.timestamp.type": "CreateTime", "min.insync.replicas": str(max(1, replicas - 1))}
     if topic.retention is None:
-        return {"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
+        return {**shared, "cleanup.policy": "compact"}
     return {
+        **shared,
         "cleanup.policy": "delete",
         "retention.ms": str(int(topic.retention.total_seconds() * 1000)),
-        "message.timestamp.type": "CreateTime",
         "max.message.bytes": str(DEAD_LETTER_BYTES_MAX if topic is DLQ else RECORD_BYTES_MAX),
     }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Launch:
     stop_signal: signal.Signals = signal.SIGTERM
     orphan_signal: signal.Signals = signal.SIGTERM
     account: Account | None = None
+    inherit: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,31 +60,42 @@ class Identity:
             return None
 
 
+Fork = Callable[[Launch], int | None]
+"""Starts a process in a quicker way than by exec and returns its pid; None where it has no such way."""
+
+
+def no_fork(launch: Launch) -> int | None:
+    """There is no quicker way."""
+    return None
+
+
 class Child:
     """A running child process. Spawn it from a thread that lives as long as the child may: Linux ends it with that thread."""
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, fork: Fork = no_fork) -> None:
+        """`fork` may have a quicker way (fork_server.py); where it has none, the process is started in the usual one."""
         self.launch = launch
-        self._popen = _popen(launch)
-        self.identity = Identity.of(self._popen.pid)
+        pid = fork(launch)
+        self._process = _popen(launch) if pid is None else _Forked(pid)
+        self.identity = Identity.of(self._process.pid)
 
     @property
     def pid(self) -> int:
         """Its process id, which is its process group as well."""
-        return self._popen.pid
+        return self._process.pid
 
     def exit_code(self) -> int | None:
         """None while it runs; as subprocess has it, -N if signal N ended it."""
-        return self._popen.poll()
+        return self._process.poll()
 
     def signal(self, signal_: signal.Signals) -> None:
         """Send a signal to the process itself; nothing happens if it is gone."""
-        self._popen.send_signal(signal_)
+        self._process.send_signal(signal_)
 
     def wait(self, timeout_s: float) -> bool:
         """True if it ended within the time."""
         try:
-            self._popen.wait(timeout_s)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return False
         return True
@@ -93,11 +106,37 @@ class Child:
             self.signal(self.launch.stop_signal)
             self.wait(timeout_s)
         self.sweep()
-        self._popen.wait()
+        self._process.wait()
 
     def sweep(self) -> None:
         """Kill what is left of its process group."""
         end_group(self.pid)
+
+
+class _Forked:
+    """A child that subprocess did not start, with the part of Popen that is needed of it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        if self._code is None:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if found else None
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        deadline = time.monotonic() + (timeout if timeout is not None else float("inf"))
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+            time.sleep(0.01)
+        return code
+
+    def send_signal(self, signal_: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signal_)
 
 
 def _popen(launch: Launch) -> subprocess.Popen[bytes]:
@@ -120,6 +159,7 @@ def _popen(launch: Launch) -> subprocess.Popen[bytes]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=launch.inherit,
                 preexec_fn=before_exec,
             )
         except (OSError, subprocess.SubprocessError) as error:
@@ -132,6 +172,13 @@ def end_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def bury_group(group: int) -> None:
+    """Let go of the dead of a group whose leader has ended; a process that started a fork server inherits them (fork_server.py)."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
 
 
 def end(identity: Identity, timeout_s: float = 10.0, first: signal.Signals = signal.SIGTERM) -> bool:

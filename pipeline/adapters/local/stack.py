@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
@@ -24,12 +24,12 @@ from pipeline.adapters.local.network import Reservations
 from pipeline.adapters.local.process import Identity, end
 from pipeline.adapters.local.state import PartState, StackState, status
 from pipeline.adapters.local.supervisor import Progress, Supervisor
-from pipeline.adapters.local.table import ROLES, SERVERS, STEPS, RoleCommand, Table
+from pipeline.adapters.local.table import PRELOAD, ROLES, SERVERS, STEPS, RoleCommand, Table
 from pipeline.adapters.local.triton import ModelBuilder
 from pipeline.errors import StackError
 from pipeline.settings import Settings
 
-__all__ = ["ROLES", "Stack", "down", "settings_of", "status"]
+__all__ = ["ROLES", "Stack", "already_runs", "down", "settings_of", "status"]
 
 _STOP_LIMIT_S = 40.0
 
@@ -54,12 +54,13 @@ class Stack:
         settings: Settings | None = None,
         role_command: RoleCommand = run_role,
         build_models: ModelBuilder | None = None,
+        preload: Sequence[str] = PRELOAD,
     ) -> None:
-        """`servers=()` is the external mode: Kafka, Postgres and Triton are those of `settings`."""
+        """`servers=()`: Kafka, Postgres and Triton are those of `settings`. `preload`: modules that many roles import."""
         self._folders = Folders(data.absolute())
         self._roles, self._servers, self._steps = tuple(roles), tuple(servers), tuple(steps)
         self._settings = settings or Settings()
-        self._role_command, self._build_models = role_command, build_models
+        self._role_command, self._build_models, self._preload = role_command, build_models, preload
         self._state = StackState(external=not servers)
         self._lock: IO[str] | None = None
         self._thread: threading.Thread | None = None
@@ -82,13 +83,14 @@ class Stack:
         except BaseException:
             self._free_lock()
             raise
-        self._table = Table(self._folders, settings, self._state.ports, self._servers, self._steps, self._roles, self._role_command)
+        self._table = Table(
+            self._folders, settings, self._state.ports, self._servers, self._steps, self._roles, self._role_command, self._preload
+        )
         parts = self._table.parts(self._build_models)
         self._folders.targets_file.write_text(json.dumps(ports.targets(self._state.ports, self._roles), indent=1))
         self._state.supervisor = Identity.of(os.getpid())
-        self._thread = threading.Thread(
-            target=self._run, args=(Supervisor(parts, progress, self._changed),), name="supervisor", daemon=True
-        )
+        supervisor = Supervisor(parts, progress, self._changed, self._table.fork)
+        self._thread = threading.Thread(target=self._run, args=(supervisor,), name="supervisor", daemon=True)
         self._thread.start()
         self._started.result()
 
@@ -123,6 +125,8 @@ class Stack:
 
     async def _supervise(self, supervisor: Supervisor) -> None:
         self._loop = asyncio.get_running_loop()
+        # asyncio would import its pool when first used: while a thread forks, its lock's fork hooks would then run by half (seen once).
+        self._loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="health"))
         stop = asyncio.create_task(self._stop_asked.wait())
         life = asyncio.create_task(self._live(supervisor))
         try:
@@ -132,6 +136,8 @@ class Stack:
         finally:
             life.cancel()
             await supervisor.stop()
+            if self._table is not None:
+                self._table.close()
             self._state.supervisor = None
             state.write(self._folders, self._state)
 
@@ -161,15 +167,18 @@ class Stack:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._free_lock()
-            raise StackError(
-                f"a stack already runs on {self._folders.data}", "look at it with `readfirst status`, or end it with `readfirst down`"
-            ) from None
+            raise already_runs(self._folders.data) from None
 
     def _free_lock(self) -> None:
         self._reservations.release()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def already_runs(data: Path) -> StackError:
+    """What a second start on the same folder is told."""
+    return StackError(f"a stack already runs on {data}", "look at it with `readfirst status`, or end it with `readfirst down`")
 
 
 def _end_on_sigterm() -> None:

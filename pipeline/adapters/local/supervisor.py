@@ -14,7 +14,7 @@ from typing import Literal
 
 import structlog
 
-from pipeline.adapters.local.process import Child, Launch, rotate, shorten, tail
+from pipeline.adapters.local.process import Child, Fork, Launch, bury_group, no_fork, rotate, shorten, tail
 from pipeline.adapters.local.state import GOOD, PartState, State
 from pipeline.errors import StackError
 
@@ -26,6 +26,7 @@ _POLL_S = 0.1
 _CHECK_INTERVAL_S = {"server": 5.0, "step": 5.0, "role": 1.0}
 _START_LIMIT_S = 120.0
 _HUNG_AFTER_S = 30.0
+_SETTLED_AFTER_S = 60.0
 _FAILURES_UNTIL_START_FAILS = 3
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _PAUSE_RESET_S = 0.5, 10.0, 30.0
 
@@ -36,13 +37,14 @@ def _nothing(_: Progress) -> None:
 
 @dataclass(frozen=True)
 class Part:
-    """A process of the stack. `prepare` and `ready` may block: they run in threads."""
+    """A process of the stack. `prepare`, `ready` and `settled` (after a minute of health) may block: they run in threads."""
 
     name: str
     kind: Kind
     launch: Callable[[], Launch]
     ready: Callable[[], bool] = lambda: True
     prepare: Callable[[Progress], None] = _nothing
+    settled: Callable[[], None] = lambda: None
     needs: frozenset[str] = frozenset()
     needs_prepared: frozenset[str] = frozenset()
     optional: bool = False
@@ -83,10 +85,17 @@ class _Kept:
 class Supervisor:
     """Runs in one event loop, in one thread that lives as long as its processes (Linux ends them with it)."""
 
-    def __init__(self, parts: Sequence[Part], progress: Progress, changed: Callable[[list[PartState]], None]) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        progress: Progress,
+        changed: Callable[[list[PartState]], None],
+        fork: Fork = no_fork,
+    ) -> None:
         self._kept = {part.name: _Kept(part) for part in parts}
         self._progress = progress
         self._changed = changed
+        self._fork = fork
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -137,6 +146,8 @@ class Supervisor:
             pause = backoff.next(healthy_for_s)
             self._enter(kept, State.RESTARTING, f"{kept.state.detail}; next start after {pause:g} s")
             await asyncio.sleep(pause)
+            if kept.child is not None:
+                bury_group(kept.child.pid)
             kept.state.restarts += 1
 
     async def _prepare(self, kept: _Kept) -> bool:
@@ -159,7 +170,7 @@ class Supervisor:
         launch = kept.part.launch()
         if kept.child is None:
             rotate(launch.log)
-        child = kept.child = Child(launch)
+        child = kept.child = Child(launch, self._fork)
         kept.state.identity, kept.state.log = child.identity, str(launch.log)
         self._enter(kept, State.STARTING)
         healthy_since = await self._watch(kept, child)
@@ -176,6 +187,7 @@ class Supervisor:
     async def _watch(self, kept: _Kept, child: Child) -> float | None:
         """Until the process has ended: check its health, kill it if it hangs. Returns since when it was healthy (monotonic)."""
         healthy_since: float | None = None
+        settling: asyncio.Task[None] | None = None
         last_good = last_check = time.monotonic()
         is_step = kept.part.kind == "step"
         while child.exit_code() is None:
@@ -185,9 +197,12 @@ class Supervisor:
                 if await asyncio.to_thread(kept.part.ready):
                     last_good = now
                     healthy_since = healthy_since or now
+                    settling = settling or asyncio.create_task(_settle(kept.part))
                 self._judge(kept, child, healthy_since, now - last_good)
                 shorten(child.launch.log)
             await asyncio.sleep(_POLL_S)
+        if settling is not None:
+            settling.cancel()
         return healthy_since
 
     def _judge(self, kept: _Kept, child: Child, healthy_since: float | None, silent_s: float) -> None:
@@ -230,6 +245,11 @@ class Supervisor:
 
     def _states(self) -> list[PartState]:
         return [kept.state for kept in self._kept.values()]
+
+
+async def _settle(part: Part) -> None:
+    await asyncio.sleep(_SETTLED_AFTER_S)
+    await _in_daemon_thread(part.settled)
 
 
 def _exit_words(code: int | None) -> str:

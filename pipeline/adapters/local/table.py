@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 
 from pipeline.adapters.local import heartbeat
 from pipeline.adapters.local.folders import Folders
+from pipeline.adapters.local.fork_server import ForkServer
 from pipeline.adapters.local.kafka import KafkaServer
 from pipeline.adapters.local.ports import Ports, apply, telemetry_of
 from pipeline.adapters.local.postgres import PostgresServer
-from pipeline.adapters.local.process import Launch
+from pipeline.adapters.local.process import Fork, Launch, no_fork
 from pipeline.adapters.local.supervisor import Part, Progress
 from pipeline.adapters.local.triton import ModelBuilder, TritonPorts, TritonServer
 from pipeline.settings import Settings
 
 SERVERS = ("postgres", "kafka", "triton")
 STEPS = ("migrate", "topics")
+FORK_SERVER = "fork-server"
 ROLES = (
     "gateway-dicom",
     "gateway-hl7",
@@ -30,9 +33,42 @@ ROLES = (
     "agent-pictures",
     "web",
 )
+PRELOAD = (
+    "pipeline.cli.roles",
+    "agents.context",
+    "agents.scoring",
+    "agents.ranking",
+    "agents.escalation",
+    "agents.pictures",
+    "agents.worker",
+    "faust.app.router",
+    "faust.assignor.leader_assignor",
+    "faust.tables.manager",
+    "faust.tables.sets",
+    "faust.topics",
+    "faust.worker",
+    "pipeline.adapters.kafka.ends",
+    "pipeline.adapters.notify.channels",
+    "pipeline.adapters.site.source",
+    "pipeline.services.context",
+    "pipeline.services.escalation_stage",
+    "pipeline.services.pictures",
+    "pipeline.gateways.hl7.server",
+    "pipeline.gateways.dicom.scp",
+    "pipeline.gateways.http.app",
+    "pipeline.worklist.app",
+    "pipeline.worklist.server",
+    "httpcore",
+    "uvicorn.lifespan.on",
+    "uvicorn.protocols.http.auto",
+    "uvicorn.protocols.websockets.auto",
+)
+"""What the roles import, lazily or not; a role that needs more imports it when it starts. Nothing that starts threads: they do not live
+through a fork (so neither gRPC nor onnxruntime).
+"""
 
 RoleCommand = Callable[[str], Sequence[str]]
-_STEP_NEEDS = {"migrate": "postgres", "topics": "kafka"}
+_STEP_NEEDS = {"migrate": frozenset({"postgres", FORK_SERVER}), "topics": frozenset({"kafka", FORK_SERVER})}
 
 
 class Table:
@@ -47,10 +83,22 @@ class Table:
         steps: Sequence[str],
         roles: Sequence[str],
         role_command: RoleCommand,
+        preload: Sequence[str] = (),
     ) -> None:
         self._folders, self._base, self._ports = folders, settings, ports
         self._servers, self._steps, self._roles = list(servers), steps, roles
         self._role_command = role_command
+        self._fork_server = self._make_fork_server(preload)
+
+    @property
+    def fork(self) -> Fork:
+        """The quick way to start a Python process, where there is one."""
+        return self._fork_server.fork if self._fork_server else no_fork
+
+    def close(self) -> None:
+        """Give back what the parts shared; after the last of them has ended."""
+        if self._fork_server:
+            self._fork_server.close()
 
     def settings(self) -> Settings:
         """As they stand now: without Triton once that turned out not to run here."""
@@ -64,10 +112,19 @@ class Table:
             "triton": lambda: self._triton(build_models),
         }
         return [
+            *([self._fork_part(self._fork_server)] if self._fork_server else []),
             *(servers[name]() for name in self._servers),
             *(self._step(name) for name in self._steps),
             *(self._role(name) for name in self._roles),
         ]
+
+    def _make_fork_server(self, preload: Sequence[str]) -> ForkServer | None:
+        if not preload or not (self._steps or self._roles) or sys.platform != "linux":
+            return None
+        return ForkServer(preload, self._folders.log / f"{FORK_SERVER}.log", environment(self._base, local=bool(self._servers)))
+
+    def _fork_part(self, server: ForkServer) -> Part:
+        return Part(FORK_SERVER, "server", server.launch, server.ready)
 
     def _port(self, name: str) -> int:
         return self._ports[name]["port"]
@@ -78,11 +135,13 @@ class Table:
 
     def _kafka(self) -> Part:
         server = KafkaServer(self._folders.data, self._port("kafka"), self._port("kafka-controller"), self._folders.log / "kafka.log")
-        return Part("kafka", "server", server.launch, server.ready, server.prepare, address=server.bootstrap_servers)
+        address = server.bootstrap_servers
+        return Part("kafka", "server", server.launch, server.ready, server.prepare, settled=server.archive, address=address)
 
     def _triton(self, build_models: ModelBuilder | None) -> Part:
         ports = TritonPorts(self._port("triton"), self._port("triton-http"), self._port("triton-metrics"))
-        server = TritonServer(self._folders.models, ports, self._folders.log / "triton.log", build_models)
+        otlp_endpoint = self._base.telemetry.otlp_endpoint
+        server = TritonServer(self._folders.models, ports, self._folders.log / "triton.log", build_models, otlp_endpoint)
 
         def prepare(progress: Progress) -> None:
             try:
@@ -94,7 +153,7 @@ class Table:
         return Part("triton", "server", server.launch, server.ready, prepare, optional=True, address=server.url)
 
     def _step(self, name: str) -> Part:
-        return Part(name, "step", lambda: self._launch(name, {}), needs=frozenset({_STEP_NEEDS.get(name, "")}))
+        return Part(name, "step", lambda: self._launch(name, {}), needs=_STEP_NEEDS.get(name, frozenset()))
 
     def _role(self, name: str) -> Part:
         file = self._folders.heartbeat(name)
@@ -102,13 +161,15 @@ class Table:
         def launch() -> Launch:
             file.unlink(missing_ok=True)  # the last run's beat is not a sign of life
             more = {heartbeat.VARIABLE: str(file), "READFIRST_TELEMETRY__PORT": str(self._port(telemetry_of(name)))}
+            if "kafka" in self._servers:  # nobody else's: no other worker has this name
+                more["READFIRST_KAFKA__GROUP_INSTANCE_ID"] = name
             return self._launch(name, more)
 
         def ready() -> bool:
             beat = heartbeat.read(file)
             return beat is not None and beat.age_s < heartbeat.STALE_AFTER_S
 
-        needs = frozenset({*SERVERS, *STEPS} - {"triton"})
+        needs = frozenset({FORK_SERVER, *SERVERS, *STEPS} - {"triton"})
         return Part(name, "role", launch, ready, needs=needs, needs_prepared=frozenset({"triton"}), address=self._address(name))
 
     def _launch(self, name: str, more: dict[str, str]) -> Launch:

@@ -29,12 +29,18 @@ class TritonServer:
 
     name = "triton"
 
-    def __init__(self, models: Path, ports: TritonPorts, log: Path, build: ModelBuilder | None = None) -> None:
-        """`build` fills the model repository at each start; without it, the repository is taken as it stands."""
+    def __init__(
+        self, models: Path, ports: TritonPorts, log: Path, build: ModelBuilder | None = None, otlp_endpoint: str | None = None
+    ) -> None:
+        """`build` fills the model repository at each start; without it, the repository is taken as it stands.
+
+        otlp_endpoint: where Triton's own spans of a request go, in the trace that the request names.
+        """
         self.ports = ports
         self._models = models
         self._log = log
         self._build = build
+        self._otlp_endpoint = otlp_endpoint
         self._environment: TritonEnvironment | None = None
 
     @property
@@ -78,4 +84,11 @@ class TritonServer:
             "--allow-gpu-metrics=false",
             "--pinned-memory-pool-byte-size=0",
             "--exit-timeout-secs=5",
+            *(_traces(self._otlp_endpoint) if self._otlp_endpoint else ()),
         ]
+
+
+def _traces(otlp_endpoint: str) -> list[str]:
+    """A request that names its trace has spans whatever the rate; the rate keeps Triton from beginning traces of its own."""
+    wanted = ("mode=opentelemetry", f"opentelemetry,url={otlp_endpoint}", "level=TIMESTAMPS", f"rate={1_000_000_000}")
+    return [f"--trace-config={one}" for one in wanted]

@@ -13,6 +13,7 @@ from pipeline.errors import InvalidMessage
 from pipeline.ports import Fact, Ignored, Place
 from schemas.codec import decode_event
 from schemas.events import AnyEvent
+from schemas.topics import IMAGING
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Statement:
 
 
 class MemoryContextStore:
-    """ContextStore. Its contents are open to tests: `facts`, `ignored`, `statements`."""
+    """ContextStore. Its contents are open to tests: `facts`, `ignored`, `statements`; `behind`: who was judged by former rules."""
 
     def __init__(self) -> None:
         self.ledger = Ledger()
@@ -34,6 +35,7 @@ class MemoryContextStore:
         self.event_ids: set[str] = set()
         self.ignored: list[Ignored] = []
         self.statements: dict[str, Statement] = {}
+        self.behind: set[str] = set()
         self._version = 0
 
     def begin(self, group: str, places: Collection[Place]) -> AbstractAsyncContextManager[MemoryContextTransaction]:
@@ -108,6 +110,11 @@ class MemoryContextTransaction(MemoryTransaction):
         """As ContextTransaction.histories; every patient asked for has an entry."""
         statements = self._statements()
         return {patient: [decode_event(fact.body) for fact in self._store.facts_of(patient, statements)] for patient in patients}
+
+    async def waiting(self, partitions: Collection[int], *, behind: bool = False) -> list[str]:
+        """As ContextTransaction.waiting: also those whose studies are read."""
+        came = [fact for fact in self._store.facts if fact.topic == IMAGING.name and fact.partition in partitions]
+        return sorted({fact.patient for fact in came if not behind or fact.patient in self._store.behind})
 
     async def known_events(self, event_ids: Sequence[str]) -> set[str]:
         """As ContextTransaction.known_events."""

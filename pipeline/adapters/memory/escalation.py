@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pipeline.domain import escalation
 from pipeline.domain.escalation import Alert
-from pipeline.domain.triggers import Usage
+from pipeline.domain.triggers import OF_MODELS, Usage
 from pipeline.errors import NotFound
 from pipeline.ports.escalation import AlertChange, AlertCounts, Try
 from schemas import alerts
@@ -39,6 +39,7 @@ class MemoryAlerts:
         self.published = 0
         self.tries: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
+        self.told: set[str] = set()
         self._items = items
         self._held: set[str] = set()
         self._turn = asyncio.Lock()
@@ -193,8 +194,8 @@ class MemoryAlertTransaction:
     async def usage(self, since: datetime) -> Usage:
         """As AlertTransaction.usage."""
         shift = [alert for alert in self._store.alerts.values() if alert.raised_at >= since and alert.category > 1]
-        judged = [alert.confirmed for alert in shift if alert.trigger == "model-risk" and alert.confirmed is not None]
-        return Usage(sum(alert.state != "suppressed" for alert in shift), len(judged), sum(judged))
+        judged = [alert.confirmed for alert in shift if alert.trigger in OF_MODELS and alert.confirmed is not None]
+        return Usage(sum(alert.muted is None for alert in shift), len(judged), sum(judged))
 
     async def store(self, changes: Sequence[AlertChange]) -> None:
         """As AlertTransaction.store."""
@@ -202,8 +203,13 @@ class MemoryAlertTransaction:
 
     async def mark(self, keys: Collection[str]) -> Mapping[str, Try]:
         """As DueTransaction.mark."""
-        self._store.tries.update(keys)
-        return {key: Try(self._store.tries[key], self._store.tries[key] - 1 > self._store.refusals[key]) for key in keys}
+        store = self._store
+        store.tries.update(set(keys) - store.told)
+        return {key: Try(store.tries[key], store.tries[key] - 1 > store.refusals[key], key in store.told) for key in keys}
+
+    async def told(self, keys: Collection[str]) -> None:
+        """As DueTransaction.told."""
+        self._store.told.update(keys)
 
     async def refused(self, keys: Collection[str]) -> None:
         """As DueTransaction.refused."""

@@ -22,7 +22,8 @@ class MemoryLedger:
         for row in self._worklist.rows.values():
             item, claimed_at = row.listed.item, row.listed.claimed_at
             if item.study.closed == "reported" and since <= item.ranked_at < until:
-                found.append(of_item(item, min(claimed_at or item.ranked_at, item.ranked_at)))
+                overridden = any(change.kind == "override" for change in self._worklist.rank_changes.get(item.study.study_uid, ()))
+                found.append(of_item(item, min(claimed_at or item.ranked_at, item.ranked_at), overridden))
         return found
 
     async def raised(self, since: datetime, until: datetime) -> list[Raised]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.adapters.identity.records import AuditEntry, merged
 from pipeline.ports import Clock, Identity
@@ -34,13 +34,16 @@ class MemoryVault:
         self._note(pseudonyms, reader, purpose, "number")
         return {pseudonym: self.known_numbers[pseudonym] for pseudonym in pseudonyms if pseudonym in self.known_numbers}
 
-    async def link(self, number: str, patient: str) -> None:
+    async def link(self, number: str, meaning: str, instead_of: str | None = None) -> bool:
         """As IdentityVault.link."""
-        self.links[number] = patient
+        if self.links.get(number, instead_of) != instead_of:
+            return False
+        self.links[number] = meaning
+        return True
 
-    async def patient_of(self, number: str) -> str | None:
-        """As IdentityVault.patient_of."""
-        return self.links.get(number)
+    async def linked(self, numbers: Collection[str]) -> Mapping[str, str]:
+        """As IdentityVault.linked."""
+        return {number: self.links[number] for number in numbers if number in self.links}
 
     async def audit_entries(self, limit: int = 100) -> list[AuditEntry]:
         """Newest first."""

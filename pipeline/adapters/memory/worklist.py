@@ -142,9 +142,10 @@ class MemoryWorklist:
             held=sum(adjustments.set_aside(item, now) for item in items),
         )
 
-    async def patient_events(self, patient: str, limit: int = 500) -> list[AnyEvent]:
+    async def patient_events(self, patient: str, limit: int = 500, topics: Sequence[str] = ()) -> list[AnyEvent]:
         """As WorklistReader.patient_events."""
-        facts = sorted(self._context.facts_of(patient), key=lambda fact: (fact.recorded_at, fact.offset), reverse=True)
+        wanted = (fact for fact in self._context.facts_of(patient) if not topics or fact.topic in topics)
+        facts = sorted(wanted, key=lambda fact: (fact.recorded_at, fact.offset), reverse=True)
         return [decode_event(fact.body) for fact in facts[:limit]]
 
     async def changes(self, since: int | None) -> AsyncIterator[int]:

@@ -40,6 +40,8 @@ class Channels:
             channel = replace(channel, url=self._filled(channel.url), secret=self._filled(channel.secret))
         except KeyError as error:
             return Delivery("refused", f"the environment has no {error.args[0]}")
+        if channel.kind == "apprise":
+            await apprise_urls.ready()
         try:
             async with asyncio.timeout(channel.timeout_s):
                 return await self._senders[channel.kind](notice, channel)

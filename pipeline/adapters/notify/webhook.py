@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from pipeline.domain.escalation_policy import Channel
+from pipeline.domain.radlex import CATEGORIES
 from pipeline.ports.escalation import Delivery, Notice
 
 TOLERANCE = timedelta(minutes=5)
@@ -34,12 +35,13 @@ def is_genuine(secret: str, headers: Mapping[str, str], body: bytes, now: dateti
 
 
 def body_of(notice: Notice) -> bytes:
-    """The JSON document."""
+    """The JSON document. radlex: the ACR category's code."""
     fields = {
         "key": notice.key,
         "kind": notice.kind,
         "alert": notice.alert_id,
         "category": notice.category,
+        "radlex": CATEGORIES[notice.category][0],  # type: ignore[index]
         "role": notice.role,
         "subject": notice.subject,
         "text": notice.text,

@@ -47,6 +47,13 @@ class LocalObjectStore:
         except OSError as error:
             raise Unavailable(f"the object store cannot read: {error.strerror or type(error).__name__}") from error
 
+    async def ping(self) -> None:
+        """Raises Unavailable where nothing can be written: the disk is full, read-only or not there."""
+        try:
+            await asyncio.to_thread(self._try_to_write)
+        except OSError as error:
+            raise Unavailable(f"the object store cannot write: {error.strerror or type(error).__name__}") from error
+
     def discard_abandoned(self, now: float) -> int:
         """Removes what a killed process had half written, an hour or more before `now` (Unix time); called at start."""
         incoming = self._folder / _INCOMING
@@ -61,6 +68,12 @@ class LocalObjectStore:
         if not uri.startswith(SCHEME) or len(parts) != 3 or any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
             raise NotFound("not a uri of this object store")
         return self._folder.joinpath(*parts)
+
+    def _try_to_write(self) -> None:
+        incoming = self._folder / _INCOMING
+        incoming.mkdir(parents=True, exist_ok=True)
+        written, _, _ = _write_durably(incoming, [b"?"])
+        written.unlink(missing_ok=True)
 
     def _put(self, study: str, series: str, sop: str, chunks: Iterable[bytes]) -> StoredObject:
         folder = self._folder / study / series

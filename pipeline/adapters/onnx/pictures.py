@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.adapters.onnx import heads
+from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.errors import Unavailable
 from pipeline.ports import Looked, Picture
 
 INPUT = "image"
 FINDINGS, UNLIKENESS, ACTIVATION, FEATURES = OUTPUTS = ("findings", "unlikeness", "activation", "features")
+ASKED = (FINDINGS, UNLIKENESS, ACTIVATION)
+"""What an answer about a picture is made of."""
 MOST_PICTURES = 16
 """Asked at once: a larger batch is asked in parts, so that memory stays bounded."""
 
@@ -37,29 +39,43 @@ class OnnxHead:
         parts = [self._session.run(list(outputs), {INPUT: pictures[start : start + MOST_PICTURES]}) for start in starts]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
+    def shape(self, output: str) -> tuple[int, ...]:
+        """Of that output for one picture, as the graph declares it."""
+        return next(tuple(one.shape[1:]) for one in self._session.get_outputs() if one.name == output)
+
 
 class OnnxImageModel:
-    """ImageModel. The head is loaded at the first request."""
+    """ImageModel. The head is loaded at the first request, and again when another folder is served."""
 
-    def __init__(self, head: str, folder: Path = heads.HEADS) -> None:
-        self._head = head
-        self._folder = folder
+    def __init__(self, served: Callable[[], Path]) -> None:
+        """served: the head's folder, asked before each request."""
+        self._served = served
+        self._loaded: tuple[Path, OnnxHead] | None = None
 
-    @cached_property
+    @property
     def _model(self) -> OnnxHead:
-        return OnnxHead(heads.load(self._head, self._folder))
+        folder = self._served()
+        if self._loaded is None or self._loaded[0] != folder:
+            self._loaded = folder, OnnxHead(heads.load_from(folder))
+        return self._loaded[1]
 
     async def look(self, pictures: Sequence[Picture]) -> Sequence[Looked]:
         """As ImageModel.look; runs in a thread. Whatever goes wrong is Unavailable."""
         try:
-            return await asyncio.to_thread(self._look, pictures) if pictures else []
+            with METRICS.answered("readfirst_scorer_seconds", {"scorer": "onnxruntime"}):
+                return await asyncio.to_thread(self._look, pictures) if pictures else []
         except Exception as error:
             raise Unavailable(f"the image model in this process did not answer: {type(error).__name__} {error}") from error
 
     def _look(self, pictures: Sequence[Picture]) -> list[Looked]:
-        return looked(*self._model.run(np.stack(pictures)))
+        model = self._model
+        return looked(model.reference.version, *model.run(np.stack(pictures), ASKED))
 
 
-def looked(findings: NDArray[np.floating], unlikeness: NDArray[np.floating]) -> list[Looked]:
-    """The graph's outputs, picture by picture."""
-    return [Looked(tuple(map(float, row)), float(far[0])) for row, far in zip(findings, unlikeness, strict=True)]
+def looked(
+    version: str, findings: NDArray[np.floating], unlikeness: NDArray[np.floating], activation: NDArray[np.floating]
+) -> list[Looked]:
+    """The graph's outputs ASKED, picture by picture."""
+    maps = [tuple(tuple(one.ravel().tolist()) for one in each) for each in activation]
+    rows = zip(findings, unlikeness, maps, strict=True)
+    return [Looked(version, tuple(map(float, chances)), float(far[0]), places) for chances, far, places in rows]

@@ -29,6 +29,7 @@ class OnnxModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # it warns of every input that has a default, and a fine-tuned version's all have but one
         self.reference = source.reference
         self._session = ort.InferenceSession(source.onnx, options, providers=["CPUExecutionProvider"])
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx import artefact, heads
+from pipeline.domain.image_answer import HeadReference
+from pipeline.domain.model_answer import ModelReference
 from pipeline.errors import Conflict, NotFound, StackError
 
 STATE_FILE = "state.json"
@@ -42,12 +46,33 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Entry] = []
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a model lies in its folder. load: reads all of it and raises StackError where it is damaged; reference: what is beside the
+    weights, in reference_file."""
+
+    reference_file: str
+    reference: Callable[[Path], ModelReference | HeadReference]
+    load: Callable[[Path], artefact.Artefact | heads.Head]
+
+
+CLINICAL = Kind(artefact.REFERENCE_FILE, artefact.load_reference, artefact.load)
+IMAGE = Kind(heads.REFERENCE_FILE, heads.reference_in, heads.load_from)
+
+
 class ModelVersions:
     """Of one model. Several processes may read while one writes."""
 
-    def __init__(self, models: Path, model: str, shipped: Path = artefact.SHIPPED) -> None:
+    def __init__(self, models: Path, model: str, shipped: Path = artefact.SHIPPED, kind: Kind = CLINICAL) -> None:
         self._folder = models / model
         self.shipped = shipped
+        self.model = model
+        self.kind = kind
+
+    @classmethod
+    def of_head(cls, models: Path, head: str) -> ModelVersions:
+        """Of an image head."""
+        return cls(models, head, heads.HEADS / head, IMAGE)
 
     def state(self) -> State:
         """Raises StackError when the file is damaged."""
@@ -62,26 +87,26 @@ class ModelVersions:
 
     def versions(self) -> dict[str, Path]:
         """version -> its folder, the shipped one among them."""
-        here = {folder.name: folder for folder in sorted(self._folder.glob("*/")) if (folder / artefact.REFERENCE_FILE).is_file()}
-        return {artefact.load_reference(self.shipped).version: self.shipped, **here}
+        here = {folder.name: folder for folder in sorted(self._folder.glob("*/")) if (folder / self.kind.reference_file).is_file()}
+        return {self.kind.reference(self.shipped).version: self.shipped, **here}
 
     def served(self) -> Path:
         """The folder of what is served. Raises StackError when it is gone."""
-        return self.shipped if (version := self.state().served) is None else self._known(version)
+        return self.shipped if (version := self.state().served) is None else self.folder_of(version)
 
     def shadow(self) -> Path | None:
         """The folder of what looks on."""
-        return None if (version := self.state().shadow) is None else self._known(version)
+        return None if (version := self.state().shadow) is None else self.folder_of(version)
 
     def install(self, candidate: Path) -> str:
         """Copies an artefact to this site and returns its version; the same one again changes nothing.
 
         Raises StackError when it is damaged or foreign, Conflict when another model has that version.
         """
-        found = artefact.load(candidate)
-        version = found.reference.version
+        found = self.kind.load(candidate).reference
+        version = found.version
         if (known := self.versions().get(version)) is not None:
-            if artefact.load_reference(known).sha256 != found.reference.sha256:
+            if self.kind.reference(known).sha256 != found.sha256:
                 raise Conflict(f"version {version} is another model already; give the candidate a version of its own")
             return version
         fresh, target = self._folder / f".{version}.new", self._folder / version
@@ -93,7 +118,7 @@ class ModelVersions:
     def promote(self, version: str, at: datetime, by: str, reason: str | None, objections: list[str]) -> State:
         """From now on `version` is served."""
         state = self.state()
-        self._known(version)
+        self.folder_of(version)
         before = state.served
         entry = Entry(at=at, act="promoted", version=version, before=before, by=by, reason=reason, objections=objections)
         shadow = None if state.shadow == version else state.shadow
@@ -105,7 +130,7 @@ class ModelVersions:
         last = next((entry for entry in reversed(state.history) if entry.act in ("promoted", "rolled back")), None)
         if last is None or last.act == "rolled back":
             raise NotFound("there is no promotion to go back from")
-        back_to = state.before or artefact.load_reference(self.shipped).version
+        back_to = state.before or self.kind.reference(self.shipped).version
         entry = Entry(at=at, act="rolled back", version=back_to, before=state.served, by=by, reason=reason)
         return self._write(msgspec.structs.replace(state, served=state.before, before=None), entry)
 
@@ -113,14 +138,15 @@ class ModelVersions:
         """`version` scores beside the served one from now on; None: nobody does."""
         state = self.state()
         if version is not None:
-            self._known(version)
+            self.folder_of(version)
         name = version or state.shadow
         if name is None:
             raise NotFound("no version looks on")
         entry = Entry(at=at, act="shadowed" if version else "unshadowed", version=name, before=state.shadow, by=by)
         return self._write(msgspec.structs.replace(state, shadow=version), entry)
 
-    def _known(self, version: str) -> Path:
+    def folder_of(self, version: str) -> Path:
+        """Raises NotFound."""
         known = self.versions()
         if version not in known:
             raise NotFound(f"there is no version {version!r} here; there are: {', '.join(sorted(known))}")

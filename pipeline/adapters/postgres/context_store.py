@@ -15,6 +15,7 @@ from pipeline.errors import InvalidMessage
 from pipeline.ports import Fact, Ignored, Place
 from schemas.codec import decode_event
 from schemas.events import AnyEvent
+from schemas.topics import IMAGING
 
 _sql = Queries("context")
 _FACT_TYPES = ("text", "uuid", "text", "timestamptz", "text", "int4", "int8", "bytea")
@@ -66,6 +67,12 @@ class PostgresContextTransaction(PostgresBatch):
         for patient, body in await cursor.fetchall():
             facts[patient].append(decode_event(body))
         return {asked[root]: [event for member in (root, *under.get(root, ())) for event in facts[member]] for root in asked}
+
+    async def waiting(self, partitions: Collection[int], *, behind: bool = False) -> list[str]:
+        """As ContextTransaction.waiting: those on the list."""
+        asked = {"topic": IMAGING.name, "partitions": list(partitions), "behind": behind}
+        rows = await self._connection.execute(_sql.waiting, asked)
+        return [patient for (patient,) in await rows.fetchall()]
 
     async def known_events(self, event_ids: Sequence[str]) -> set[str]:
         """As ContextTransaction.known_events."""

@@ -71,7 +71,12 @@ class PostgresAlertTransaction:
         """As DueTransaction.mark, on a connection of its own, so that it stands whatever becomes of this one."""
         async with self._database.connection() as apart:
             rows = await (await apart.execute(_sql.mark, {"keys": list(keys)})).fetchall()
-        return {step: Try(number, repeat) for step, number, repeat in rows}
+        return {step: Try(number, repeat, told) for step, number, repeat, told in rows}
+
+    async def told(self, keys: Collection[str]) -> None:
+        """As DueTransaction.told."""
+        async with self._database.connection() as apart:
+            await apart.execute(_sql.told, {"keys": list(keys)})
 
     async def refused(self, keys: Collection[str]) -> None:
         """As DueTransaction.refused."""

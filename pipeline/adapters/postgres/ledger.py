@@ -26,8 +26,8 @@ class PostgresLedger:
         """As LedgerStore.reads."""
         async with self._database.connection() as connection:
             rows = await (await connection.execute(_sql.reads, {"since": since, "until": until}, binary=True)).fetchall()
-        items = [(stored_item(bytes(document), version, claimed_by), begun_at) for document, version, claimed_by, begun_at in rows]
-        return [of_item(item, begun_at) for item, begun_at in items if item.study.closed == "reported"]
+        items = [(stored_item(bytes(document), version, claimed_by), *rest) for document, version, claimed_by, *rest in rows]
+        return [of_item(item, begun_at, overridden) for item, begun_at, overridden in items if item.study.closed == "reported"]
 
     async def raised(self, since: datetime, until: datetime) -> list[Raised]:
         """As LedgerStore.raised."""

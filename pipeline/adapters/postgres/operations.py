@@ -44,7 +44,8 @@ class PostgresStanding:
         ((oldest_score,),) = await self._rows(_sql.oldest_score)
         escalations = dict(await self._rows(_sql.escalations))
         ((due_at,),) = await self._rows(_sql.next_step)
-        return ListFigures(crowds, degraded, provisional, unmatched, oldest_ready_at, oldest_score, escalations, due_at)
+        ((faults,),) = await self._rows(_sql.site_faults)
+        return ListFigures(crowds, degraded, provisional, unmatched, oldest_ready_at, oldest_score, escalations, due_at, faults)
 
     async def ranked_after(self, mark: int | None) -> tuple[int, Sequence[Ranked]]:
         """As Standing.ranked_after. An event counts once, at its first rank."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -121,11 +121,12 @@ class PostgresWorklist:
         total, overdue, degraded, unmatched, oldest, held = counts
         return Summary(total, overdue, degraded, unmatched, oldest, seq[0], dict(feeds), held)
 
-    async def patient_events(self, patient: str, limit: int = 500) -> list[AnyEvent]:
+    async def patient_events(self, patient: str, limit: int = 500, topics: Sequence[str] = ()) -> list[AnyEvent]:
         """As WorklistReader.patient_events."""
         async with self._database.connection() as connection:
             root = key(patient)
-            parameters = {"patients": [root, *(await members(connection, [root])).get(root, ())], "limit": limit}
+            patients = [root, *(await members(connection, [root])).get(root, ())]
+            parameters = {"patients": patients, "topics": list(topics) or None, "limit": limit}
             cursor = await connection.execute(_context.newest_facts, parameters, binary=True)
             return [decode_event(body) for (body,) in await cursor.fetchall()]
 

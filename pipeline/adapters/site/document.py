@@ -1,7 +1,8 @@
 """The site file as a document: what may stand in it, section by section, and the policy that it comes to.
 
-A section that is left out is the default's; one that is given is given whole, so that nothing in it is decided by silence.
-A section whose rules live elsewhere (escalation) is one more field of SiteDocument, its model imported from there.
+A section that is left out is the default's; one that is given is given whole, so that nothing in it is decided by silence
+(but `escalation`, which is long, part by part, and `critical_labs`, which stand before the shipped ones).
+A section whose rules live elsewhere (escalation, critical_labs) is one more field of SiteDocument, its model imported from there.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from pipeline.adapters.site import escalation
+from pipeline.adapters.site import critical_labs, escalation
+from pipeline.adapters.site.critical_labs import CriticalLabs
 from pipeline.adapters.site.escalation import Escalation
 from pipeline.adapters.site.section import Section
+from pipeline.domain import site as domain
 from pipeline.domain.site import DEFAULT, Churn, HoldReason, PlaceTargets, Policy, Setting, SubList
 from pipeline.domain.urgency import FLOOR_MINUTES, LONGEST_MINUTES
 from schemas.codes import PatientClass, RequestPriority
@@ -22,6 +25,7 @@ from schemas.codes import PatientClass, RequestPriority
 Minutes = Annotated[float, Field(ge=FLOOR_MINUTES, le=LONGEST_MINUTES, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Prevalence = Annotated[float, Field(ge=0.001, le=0.999, allow_inf_nan=False)]
 Code = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 Words = Annotated[str, Field(min_length=1, max_length=120)]
 Pattern = Annotated[str, Field(pattern=r"^[^\[\]]{1,80}$", description="* stands for any letters, ? for one; case does not matter")]
@@ -69,8 +73,8 @@ class Modalities(Section):
     other: Minutes
 
 
-class Risk(Section):
-    """The model's pull: none up to `none_below`, full from `full_from` on, which leaves `floor_minutes`."""
+class Pull(Section):
+    """A model's pull: none up to `none_below`, full from `full_from` on, which leaves `floor_minutes`."""
 
     none_below: Probability
     full_from: Probability
@@ -81,6 +85,29 @@ class Risk(Section):
         if self.none_below >= self.full_from:
             raise ValueError("none_below must be less than full_from")
         return self
+
+    def policy(self) -> domain.Pull:
+        """What the ranking is told."""
+        return domain.Pull(self.none_below, self.full_from, self.floor_minutes)
+
+
+def _pull(one: domain.Pull) -> Pull:
+    return Pull(none_below=one.none_below, full_from=one.full_from, floor_minutes=one.floor)
+
+
+class Findings(Section):
+    """Share of the site's pictures that have a finding, by its code: an image model's probability is brought to it; and how that pulls."""
+
+    by_finding: dict[Code, Prevalence]
+    other: Prevalence
+    pull: Pull = Field(default_factory=lambda: _pull(DEFAULT.image))
+
+
+class Clocks(Section):
+    """Times beside the order's: from the emergency department's door for a stroke, and before a visit to a clinic."""
+
+    stroke_door_minutes: Minutes
+    appointment_lead_minutes: Annotated[float, Field(ge=0, le=10080, allow_inf_nan=False)]
 
 
 class ChurnBudget(Section):
@@ -158,9 +185,19 @@ class SiteDocument(Section):
         default_factory=_default("patient_classes"),
         description="HL7 table 0004: where a patient of this class is; a class that is not here is unknown",
     )
-    risk: Risk = Field(default_factory=_default("risk"))
+    risk: Pull = Field(
+        default_factory=_default("risk"),
+        description="The clinical model's pull: none up to `none_below`, full from `full_from` on, which leaves `floor_minutes`.",
+    )
+    findings: Findings = Field(default_factory=_default("findings"))
+    clocks: Clocks = Field(default_factory=_default("clocks"))
     stability: Stability = Field(default_factory=_default("stability"))
     vitals: Vitals = Field(default_factory=_default("vitals"))
+    critical_labs: CriticalLabs = Field(
+        default_factory=_default("critical_labs"),
+        description="Critical laboratory values, by age in years; below and above exclude the limit, at_most and at_least include it.\n"
+        "A site's rows go before those of the shipped table, which stay for all other analytes and ages.",
+    )
     lists: list[List] = Field(
         default_factory=_default("lists"),
         description="named parts of the one list, by skill, modality, body part, patient class or place",
@@ -172,7 +209,11 @@ class SiteDocument(Section):
     )
     overrides: Overrides = Field(default_factory=_default("overrides"))
     inflation: Inflation = Field(default_factory=_default("inflation"))
-    escalation: Escalation = Field(default_factory=_default("escalation"))
+    escalation: Escalation = Field(
+        default_factory=_default("escalation"),
+        description="Alerts: who is told, how and when, and what stays silent. roles: each with the one above it (`above` in a step), null "
+        "at the top.\nA part that is left out is as here, and so is a trigger in `rules`; any other part is given whole.",
+    )
 
     @model_validator(mode="after")
     def _each_name_once(self) -> Self:
@@ -195,15 +236,19 @@ class SiteDocument(Section):
             modalities=self.modalities.by_modality,
             other_modality=self.modalities.other,
             unordered=self.unordered,
-            risk_from=self.risk.none_below,
-            risk_to=self.risk.full_from,
-            risk_floor=self.risk.floor_minutes,
+            risk=self.risk.policy(),
+            image=self.findings.pull.policy(),
+            finding_shares=self.findings.by_finding,
+            finding_share=self.findings.other,
+            stroke_door=self.clocks.stroke_door_minutes,
+            appointment_lead=self.clocks.appointment_lead_minutes,
             dead_band=timedelta(seconds=self.stability.dead_band_seconds),
             dwell=timedelta(seconds=self.stability.minimum_dwell_seconds),
             churn=Churn(**self.stability.churn.model_dump()),
             vitals_valid=timedelta(minutes=self.vitals.valid_minutes),
             vitals_valid_emergency=timedelta(minutes=self.vitals.valid_minutes_emergency),
             news2_scale=self.vitals.news2_scale,
+            critical_labs=critical_labs.table(self.critical_labs),
             settings=self._settings(),
             lists=tuple(map(_sub_list, self.lists)),
             holds=tuple(HoldReason(one.code, one.words, one.minutes) for one in self.holds),
@@ -223,7 +268,9 @@ def of(policy: Policy) -> SiteDocument:
         unordered=policy.unordered,
         modalities=Modalities(by_modality=dict(policy.modalities), other=policy.other_modality),
         patient_classes={code: setting for code, setting in policy.settings.items() if code and setting},
-        risk=Risk(none_below=policy.risk_from, full_from=policy.risk_to, floor_minutes=policy.risk_floor),
+        risk=_pull(policy.risk),
+        findings=Findings(by_finding=dict(policy.finding_shares), other=policy.finding_share, pull=_pull(policy.image)),
+        clocks=Clocks(stroke_door_minutes=policy.stroke_door, appointment_lead_minutes=policy.appointment_lead),
         stability=Stability(
             dead_band_seconds=policy.dead_band.total_seconds(),
             minimum_dwell_seconds=policy.dwell.total_seconds(),
@@ -237,6 +284,7 @@ def of(policy: Policy) -> SiteDocument:
             valid_minutes_emergency=policy.vitals_valid_emergency / timedelta(minutes=1),
             news2_scale=policy.news2_scale,
         ),
+        critical_labs=critical_labs.of(policy.critical_labs),
         lists=[_list(one) for one in policy.lists],
         holds=[Hold(code=one.code, words=one.words, minutes=one.minutes) for one in policy.holds],
         overrides=Overrides(longest_minutes=policy.override_longest / timedelta(minutes=1)),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import time, timedelta
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from pipeline.adapters.site.section import Section
@@ -22,7 +23,10 @@ TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
 
 
 class Step(Section):
-    """So many minutes after the alert was raised this role is told over this channel. Fractions of a minute are for demonstrations."""
+    """So many minutes after the alert was raised this role is told over this channel; `above` is the role above the one before.
+
+    Fractions of a minute are for demonstrations.
+    """
 
     after_minutes: Annotated[float, Field(le=40320, allow_inf_nan=False)]
     role: Name
@@ -31,6 +35,8 @@ class Step(Section):
 
 class Channel(Section):
     """page: the list alone. apprise: its URL (mail, chat, pager). webhook: signed with `secret`. hl7: mllp://host:port. fhir: base address.
+
+    webhook, hl7 and fhir carry a key by which the receiver knows a repeat; apprise can only mark it.
 
     ${NAME} in url and secret is read from the environment of agent-escalation.
     """
@@ -65,29 +71,42 @@ class Budget(Section):
     ppv_after: Annotated[int, Field(ge=1)]
 
 
-class Escalation(Section):
-    """Alerts: who is told, how and when, and what stays silent. roles: each with the one above it, null at the top."""
+def _default(part: str) -> Callable[[], Any]:
+    return lambda: getattr(of(domain.DEFAULT), part)
 
-    roles: dict[Name, Name | None]
-    channels: dict[Name, Channel]
-    steps: list[Step]
-    rules: dict[Trigger, Rule]
+
+class Escalation(Section):
+    """Alerts: who is told, how and when, and what stays silent. roles: each with the one above it (`above` in a step), null at the top.
+
+    A part that is left out is the default's, and so is a trigger in `rules`; any other part is given whole.
+    """
+
+    roles: dict[Name, Name | None] = Field(default_factory=_default("roles"))
+    channels: dict[Name, Channel] = Field(default_factory=_default("channels"))
+    steps: list[Step] = Field(default_factory=_default("steps"))
+    rules: dict[Trigger, Rule] = Field(default_factory=_default("rules"))
     quiet_hours: QuietHours | None = None
-    budget: Budget
-    news2_from: Annotated[float, Field(ge=1, le=20)]
-    risk_from: Share | None = None
-    worse_by: Share
-    remembered_minutes: Minutes
-    late_minutes: Annotated[float, Field(gt=0, le=1440)]
-    storm: Annotated[int, Field(ge=1)]
-    model_down_minutes: Minutes
-    feed_down_minutes: dict[Feed, Minutes]
+    budget: Budget = Field(default_factory=_default("budget"))
+    news2_from: Annotated[float, Field(ge=1, le=20)] = domain.DEFAULT.news2_from
+    finding_from: Share | None = domain.DEFAULT.finding_from
+    risk_from: Share | None = domain.DEFAULT.risk_from
+    discrepancy_from: Share | None = domain.DEFAULT.discrepancy_from
+    worse_by: Share = domain.DEFAULT.worse_by
+    remembered_minutes: Minutes = domain.DEFAULT.remembered / timedelta(minutes=1)
+    late_minutes: Annotated[float, Field(gt=0, le=1440)] = domain.DEFAULT.late / timedelta(minutes=1)
+    storm: Annotated[int, Field(ge=1)] = domain.DEFAULT.storm
+    model_down_minutes: Minutes = domain.DEFAULT.model_down
+    feed_down_minutes: dict[Feed, Minutes] = Field(default_factory=_default("feed_down_minutes"))
+
+    @field_validator("rules")
+    @classmethod
+    def _for_each_trigger(cls, given: dict[Trigger, Rule]) -> dict[Trigger, Rule]:
+        """So a file from before there was a trigger stays in force."""
+        return {name: given.get(name) or _rule(domain.DEFAULT.rules[name]) for name in TRIGGERS}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        missing = [name for name in TRIGGERS if name not in self.rules]
-        found = [("rules", f"has no rule for {name}") for name in missing] or domain.faults(self.policy("UTC"))
-        if found:
+        if found := domain.faults(self.policy("UTC")):
             raise ValidationError.from_exception_data("escalation", [_at(where, why) for where, why in found])
         return self
 
@@ -108,7 +127,9 @@ class Escalation(Section):
             ),
             time_zone=time_zone,
             news2_from=self.news2_from,
+            finding_from=self.finding_from,
             risk_from=self.risk_from,
+            discrepancy_from=self.discrepancy_from,
             worse_by=self.worse_by,
             remembered=timedelta(minutes=self.remembered_minutes),
             late=timedelta(minutes=self.late_minutes),
@@ -127,10 +148,7 @@ def of(policy: EscalationPolicy) -> Escalation:
             name: Channel(kind=one.kind, url=one.url, secret=one.secret, timeout_s=one.timeout_s) for name, one in policy.channels.items()
         },
         steps=[_step(one) for one in policy.steps],
-        rules={
-            name: Rule(category=rule.category, enabled=rule.on, steps=None if rule.steps is None else [_step(one) for one in rule.steps])
-            for name, rule in policy.rules.items()
-        },
+        rules={name: _rule(rule) for name, rule in policy.rules.items()},
         quiet_hours=None if quiet is None else QuietHours(start=f"{quiet.start:%H:%M}", until=f"{quiet.end:%H:%M}"),
         budget=Budget(
             shift_starts=[f"{start:%H:%M}" for start in policy.budget.shift_starts],
@@ -139,7 +157,9 @@ def of(policy: EscalationPolicy) -> Escalation:
             ppv_after=policy.budget.ppv_after,
         ),
         news2_from=policy.news2_from,
+        finding_from=policy.finding_from,
         risk_from=policy.risk_from,
+        discrepancy_from=policy.discrepancy_from,
         worse_by=policy.worse_by,
         remembered_minutes=policy.remembered / timedelta(minutes=1),
         late_minutes=policy.late / timedelta(minutes=1),
@@ -155,6 +175,10 @@ def _steps(steps: list[Step]) -> tuple[domain.Step, ...]:
 
 def _step(one: domain.Step) -> Step:
     return Step(after_minutes=one.after_minutes, role=one.role, channel=one.channel)
+
+
+def _rule(one: domain.Rule) -> Rule:
+    return Rule(category=one.category, enabled=one.on, steps=None if one.steps is None else [_step(step) for step in one.steps])
 
 
 def _at(where: str, why: str) -> InitErrorDetails:

@@ -21,17 +21,24 @@ Name = Literal[
     "readfirst_looked_timestamp_seconds",
     # what the gateways and stages do
     "readfirst_messages_total",
+    "readfirst_unmapped_values_total",
+    "readfirst_connections_total",
     "readfirst_intake_stopped",
     "readfirst_records_total",
     "readfirst_batch_seconds",
     "readfirst_batch_records",
     "readfirst_windows",
     "readfirst_windows_limit",
+    "readfirst_window_bytes",
     # the model
     "readfirst_scorer_seconds",
     "readfirst_breaker_open",
+    "readfirst_scoring_backlog",
     "readfirst_scores_waiting",
     "readfirst_score_age_seconds",
+    "readfirst_drift_rows",
+    "readfirst_drift_psi",
+    "readfirst_drift_missing_ratio",
     # the promises
     "readfirst_event_to_rank_seconds",
     "readfirst_truth_to_rank_seconds",
@@ -80,10 +87,12 @@ Label = Literal[
     "patient_class",
     "priority",
     "source",
+    "model",
+    "input",
 ]
 Kind = Literal["counter", "gauge", "histogram"]
 
-VALUES_MAX: Mapping[Label, int] = {"partition": 256, "reason": 64, "source": 64, "version": 2}
+VALUES_MAX: Mapping[Label, int] = {"partition": 256, "reason": 64, "source": 64, "version": 2, "input": 96}
 """Most different values that a process ever gives a label; what comes after them is counted as "other". Where nothing is said: 24."""
 VALUES_MAX_ELSE = 24
 
@@ -91,6 +100,7 @@ LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 3
 SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0)
 LONG = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 COUNT = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0)
+BYTES = (512.0, 1024.0, 2048.0, 4096.0, 8192.0, 12288.0, 24576.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +125,41 @@ CATALOGUE: Mapping[Name, Metric] = {
     "readfirst_clock_offset_seconds": Metric("gauge", (), "this machine's clock less the database server's"),
     "readfirst_looked_timestamp_seconds": Metric("gauge", (), "when lag, list and sources were last looked at"),
     "readfirst_messages_total": Metric("counter", ("gateway", "outcome", "reason"), "messages answered by a gateway"),
+    "readfirst_unmapped_values_total": Metric(
+        "counter",
+        ("gateway", "reason"),
+        "values kept as they came, but no reading: code or unit not known, no number, or impossible in size or time",
+    ),
+    "readfirst_connections_total": Metric(
+        "counter",
+        ("gateway", "reason"),
+        "what the HL7 port meets: connections, broken frames, slow or too many senders, no answers",
+    ),
     "readfirst_intake_stopped": Metric("gauge", ("gateway",), "1 while a gateway turns messages away because too many dead letters wait"),
     "readfirst_records_total": Metric("counter", ("stage", "outcome", "reason"), "records by what became of them in a stage"),
     "readfirst_batch_seconds": Metric("histogram", ("stage",), "time to handle a batch, commit included", SHORT),
     "readfirst_batch_records": Metric("histogram", ("stage",), "records of a batch", COUNT),
     "readfirst_windows": Metric("gauge", (), "patient windows in the context worker's memory"),
     "readfirst_windows_limit": Metric("gauge", (), "the most it keeps"),
+    "readfirst_window_bytes": Metric(
+        "histogram", (), "size of a patient's window, packed: once a second the one last touched; asked for: 8192 at most", BYTES
+    ),
     "readfirst_scorer_seconds": Metric("histogram", ("scorer", "outcome"), "time of one request to a scorer (Triton, in-process)", SHORT),
-    "readfirst_breaker_open": Metric("gauge", ("choice",), "1 while this choice of scorer is not asked; 0 is the first choice"),
+    "readfirst_breaker_open": Metric("gauge", ("stage", "choice"), "1 while this choice of scorer is not asked; 0 is the first choice"),
+    "readfirst_scoring_backlog": Metric(
+        "gauge", ("priority",), "requests in hand that no scorer has answered yet, by Triton's priority, 1 first"
+    ),
     "readfirst_scores_waiting": Metric("gauge", (), "patients whose degraded score waits for the model"),
     "readfirst_score_age_seconds": Metric("gauge", (), "age of the oldest model score among the 100 most urgent open studies"),
+    "readfirst_drift_rows": Metric(
+        "gauge", ("model", "input"), "answers of today (UTC) by the served version that are counted against what it was made on"
+    ),
+    "readfirst_drift_psi": Metric(
+        "gauge",
+        ("model", "input"),
+        "population stability index of an input or a score of today; above 0.25 another population; from 200 rows",
+    ),
+    "readfirst_drift_missing_ratio": Metric("gauge", ("model", "input"), "share of today's answers without this input"),
     "readfirst_event_to_rank_seconds": Metric("histogram", (), "gateway's receipt of an event to the committed rank it caused", LATENCY),
     "readfirst_truth_to_rank_seconds": Metric("histogram", (), "when it was true (specimen, acquisition) to the committed rank", LONG),
     "readfirst_escalations": Metric("gauge", ("state",), "escalations that are not over, by state"),

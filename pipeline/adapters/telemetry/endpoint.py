@@ -23,11 +23,14 @@ log = structlog.get_logger()
 Check = Callable[[], Awaitable[object]]
 """Raises one of our errors when what the role needs does not answer."""
 CHECK_S = 2.0
+"""For all checks together: below what a probe waits for."""
+CHECKED_FOR_S = 1.0
+"""How long an answer holds: whoever asks, and however often, what the role needs is asked once a second at most."""
 REQUEST_S = 5.0
 
 
 class Endpoint:
-    """Serves nothing where the settings name no port.
+    """Serves nothing where the settings name no port; histograms are not kept then, for nobody could read them.
 
     `/livez`: the event loop turns (before the role is ready: the process is there).
     `/readyz`: the role takes work, and what it needs answers.
@@ -35,8 +38,11 @@ class Endpoint:
 
     def __init__(self, role: str, telemetry: Telemetry, metrics: Metrics = METRICS) -> None:
         self._metrics = metrics
+        metrics.enabled = telemetry.port is not None
         self._heartbeat: Heartbeat | None = None
         self._checks: tuple[Check, ...] = ()
+        self._checking = threading.Lock()
+        self._checked: tuple[float, str | None] = (float("-inf"), None)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: ThreadingHTTPServer | None = None
         metrics.source(lambda: [Sample("readfirst_build_info", 1, {"role": role, "version": version("readfirst")})])
@@ -52,7 +58,7 @@ class Endpoint:
         return self._server.server_address[1] if self._server else None
 
     def ready(self, heartbeat: Heartbeat, loop: asyncio.AbstractEventLoop, *checks: Check) -> None:
-        """From now on the role takes work; `checks` are run in its loop when somebody asks."""
+        """From now on the role takes work; `checks` are run in its loop, together, when somebody asks."""
         self._heartbeat, self._loop, self._checks = heartbeat, loop, checks
 
     def close(self) -> None:
@@ -74,18 +80,19 @@ class Endpoint:
             return "not ready for work"
         if (wrong := self._live()) is not None:
             return wrong
-        for check in self._checks:
-            if (wrong := self._asked(check)) is not None:
-                return wrong
-        return None
+        with self._checking:
+            at, wrong = self._checked
+            if monotonic() - at >= CHECKED_FOR_S:
+                wrong = self._asked(self._loop)
+                self._checked = monotonic(), wrong
+            return wrong
 
-    def _asked(self, check: Check) -> str | None:
+    def _asked(self, loop: asyncio.AbstractEventLoop) -> str | None:
         async def ask() -> None:
             async with asyncio.timeout(CHECK_S):
-                await check()
+                await asyncio.gather(*(check() for check in self._checks))
 
-        assert self._loop is not None
-        future = asyncio.run_coroutine_threadsafe(ask(), self._loop)
+        future = asyncio.run_coroutine_threadsafe(ask(), loop)
         try:
             future.result(CHECK_S + 1)
         except ReadfirstError as error:

@@ -10,7 +10,9 @@ import numpy as np
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from pipeline.adapters.onnx.pictures import FINDINGS, INPUT, UNLIKENESS, looked
+from pipeline.adapters.onnx.pictures import ASKED, INPUT, looked
+from pipeline.adapters.telemetry.metrics import METRICS
+from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.adapters.triton.scorer import CHANNEL
 from pipeline.errors import Unavailable
 from pipeline.ports import Looked, Picture
@@ -37,7 +39,8 @@ class TritonImageModel:
         parts = [pictures[start : start + MAX_BATCH] for start in range(0, len(pictures), MAX_BATCH)]
         try:
             async with asyncio.timeout(self._deadline_s * max(1, len(parts))):
-                answers = [await self._infer(part) for part in parts]
+                with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}), TRACING.step("triton"):
+                    answers = [await self._infer(part) for part in parts]
         except Exception as error:
             raise Unavailable(f"Triton at {self._url} did not look: {type(error).__name__} {error}") from error
         return [one for answer in answers for one in answer]
@@ -51,8 +54,14 @@ class TritonImageModel:
         stacked = np.stack(pictures)
         question = InferInput(INPUT, list(stacked.shape), "UINT8")
         question.set_data_from_numpy(stacked)
-        outputs = [InferRequestedOutput(FINDINGS), InferRequestedOutput(UNLIKENESS)]
+        outputs = [InferRequestedOutput(name) for name in ASKED]
         answer = await self._client.infer(
-            self._model, [question], outputs=outputs, priority=self._priority, client_timeout=self._deadline_s
+            self._model,
+            [question],
+            outputs=outputs,
+            priority=self._priority,
+            client_timeout=self._deadline_s,
+            headers=TRACING.context(),
         )
-        return looked(np.asarray(answer.as_numpy(FINDINGS)), np.asarray(answer.as_numpy(UNLIKENESS)))
+        version = answer.get_response().model_version
+        return looked(version, *(np.asarray(answer.as_numpy(name)) for name in ASKED))

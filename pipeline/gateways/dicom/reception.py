@@ -111,10 +111,8 @@ class Reception:
         """By PatientID, else by what is known of the accession, the order or the study, else a key of the study's own."""
         if instance.identity is not None:
             return instance.identity.pseudonym
-        for number in self._numbers(instance):
-            if (patient := await self._vault.patient_of(number)) is not None:
-                return patient
-        return unmatched_patient_key(self._site_key, instance.study_uid)
+        known = await self._vault.linked(numbers := self._numbers(instance))
+        return next((known[number] for number in numbers if number in known), unmatched_patient_key(self._site_key, instance.study_uid))
 
     def _numbers(self, instance: Instance) -> list[str]:
         """What other messages, or other objects of the study, may name together with the patient."""

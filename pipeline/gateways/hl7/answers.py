@@ -49,6 +49,7 @@ class Answerer:
         self._intake = intake
         self._clock = clock
         self._counts = counts
+        counts.setdefault("control-id-reused", 0)  # Prometheus sees the first one only where the series stood at 0 before it
         self._control_ids: OrderedDict[tuple[str, bytes], str] = OrderedDict()
 
     async def answer(self, frame: Frame) -> list[bytes]:
@@ -93,13 +94,10 @@ class Answerer:
         self._note_control_id(origin)
         if isinstance(understood, Ignored):
             await self._intake.ignore(origin, understood.reason)
-            self._counts[f"ignored|{understood.reason}"] += 1
             return Verdict("AA", IGNORED + understood.reason)
         receipt = await self._intake.accept(understood)
         if receipt.received_at < received:
-            self._counts["duplicates"] += 1
             return Verdict("AA", f"{IGNORED}duplicate")
-        self._counts["accepted"] += 1
         log.debug("hl7_message_accepted", events=len(understood.events))
         return Verdict("AA")
 
@@ -108,7 +106,6 @@ class Answerer:
             await self._intake.refuse(origin, refusal.reason)
         except Unavailable:
             return self._try_again("unavailable")
-        self._counts[f"refused|{refusal.reason}"] += 1
         log.warning("hl7_message_refused", reason=refusal.reason, code=refusal.code, location=refusal.location)
         return Verdict(refusal.answer, fault=Fault(refusal.code, refusal.location, f"{refusal.reason}: {refusal.explanation}"))
 
@@ -137,7 +134,7 @@ class Answerer:
         if known != digest:
             self._control_ids[key] = digest
             self._counts["control-id-reused"] += 1
-            log.warning("hl7_control_id_reused")
+            log.warning("hl7_control_id_reused", source=origin.source)
         if len(self._control_ids) > CONTROL_IDS_KEPT:
             self._control_ids.popitem(last=False)
 

@@ -36,14 +36,14 @@ class Framer:
     A second start byte begins the frame anew: what came before it had lost its end, was never answered and will be sent again.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, counts: Counter[str] | None = None) -> None:
+        """counts: where restarted and noise-bytes are counted, of several connections together."""
         self._limit = limit
         self._data = bytearray()
         self._inside = False
         self._ending = False
         self._fault: Fault | None = None
-        self.counts: Counter[str] = Counter()
-        """restarted, noise-bytes."""
+        self.counts = Counter[str]() if counts is None else counts
 
     @property
     def inside(self) -> bool:

@@ -53,8 +53,8 @@ class _Connections:
 class MllpServer:
     """Messages of one connection are taken one after the other; those of several side by side.
 
-    `counts` are the metrics: connections, accepted, duplicates, ignored|reason, refused|reason, unavailable, failed, batches,
-    control-id-reused, restarted, noise-bytes, truncated, idle-closed, over-connection-limit, answers-undelivered.
+    `counts` is what the intake does not know, for the metrics: connections, unavailable, failed, batches, control-id-reused, restarted,
+    noise-bytes, truncated, idle-closed, over-connection-limit, connections-lost, answers-undelivered.
     """
 
     def __init__(self, settings: Gateways, intake: Intake, site_key: bytes, clock: Clock) -> None:
@@ -117,7 +117,7 @@ class MllpServer:
             return
         self._connections.add(connection)
         self.counts["connections"] += 1
-        framer = Framer(self._settings.mllp_message_max_bytes)
+        framer = Framer(self._settings.mllp_message_max_bytes, self.counts)
         try:
             await self._serve(connection, framer, reader, writer)
         except asyncio.CancelledError:
@@ -128,7 +128,6 @@ class MllpServer:
         finally:
             self._connections.remove(connection)
             self.counts["truncated"] += framer.inside
-            self.counts.update(framer.counts)
             await _close(writer)
 
     async def _serve(self, connection: _Connection, framer: Framer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

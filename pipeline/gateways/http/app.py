@@ -15,7 +15,7 @@ from pipeline.settings import Settings
 
 def create_app(settings: Settings, needs: Needs) -> Starlette:
     """The application; it holds nothing of its own."""
-    fhir = FhirGateway(needs.intake, needs.clock, needs.site_key, settings.gateways)
+    fhir = FhirGateway(needs.intake, needs.vault, needs.clock, needs.site_key, settings.gateways)
     stow = StowGateway(settings, needs)
     return Starlette(routes=[*fhir.routes(), *stow.routes(), Route("/livez", _alive)])
 

@@ -15,13 +15,15 @@ from pydicom.dataset import Dataset
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from pipeline.adapters.dicom.instance import sound_uid
 from pipeline.errors import InvalidMessage, Unavailable
 from pipeline.gateways.dicom.reception import Needs, Outcome, Reception
+from pipeline.gateways.http.body import chunks
+from pipeline.gateways.http.source import source
 from pipeline.settings import Settings
 
 log = structlog.get_logger()
@@ -34,7 +36,6 @@ OUT_OF_RESOURCES = 0xA700
 DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
-_CHUNK_WITHIN_S = 60.0
 _PARTS_MAX = 10_000
 _RETRY_AFTER_S = "5"
 
@@ -66,30 +67,31 @@ class StowGateway:
             raise HTTPException(503, "too many requests at once", headers={"Retry-After": _RETRY_AFTER_S})
         async with self._requests:
             results = _Results()
+            sender, study = source(request.headers, SOURCE), request.path_params.get("study")
             parts = _Parts(boundary, self._incoming, self._object_max)
             try:
-                async for chunk in _chunks(request):
+                async for chunk in chunks(request):
                     parts.feed(chunk)
-                    await self._receive(parts, request.path_params.get("study"), results)
+                    await self._receive(parts, sender, study, results)
             finally:
                 parts.close()
         if not parts.ended:
             raise HTTPException(400, "the multipart body has no end")
         return results.response()
 
-    async def _receive(self, parts: _Parts, study: str | None, results: _Results) -> None:
+    async def _receive(self, parts: _Parts, sender: str, study: str | None, results: _Results) -> None:
         for part in parts.take():
             try:
-                await self._receive_part(part, study, results)
+                await self._receive_part(part, sender, study, results)
             finally:
                 part.path.unlink(missing_ok=True)
 
-    async def _receive_part(self, part: _Part, study: str | None, results: _Results) -> None:
+    async def _receive_part(self, part: _Part, sender: str, study: str | None, results: _Results) -> None:
         if part.problem is not None:
             results.failed(CANNOT_UNDERSTAND, part.problem)
             return
         try:
-            results.stored.append(await self._reception.receive(part.path, SOURCE, only_study=sound_uid(study) if study else None))
+            results.stored.append(await self._reception.receive(part.path, sender, only_study=sound_uid(study) if study else None))
         except InvalidMessage as refusal:
             code = DOES_NOT_MATCH if refusal.reason == "wrong-key" else CANNOT_UNDERSTAND
             results.failed(code, f"{refusal.reason}: {refusal.explanation}")
@@ -237,22 +239,6 @@ def _failure(code: int, comment: str) -> Dataset:
     item.FailureReason = code
     item.ErrorComment = comment[:64]
     return item
-
-
-async def _chunks(request: Request) -> Any:
-    """The body's pieces; a sender that stops in the middle is not waited for."""
-    stream = request.stream().__aiter__()
-    while True:
-        try:
-            async with asyncio.timeout(_CHUNK_WITHIN_S):
-                chunk = await anext(stream)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise HTTPException(408, "the body did not arrive in time") from None
-        except ClientDisconnect:
-            raise HTTPException(400, "the sender went away") from None
-        yield chunk
 
 
 def _boundary(content_type: str) -> str:

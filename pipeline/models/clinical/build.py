@@ -20,6 +20,7 @@ from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain import features
 from pipeline.domain.model_answer import ModelReference
+from pipeline.models.artefacts import pretty
 from pipeline.models.clinical import card, eicu, evaluation, rivals, trees
 from pipeline.models.clinical.dataset import Examples, Matrix, at_end, at_random_times
 from pipeline.models.clinical.distribution import distribution
@@ -69,7 +70,7 @@ def build(
     out.mkdir(parents=True, exist_ok=True)
     export(made.questions, made.trained.boosters, made.answer, out / MODEL_FILE, VERSION)
     reference = _reference(made, (out / MODEL_FILE).read_bytes())
-    (out / REFERENCE_FILE).write_bytes(_pretty(reference))
+    (out / REFERENCE_FILE).write_bytes(pretty(reference))
     shipped = OnnxModel(load(out))
     step("keeping what it was made on")
     made_on = distribution(examples.x, evaluation.predictor(shipped)(examples.x))
@@ -79,7 +80,7 @@ def build(
     if (data / eicu.FOLDER).is_dir():
         step("testing on eICU")
         figures["eicu"] = {"citation": eicu.CITATION, **evaluation.external(eicu.stays(data), evaluation.predictor(shipped))}
-    (out / METRICS_FILE).write_bytes(_pretty(figures))
+    (out / METRICS_FILE).write_bytes(pretty(figures))
     (out / CARD_FILE).write_text(card.render(figures, reference))
     return figures
 
@@ -132,7 +133,3 @@ def _reference(made: _Made, onnx: bytes) -> ModelReference:
         calibration={name: tuple(round(weight, 5) for weight in weights) for name, weights in joining},
         sha256=hashlib.sha256(onnx).hexdigest(),
     )
-
-
-def _pretty(document: Any) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"

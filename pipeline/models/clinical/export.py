@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import nn
 
 from pipeline.domain import features
 from pipeline.domain.model_answer import OUTPUTS
+from pipeline.models.artefacts import without_traces
 from pipeline.models.clinical import trees
 from pipeline.models.clinical.ensemble import Answer, Questions
 
@@ -37,6 +39,7 @@ def export(questions: Questions, boosters: Sequence[Any], answer: Answer, target
     after = _to_onnx(answer, (network, of_trees, there), ("network_logits", "tree_logits", "there"), OUTPUTS[:3], dynamic)
     graph = _joined(before, forest, after)
     onnx.helper.set_model_props(graph, {"model_version": version, "feature_layout": str(features.LAYOUT_VERSION)})
+    without_traces(graph.graph)
     onnx.checker.check_model(graph, full_check=True)
     onnx.save(graph, target)
 
@@ -68,6 +71,7 @@ def _to_onnx(
     module: nn.Module, inputs: tuple[torch.Tensor, ...], names: Sequence[str], outputs: Sequence[str], dynamic: dict[str, Any]
 ) -> onnx.ModelProto:
     buffer = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.adapters.onnx.artefact import SHIPPED, load
 from pipeline.adapters.onnx.scorer import OnnxModel
+from pipeline.models.artefacts import pretty
 from pipeline.models.clinical import card, eicu, evaluation
 from pipeline.models.clinical.dataset import Examples, at_end, at_hours
 from pipeline.models.clinical.physionet import Stay, stays
@@ -53,7 +53,7 @@ def _read(task: str, data: Path) -> tuple[list[Stay], NDArray[np.generic] | None
 
 def _write(out: Path, examples: Examples, probability: NDArray[np.floating], report: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    (out / "metrics.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    (out / "metrics.json").write_bytes(pretty(report))
     (out / "report.md").write_text(card.tables(report))
     plots.plot_calibration(out / "calibration.svg", calibration(examples.died, probability))
     plots.plot_roc(out / "roc.svg", {"model": roc(examples.died, probability)})

@@ -38,6 +38,11 @@ def bootstrap_difference(
     return _quantiles([figure(positive[rows], score[rows]) - figure(positive[rows], other[rows]) for rows in drawn])
 
 
+def rounded(interval: Interval) -> Interval:
+    """To the four digits that documents hold."""
+    return round(interval[0], 4), round(interval[1], 4)
+
+
 def _drawn(n: int, groups: NDArray[np.generic] | None, samples: int, seed: int) -> Iterator[NDArray[np.int64]]:
     rng = np.random.default_rng(seed)
     if groups is None:

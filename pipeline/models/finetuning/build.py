@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime
 import torch
 
 from pipeline.adapters.onnx import artefact
-from pipeline.adapters.onnx.artefact import REFERENCE_FILE
+from pipeline.adapters.onnx.artefact import DISTRIBUTION_FILE, REFERENCE_FILE
+from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.adapters.onnx.weights import MODEL_FILE
+from pipeline.domain import drift
 from pipeline.domain.model_answer import ModelReference
 from pipeline.errors import StackError
-from pipeline.models.finetuning import card, evaluation, graph, verdict
+from pipeline.models.artefacts import pretty
+from pipeline.models.clinical.distribution import distribution
+from pipeline.models.finetuning import card, evaluation, graph, head, verdict
+from pipeline.models.finetuning.alignment import Aligned
 from pipeline.models.finetuning.audit import Audit, require_enough
 from pipeline.models.finetuning.fusion import Fused, Recipe, learn
-from pipeline.models.finetuning.inputs import CONCEPTS, Inputs, Progress, gather, shipped_model
+from pipeline.models.finetuning.inputs import CONCEPTS, HEAD, Inputs, Mask, Progress, gather, shipped_model
 from pipeline.models.finetuning.pairs import Pair
 from pipeline.models.finetuning.splits import held_out
 from pipeline.models.imaging.export import OPSET
@@ -52,12 +56,15 @@ class FineTunedReference(ModelReference, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What the site says: the outcome in words, how to learn, where to write, pixels of a picture's side."""
+    """What the site says: the outcome in words, how to learn, where to write, pixels of a picture's side; and what films and reports
+    without labels had in common before. finding: of the image head, where the outcome is one; its new version is written too."""
 
     outcome: str
     out: Path
     recipe: Recipe
     side: int = 224
+    aligned: Aligned | None = None
+    finding: str | None = None
 
 
 def build(
@@ -65,15 +72,25 @@ def build(
 ) -> tuple[Path, dict[str, Any]]:
     """Writes the next version below `site.out` and returns its folder and metrics. Raises StackError where there is too little."""
     require_enough(found)
+    if site.finding is not None and site.recipe.adapt != "frozen":
+        raise StackError(
+            "an image head is fine-tuned with the encoder as it is", "leave --adapt out: its other findings and its check read it too"
+        )
     torch.set_num_threads(THREADS)
     step("looking at the pictures")
     data = gather(pairs, shipped_model(), site.side, site.out / CACHE, progress)
     test = held_out(data.positive, data.patient, site.recipe.seed)
     step("testing on patients that were not learned from")
-    if test is None:
-        tested = evaluation.cross_validated(data, pairs, site.recipe, progress)
-    else:
-        tested = evaluation.on_held_out(data, pairs, test, site.recipe)
+    tested = _tested(data, pairs, test, site.recipe, progress)
+    alignment: dict[str, Any] = {}
+    if site.aligned is not None:
+        step("testing the same with films and reports aligned")
+        favoured = replace(data, favoured=site.aligned.directions)
+        beside = _tested(favoured, pairs, test, site.recipe, progress)
+        gain = evaluation.gain(data, beside, tested)
+        alignment = {"alignment": {**site.aligned.figures, "finetuning": gain, "used": evaluation.helps(gain)}}
+        if evaluation.helps(gain):
+            data, tested = favoured, beside
     step("learning")
     fused = learn(data, np.ones(len(pairs), bool) if test is None else ~test, site.recipe)
     step("exporting")
@@ -87,9 +104,23 @@ def build(
         "split": _split(tested, results),
         "results": results,
         "sentences": verdict.sentences(results),
+        **alignment,
         "onnx_max_difference": difference,
     }
-    return _write(site.out, _reference(fused, data, site, version, body), body, metrics), metrics
+    image: dict[str, bytes] = {}
+    if site.finding is not None:
+        step("learning the image head's read-out")
+        image = head.files(data, site.finding, version, site.recipe.seed)
+    reference = _reference(fused, data, site, version, body)
+    # Who serves it asks by the features alone, so that drift is measured against what it says of them alone.
+    made_on = distribution(data.clinical, OnnxModel(artefact.Artefact(reference, body)).run(data.clinical).risk[:, 0])
+    return _write(site.out, reference, body, metrics, made_on, image), metrics
+
+
+def _tested(data: Inputs, pairs: Sequence[Pair], test: Mask | None, recipe: Recipe, progress: Progress) -> evaluation.Tested:
+    if test is None:
+        return evaluation.cross_validated(data, pairs, recipe, progress)
+    return evaluation.on_held_out(data, pairs, test, recipe)
 
 
 def next_version(out: Path) -> str:
@@ -180,21 +211,28 @@ def _reference(fused: Fused, data: Inputs, site: Site, version: str, body: bytes
     )
 
 
-def _write(out: Path, reference: FineTunedReference, body: bytes, metrics: dict[str, Any]) -> Path:
-    """All or nothing: the folder gets its name when everything is in it."""
+def _write(
+    out: Path,
+    reference: FineTunedReference,
+    body: bytes,
+    metrics: dict[str, Any],
+    made_on: drift.Reference,
+    image: Mapping[str, bytes],
+) -> Path:
+    """All or nothing: the folder gets its name when everything is in it. image: files of the image head's new version, put below it."""
     fresh, target = out / f".{reference.version}.new", out / reference.version
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     (fresh / MODEL_FILE).write_bytes(body)
-    (fresh / REFERENCE_FILE).write_bytes(_pretty(reference))
-    (fresh / METRICS_FILE).write_bytes(_pretty(metrics))
+    (fresh / REFERENCE_FILE).write_bytes(pretty(reference))
+    (fresh / DISTRIBUTION_FILE).write_bytes(pretty(made_on))
+    (fresh / METRICS_FILE).write_bytes(pretty(metrics))
     (fresh / CARD_FILE).write_text(card.render(metrics))
+    for name, content in image.items():
+        (fresh / HEAD).mkdir(exist_ok=True)
+        (fresh / HEAD / name).write_bytes(content)
     artefact.load(fresh)
     if target.exists():
         raise StackError(f"{target} is there already", "somebody else wrote it just now: run it again")
     fresh.rename(target)
     return target
-
-
-def _pretty(document: Any) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"

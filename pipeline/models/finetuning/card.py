@@ -42,11 +42,36 @@ ECE {ece}, Brier {brier}; they and the subgroups are of the mean probability of 
 |---|---|---|---|
 {subgroups}
 
-## Limits
+{alignment}## Limits
+- Once promoted, it is asked with the clinical features alone: live scores do without the picture, the site's further values and the order's
+  words, and no figure above that includes these holds for them. Films count on the list by the image head.
 - Learned and tested at one site: elsewhere, and in other years, it may be worse.
 - Early stopping and the parts' weights were chosen inside the training patients; intervals resample patients and keep the folds.
 - The shipped models' answers are given where they have something to look at; they were made for other outcomes.
 - Which values are missing is no input, but a value's presence is what a shortcut can be made of: compare with the lines `alone`.
+"""
+
+
+_ALIGNMENT = """\
+## Films and reports without labels
+Before, {films} films and {reports} reports of {patients} other patients were aligned: a linear projection of the encoder's features and one
+of what a report says (affirmed, uncertain, denied, of each finding), by InfoNCE. Of the films {by_study} belong to a report by study, the
+others only by patient. Left out: {left_out}. {origin}
+
+What a film's report says, found among the {kinds} that the reports of {held_out} patients held out say ({tested} films):
+
+| among the first | by chance | untrained | aligned | 95 % by patient | the most common first | both | both minus the most common, 95 % |
+|---|---|---|---|---|---|---|---|
+{recall}
+
+A read-out of the pictures that favours the {space} directions learned, beside one that does not, on the same splits of the pairs:
+
+| input | AUC without | with | with minus without, 95 % |
+|---|---|---|---|
+{gain}
+
+{verdict}
+
 """
 
 
@@ -72,8 +97,41 @@ def render(metrics: Mapping[str, Any]) -> str:
         ece=results["ece"],
         brier=results["brier"],
         sentences=_bullets(metrics["sentences"]),
+        alignment=of_alignment(metrics["alignment"]) if "alignment" in metrics else "",
         subgroups=_rows((name, one["n"], one["positives"], _told(one["auc"])) for name, one in results["subgroups"].items()),
     )
+
+
+def of_alignment(told: Mapping[str, Any]) -> str:
+    """The card's section on films and reports without labels."""
+    recall, gains = told["recall"], told["finetuning"]
+    worse = [name for name, one in gains.items() if one["gain_95"][1] < 0]
+    left = (
+        f"It did harm ({', '.join(worse)}), and this version does without it."
+        if worse
+        else "It is not shown to help, and this version does without it."
+    )
+    return _ALIGNMENT.format(
+        **{name: told[name] for name in ("films", "reports", "patients", "by_study", "origin", "space")},
+        left_out=", ".join(f"{count} {reason}" for reason, count in told["left_out"].items()) or "nothing",
+        kinds=next(iter(recall.values()))["kinds"],
+        held_out=told["held_out"]["patients"],
+        tested=told["held_out"]["films"],
+        recall=_rows((at, *_recalled(one)) for at, one in recall.items()),
+        gain=_rows((name, _told(one["without"]), _told(one["auc"]), _span(one["gain_95"])) for name, one in gains.items()),
+        verdict="It helped, and this version uses it." if told["used"] else left,
+    )
+
+
+def _recalled(one: Mapping[str, Any]) -> Iterable[str]:
+    yield from (f"{one[name]:.3f}" for name in ("chance", "untrained", "aligned"))
+    yield "{:.3f} to {:.3f}".format(*one["aligned_95"])
+    yield from (f"{one[name]:.3f}" for name in ("common", "both"))
+    yield _span(one["both_minus_common_95"])
+
+
+def _span(pair: tuple[float, float]) -> str:
+    return f"{pair[0]:+.3f} to {pair[1]:+.3f}"
 
 
 def _inputs(results: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.models.finetuning.inputs import BEFORE, Inputs, Mask, encoder_as_shipped
+from pipeline.models.finetuning.inputs import Inputs, Mask, encoder_as_shipped
 from pipeline.models.imaging.export import round_weights
-from pipeline.models.imaging.network import CHANNELS, LEVELS, Encoder, Pooled
+from pipeline.models.imaging.network import BEFORE, CHANNELS, LEVELS, Encoder, Pooled
 from pipeline.models.imaging.readout import Linear, fit
 
 Matrix = NDArray[np.float64]
@@ -82,7 +82,7 @@ class Adapted:
 def adapted(data: Inputs, train: Mask, stop: Mask, adapt: Adapt, rank: int, seed: int) -> Adapted:
     """Learned on the pictures of `train`; adapting ends when `stop` gets no better. Epoch 0, the frozen encoder, takes part in that."""
     rows = train & data.has_image
-    start = fit(data.seen.features[rows], data.positive[rows], RIDGE)
+    start = fit(data.seen.features[rows], data.positive[rows], RIDGE, data.favoured)
     stop = stop & data.has_image
     if adapt == "frozen" or not stop.any():
         return Adapted(None, start, 0)
@@ -92,7 +92,7 @@ def adapted(data: Inputs, train: Mask, stop: Mask, adapt: Adapt, rank: int, seed
 def adapted_for(data: Inputs, train: Mask, epochs: int, adapt: Adapt, rank: int, seed: int) -> Adapted:
     """The same for a number of epochs that was found elsewhere."""
     rows = train & data.has_image
-    start = fit(data.seen.features[rows], data.positive[rows], RIDGE)
+    start = fit(data.seen.features[rows], data.positive[rows], RIDGE, data.favoured)
     if adapt == "frozen" or epochs == 0:
         return Adapted(None, start, 0)
     return _Training(data, rows, adapt, rank, seed, start).run_for(epochs)

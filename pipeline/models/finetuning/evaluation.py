@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.models.evaluation.bootstrap import bootstrap_interval
+from pipeline.models.evaluation.bootstrap import bootstrap_interval, rounded
 from pipeline.models.evaluation.calibration import fit_logistic, logit
 from pipeline.models.evaluation.discrimination import Figure, auc
 from pipeline.models.evaluation.summary import age_bands, figures, subgroups
@@ -74,14 +74,36 @@ def report(data: Inputs, pairs: Sequence[Pair], tested: Tested) -> dict[str, Any
         "patients_with_outcome": len(set(patient[positive])),
         "repeats": len(fused),
         "auc_by_input": {name: _rounded(figure(positive, rows)) for name, figure in by_name.items()},
-        "auc_by_input_95": {name: _pair(bootstrap_interval(each, positive, rows, patient, _SAMPLES)) for name, each in by_name.items()},
+        "auc_by_input_95": {name: rounded(bootstrap_interval(each, positive, rows, patient, _SAMPLES)) for name, each in by_name.items()},
         "fused_minus_95": {
-            name: _pair(bootstrap_interval(_difference(fused, values), positive, rows, patient, _SAMPLES))
+            name: rounded(bootstrap_interval(_difference(fused, values), positive, rows, patient, _SAMPLES))
             for name, values in tested.scores.items()
             if name != FUSED
         },
         "subgroups": subgroups(positive, tested.probability, members(chosen)),
     }
+
+
+def gain(data: Inputs, tested: Tested, other: Tested) -> dict[str, Any]:
+    """The AUC of each score that both have, `other`'s, and the difference with its interval: on the same rows, by the same splits."""
+    positive, patient = data.positive[tested.rows], data.patient[tested.rows]
+    rows, found = np.arange(len(positive), dtype=np.float64), {}
+    for name in (FUSED, "image alone"):
+        if name in tested.scores:
+            ours, theirs = tested.scores[name], other.scores[name]
+            pair = bootstrap_interval(_difference(ours, theirs), positive, rows, patient, _SAMPLES)
+            found[name] = {
+                "auc": _rounded(mean_auc(ours)(positive, rows)),
+                "without": _rounded(mean_auc(theirs)(positive, rows)),
+                "gain_95": rounded(pair),
+            }
+    return found
+
+
+def helps(gain: Mapping[str, Any]) -> bool:
+    """Something is better beyond its interval, and nothing is worse."""
+    pairs = [one["gain_95"] for one in gain.values()]
+    return any(low > 0 for low, _ in pairs) and all(high >= 0 for _, high in pairs)
 
 
 def mean_auc(scores: Matrix) -> Figure:
@@ -136,10 +158,6 @@ def _shortcut(design: Matrix, positive: Mask, train: Mask, test: Mask) -> Matrix
 
 def _tested(rows: Mask, scores: Mapping[str, Matrix]) -> Tested:
     return Tested(rows, (1 / (1 + np.exp(-scores[FUSED]))).mean(0), scores)
-
-
-def _pair(pair: tuple[float, float]) -> tuple[float, float]:
-    return round(pair[0], 4), round(pair[1], 4)
 
 
 def _rounded(value: float) -> float | None:

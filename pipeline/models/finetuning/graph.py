@@ -7,6 +7,7 @@ this one as it is.
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from typing import Any
 
@@ -18,6 +19,7 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from torch import Tensor, nn
 
 from pipeline.domain import features
+from pipeline.models.artefacts import without_traces
 from pipeline.models.finetuning.fusion import Fused
 from pipeline.models.finetuning.inputs import CONCEPTS
 from pipeline.models.imaging.export import IR_VERSION, OPSET, halve
@@ -126,6 +128,7 @@ def to_onnx(clinical: bytes, image: ImageTower | None, join: Join, side: int, ow
     model = helper.make_model(graph, opset_imports=_opsets(parts), functions=[f for part in parts for f in part.functions])
     model.ir_version, model.producer_name = IR_VERSION, "readfirst"
     helper.set_model_props(model, {"model_version": version, "feature_layout": str(features.LAYOUT_VERSION)})
+    without_traces(model.graph)
     onnx.checker.check_model(model, full_check=True)
     body: bytes = model.SerializeToString()
     return body
@@ -196,6 +199,7 @@ def _exported_join(join: Join, own_values: int) -> onnx.ModelProto:
 
 def _exported(module: nn.Module, sample: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
     buffer, batch = io.BytesIO(), torch.export.Dim("batch", min=1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from pipeline.domain.readings import Reading
 from pipeline.models.evaluation.calibration import logit
 from pipeline.models.finetuning.pairs import Pair
 from pipeline.models.imaging.export import round_weights
-from pipeline.models.imaging.network import WIDTH, Encoder, Pooled
+from pipeline.models.imaging.network import WIDTH, Encoder, Pooled, walk
 from schemas.assessments import Features
 
 Matrix = NDArray[np.float64]
@@ -29,8 +30,6 @@ Mask = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 Kept = dict[str, NDArray[np.float64]]
 
-BEFORE = 12
-"""Block of the encoder up to which nothing is ever changed; its maps are kept, so that adapting costs little."""
 HEAD = "chest_frontal"
 CONCEPTS: tuple[str, ...] = tuple(bundle.code for bundle in BUNDLES)
 CATALOGUE_VALUES: tuple[str, ...] = tuple(name for name in BY_NAME if name not in features.OBSERVABLES)
@@ -56,7 +55,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Row by row. values: [n, len(value_names)] of which the first are the newest of features.OBSERVABLES; NaN where there is none."""
+    """Row by row. favoured: directions [WIDTH, k] of the encoder's features, for `readout.fit`.
+
+    values: [n, len(value_names)] of which the first are the newest of features.OBSERVABLES; NaN where there is none."""
 
     positive: Mask
     patient: NDArray[np.str_]
@@ -68,6 +69,7 @@ class Inputs:
     has_image: Mask
     has_text: Mask
     seen: Seen
+    favoured: Matrix | None = None
 
     @property
     def has_clinical(self) -> Mask:
@@ -140,6 +142,15 @@ def _values(pairs: Sequence[Pair], names: Sequence[str]) -> Matrix:
     return values
 
 
+def look(films: Sequence[tuple[NDArray[np.uint8], str]], side: int, cache: Path | None, progress: Progress) -> Matrix:
+    """The encoder's features [n, WIDTH] of pictures that are no pairs, each with its digest."""
+    blank: dict[str, Any] = {"study": "", "patient": "", "outcome": False, "observations": (), "text": "", "age": None, "sex": "U"}
+    blank |= {"date": None, "hospital": "", "projection": "", "scanner": ""}
+    return _looked(
+        [Pair(line=n, picture=one, digest=digest, **blank) for n, (one, digest) in enumerate(films)], side, cache, progress
+    ).features
+
+
 def _looked(pairs: Sequence[Pair], side: int, cache: Path | None, progress: Progress) -> Seen:
     rows = [row for row, pair in enumerate(pairs) if pair.picture is not None]
     encoder, head = encoder_as_shipped(), _head(side)
@@ -175,16 +186,6 @@ def _map_shape(encoder: Encoder, side: int) -> tuple[int, int]:
     with torch.inference_mode():
         shape = walk(encoder, torch.zeros(1, 1, side, side))[1].shape
     return int(shape[1]), int(shape[2])
-
-
-def walk(encoder: Encoder, pictures: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """The maps of every level, and those after block BEFORE."""
-    kept: list[torch.Tensor] = []
-    hook = encoder.blocks[BEFORE].register_forward_hook(lambda module, given, out: kept.append(out))
-    try:
-        return encoder(pictures), kept[0]
-    finally:
-        hook.remove()
 
 
 def _batch(pairs: list[Pair], encoder: Encoder, head: OnnxHead | None, side: int, cache: Path | None) -> list[Kept]:

@@ -9,20 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from pipeline.adapters.onnx.heads import REFERENCE_FILE, load
+from pipeline.adapters.onnx.heads import DISTRIBUTION_FILE, REFERENCE_FILE, load
 from pipeline.adapters.onnx.pictures import OUTPUTS, OnnxHead
 from pipeline.adapters.onnx.weights import MODEL_FILE
+from pipeline.domain import drift
 from pipeline.domain.image_answer import HeadFinding, HeadReference
+from pipeline.models.artefacts import pretty
 from pipeline.models.evaluation.discrimination import auc
-from pipeline.models.imaging import card, evaluation, export, films, foreign, likeness, readout
+from pipeline.models.imaging import attention, card, evaluation, export, films, foreign, likeness, readout, rivals
 from pipeline.models.imaging.acceptance import ACCEPTANCE_FILE, expected
-from pipeline.models.imaging.embedding import Progress, features, thumbnails
+from pipeline.models.imaging.distribution import distribution
+from pipeline.models.imaging.embedding import Progress, embedded, thumbnails
 from pipeline.models.imaging.evaluation import RIDGE_IMAGE
 from pipeline.models.imaging.films import Films, Mask
 from pipeline.models.imaging.likeness import Seen
@@ -31,6 +33,11 @@ from pipeline.models.imaging.network import Encoder, ImageHead, Likeness
 HEAD = "chest_frontal"
 VERSION = "1"
 EXPECTS = "an upright frontal chest radiograph"
+FINDINGS = (
+    ("pneumonia", "pneumonia", True),
+    ("intensive-care-7d", "intensive care now or within 7 days (COVID-19)", False),
+)
+"""Code, label, and whether it ranks."""
 METRICS_FILE, CARD_FILE = "metrics.json", "CARD.md"
 RIDGES = (30.0, 100.0, 200.0, 500.0)
 """Tried by cross-validation inside the training patients; the figures stand in the card."""
@@ -42,16 +49,20 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """Films with their features. fold, held_out: by patient."""
+    """Films with their features. maps: before the encoder's end, as `embedded` gives them. fold, held_out: by patient."""
 
     films: Films
     features: Matrix
+    maps: NDArray[np.float32]
     fold: NDArray[np.int64]
     held_out: Mask
 
     @property
     def train(self) -> Mask:
         return ~self.held_out
+
+    def seen(self, rows: Mask) -> Seen:
+        return Seen(thumbnails(self.films.pictures[rows]), self.features[rows])
 
 
 def build(
@@ -68,20 +79,21 @@ def build(
     read = (("nih", films.nih(data, side)), ("hannover", films.hannover(data, side)))
     nih, hannover = (_embedded(name, _some(whole, most), encoder, step, progress) for name, whole in read)
     step("fitting")
-    tried = {str(ridge): round(auc(*_crossed(nih, ridge)), 4) for ridge in RIDGES}
-    head = _head(encoder, nih, hannover)
+    compared = _compared(nih, hannover, step)
+    head, made_on = _head(encoder, nih, hannover)
     step("exporting")
     folder = out / HEAD
     folder.mkdir(parents=True, exist_ok=True)
     body = export.to_onnx(head, side, VERSION)
     (folder / MODEL_FILE).write_bytes(body)
-    (folder / REFERENCE_FILE).write_bytes(_pretty(_reference(nih, hannover, side, body)))
+    (folder / REFERENCE_FILE).write_bytes(pretty(_reference(nih, hannover, side, body)))
+    (folder / DISTRIBUTION_FILE).write_bytes(pretty(made_on))
     shipped = OnnxHead(load(HEAD, out), threads=2)
-    (folder / ACCEPTANCE_FILE).write_bytes(_pretty(expected(shipped)))
+    (folder / ACCEPTANCE_FILE).write_bytes(pretty(expected(shipped)))
     step("testing on patients held out")
     metrics = {
         "nih": evaluation.nih(shipped, data),
-        "nih_cross_validation_auc_by_ridge": tried,
+        **compared,
         "hannover": evaluation.of_hannover(hannover.films, hannover.features),
         "ood": evaluation.ood(shipped, data),
         "onnx_max_difference": difference(head, shipped, nih.films.pictures[:4]),
@@ -89,9 +101,25 @@ def build(
         "opset": export.OPSET,
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "onnxruntime": onnxruntime.__version__},
     }
-    (folder / METRICS_FILE).write_bytes(_pretty(metrics))
+    (folder / METRICS_FILE).write_bytes(pretty(metrics))
     (folder / CARD_FILE).write_text(card.render(metrics, shipped.reference))
     return metrics
+
+
+def _compared(nih: _Set, hannover: _Set, step: Step) -> dict[str, Any]:
+    """By cross-validation inside the training patients, and over Hannover's: what else could ship."""
+    positive, shipped = _crossed(nih, RIDGE_IMAGE)
+    train = nih.films.chosen(nih.train)
+    told = rivals.crossed(train, nih.features[nih.train], nih.maps[nih.train], nih.fold[nih.train], RIDGE_IMAGE, step)
+    step("rival: attention")
+    return {
+        "nih_cross_validation_auc_by_ridge": {str(ridge): round(auc(*_crossed(nih, ridge)), 4) for ridge in RIDGES},
+        "nih_cross_validation_rivals": {
+            name: {"auc": round(auc(positive, logits), 4), "minus_shipped_95": evaluation.minus(positive, logits, shipped, train.patient)}
+            for name, logits in told.items()
+        },
+        "hannover_attention": attention.compared(hannover.films, hannover.features),
+    }
 
 
 def difference(head: ImageHead, shipped: OnnxHead, pictures: films.Pictures) -> float:
@@ -109,8 +137,8 @@ def _some(whole: Films, most: int | None) -> Films:
 def _embedded(name: str, part: Films, encoder: Encoder, step: Step, progress: Progress) -> _Set:
     step(f"looking at {name}")
     export.round_weights(encoder)
-    seen = features(encoder, part.pictures, progress)
-    return _Set(part, seen, films.folds(part.patient, name), films.held_out(part.patient, name))
+    seen, maps = embedded(encoder, part.pictures, progress)
+    return _Set(part, seen, maps, films.folds(part.patient, name), films.held_out(part.patient, name))
 
 
 def _crossed(part: _Set, ridge: float, rows: Mask | None = None) -> tuple[Mask, Matrix]:
@@ -119,13 +147,14 @@ def _crossed(part: _Set, ridge: float, rows: Mask | None = None) -> tuple[Mask, 
     return positive, readout.crossed(part.features[rows], positive, part.fold[rows], ridge)
 
 
-def _head(encoder: Encoder, nih: _Set, hannover: _Set) -> ImageHead:
-    """NIH's finding is learned without the patients held out; intensive care, with 71 patients, on all of them."""
-    linear, slopes = [], []
+def _head(encoder: Encoder, nih: _Set, hannover: _Set) -> tuple[ImageHead, drift.Reference]:
+    """NIH's finding is learned without the patients held out; intensive care, with 71 patients, on all of them. And what it was made on."""
+    linear, slopes, unseen = [], [], []
     for part, rows in ((nih, nih.train), (hannover, np.ones(len(hannover.films), bool))):
         linear.append(readout.fit(part.features[rows], part.films.positive[rows], RIDGE_IMAGE))
         positive, logits = _crossed(part, RIDGE_IMAGE, rows)
         slopes.append(readout.platt(logits, positive))
+        unseen.append(1 / (1 + np.exp(-(slopes[-1][0] * logits + slopes[-1][1]))))
     head: ImageHead = ImageHead(
         encoder,
         torch.tensor(np.stack([one.weight for one in linear]), dtype=torch.float32),
@@ -133,20 +162,28 @@ def _head(encoder: Encoder, nih: _Set, hannover: _Set) -> ImageHead:
         torch.tensor(slopes, dtype=torch.float32),
         _likeness(nih, hannover),
     )
-    return head
+    return head, distribution(
+        [row["View Position"] for row in nih.films.chosen(nih.train).rows] + [row["projection"] for row in hannover.films.rows],
+        [row["modality"] for row in hannover.films.rows],
+        likeness.of(head.likeness, _not_learned(nih, hannover)),
+        dict(zip((code for code, *_ in FINDINGS), unseen, strict=True)),
+    )
 
 
 def _likeness(nih: _Set, hannover: _Set) -> Likeness:
     """One fold of the training patients sets the limit; those held out have no part in it."""
-    known, unseen, spoiled = [], [], []
+    known, spoiled = [], []
     for part in (nih, hannover):
-        seen = Seen(thumbnails(part.films.pictures), part.features)
         learned = part.train & (part.fold != 0)
-        known.append(seen.chosen(learned))
-        unseen.append(seen.chosen(part.train & (part.fold == 0)))
+        known.append(part.seen(learned))
         spoiled.append(part.films.pictures[learned][::_FOREIGN_EVERY])
     strange = foreign.spoiled(np.concatenate(spoiled), tuple(foreign.WAYS), 0)
-    return likeness.fit(_joined(known), thumbnails(strange), _joined(unseen))
+    return likeness.fit(_joined(known), thumbnails(strange), _not_learned(nih, hannover))
+
+
+def _not_learned(nih: _Set, hannover: _Set) -> Seen:
+    """Training films that the check has not learned from."""
+    return _joined([part.seen(part.train & (part.fold == 0)) for part in (nih, hannover)])
 
 
 def _joined(parts: list[Seen]) -> Seen:
@@ -154,24 +191,15 @@ def _joined(parts: list[Seen]) -> Seen:
 
 
 def _reference(nih: _Set, hannover: _Set, side: int, body: bytes) -> HeadReference:
-    share = round(float(nih.films.positive[nih.train].mean()), 4)
+    shares = (nih.films.positive[nih.train].mean(), hannover.films.positive.mean())
     return HeadReference(
         head=HEAD,
         version=VERSION,
         side=side,
         expects=EXPECTS,
-        findings=(
-            HeadFinding(code="pneumonia", label="pneumonia", prevalence=share, ranks=True),
-            HeadFinding(
-                code="intensive-care-7d",
-                label="intensive care now or within 7 days (COVID-19)",
-                prevalence=round(float(hannover.films.positive.mean()), 4),
-                ranks=False,
-            ),
+        findings=tuple(
+            HeadFinding(code=code, label=label, prevalence=round(float(share), 4), ranks=ranks)
+            for (code, label, ranks), share in zip(FINDINGS, shares, strict=True)
         ),
         sha256=hashlib.sha256(body).hexdigest(),
     )
-
-
-def _pretty(document: Any) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.models.imaging.films import Pictures
-from pipeline.models.imaging.network import WIDTH, Encoder, Pooled, thumbnail
+from pipeline.models.imaging.network import WIDTH, Encoder, Pooled, thumbnail, walk
 
 Progress = Callable[[int, int], None]
 """Told how many pictures are done, and of how many."""
@@ -18,16 +18,16 @@ Matrix = NDArray[np.float64]
 _BATCH = 32
 
 
-def features(encoder: Encoder, pictures: Pictures, progress: Progress = lambda done, of: None) -> Matrix:
-    """[n, WIDTH], each the mean of the picture and its mirror image."""
-    nothing, parts = torch.zeros((1, WIDTH)), []
+def embedded(encoder: Encoder, pictures: Pictures, progress: Progress = lambda done, of: None) -> tuple[Matrix, NDArray[np.float32]]:
+    """Features [n, WIDTH], the mean of the picture and its mirror image, and the maps [n, 2, channels, h, w] of both after block BEFORE."""
+    nothing, parts, maps = torch.zeros((1, WIDTH)), [], []
     with torch.inference_mode():
         for part in _tensor(pictures).split(_BATCH):
-            both = [Pooled()(encoder(seen), nothing)[0] for seen in (part, part.flip(3))]
-            parts.append((both[0] + both[1]) / 2)
+            both = [walk(encoder, seen) for seen in (part, part.flip(3))]
+            parts.append(torch.stack([Pooled()(levels, nothing)[0] for levels, _ in both]).mean(0))
+            maps.append(torch.stack([early for _, early in both], 1))
             progress(min(len(parts) * _BATCH, len(pictures)), len(pictures))
-    seen: Matrix = torch.cat(parts).double().numpy()
-    return seen
+    return torch.cat(parts).double().numpy(), torch.cat(maps).numpy()
 
 
 def thumbnails(pictures: Pictures) -> Matrix:

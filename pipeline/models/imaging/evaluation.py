@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.onnx.pictures import FEATURES, UNLIKENESS, OnnxHead
 from pipeline.adapters.pictures.decoding import prepared
+from pipeline.domain.site import DEFAULT
 from pipeline.errors import NotFound, UnfitPicture
-from pipeline.models.evaluation.bootstrap import bootstrap_difference, bootstrap_interval
+from pipeline.models.evaluation.bootstrap import bootstrap_difference, bootstrap_interval, rounded
+from pipeline.models.evaluation.calibration import ece
 from pipeline.models.evaluation.discrimination import auc, working_points
-from pipeline.models.evaluation.summary import figures, intervals, subgroups
+from pipeline.models.evaluation.summary import age_bands, figures, intervals, subgroups
 from pipeline.models.imaging import films, foreign, readout
 from pipeline.models.imaging.films import Films, Pictures
 
@@ -23,32 +27,45 @@ DICOM = "dicom-dev"
 _UNREADABLE_CHEST = ("malformed-real/966.dcm",)
 """A chest film, but broken: neither a foreign picture nor a film to be read."""
 RIDGE_IMAGE, RIDGE_LABS, RIDGE_FUSION = 200.0, 3.0, 1.0
+SUBSETS = {" + ".join(subset): subset for size in (1, 2, 3) for subset in itertools.combinations(("image", "labs", "blood gases"), size)}
 _SAMPLES = 500
 _SPOILED_EVERY = 10
 
 
-def nih(head: OnnxHead, data: Path) -> dict[str, Any]:
+def nih(head: OnnxHead, data: Path, prevalence: float | None = None) -> dict[str, Any]:
     """Pneumonia against no finding, on the fifth of the patients that was held out. Raises NotFound."""
+    return of_nih(*held_out(head, data), prevalence)
+
+
+def held_out(head: OnnxHead, data: Path) -> tuple[Films, Matrix]:
+    """NIH's films of the fifth of the patients that was held out, and what the head says of pneumonia. Raises NotFound."""
     whole = films.nih(data, head.reference.side)
     test = whole.chosen(films.held_out(whole.patient, "nih"))
-    probability = head.run(test.pictures)[0][:, 0].astype(np.float64)
+    return test, head.run(test.pictures)[0][:, 0].astype(np.float64)
+
+
+def of_nih(test: Films, probability: Matrix, prevalence: float | None = None) -> dict[str, Any]:
+    """prevalence: at which the working points' PPV is told, by default the site file's default."""
+    share = DEFAULT.prevalence("pneumonia") if prevalence is None else prevalence
     frontal = test.column("View Position", "AP")
     return {
         **figures(test.positive, probability),
         **{f"{name}_95": pair for name, pair in intervals(test.positive, probability, test.patient, _SAMPLES).items()},
         "patients": len(set(test.patient)),
         "projection_alone_auc": round(auc(test.positive, frontal.astype(float)), 4),
-        "subgroups": subgroups(test.positive, probability, _members(test)),
+        "subgroups": subgroups(test.positive, probability, members(test)),
         "working_points": [
-            {"sensitivity": round(p.sensitivity, 3), "specificity": round(p.specificity, 3), "ppv_at_10_percent": round(p.ppv, 3)}
-            for p in working_points(test.positive, probability, prevalence=0.1)
+            {"sensitivity": round(p.sensitivity, 3), "specificity": round(p.specificity, 3), "ppv": round(p.ppv, 3), "prevalence": share}
+            for p in working_points(test.positive, probability, prevalence=share)
         ],
     }
 
 
-def _members(test: Films) -> dict[str, films.Mask]:
+def members(test: Films) -> dict[str, films.Mask]:
+    """The card's subgroups."""
     frontal, female = test.column("View Position", "AP"), test.column("Patient Gender", "F")
-    return {"AP": frontal, "PA": ~frontal, "F": female, "M": ~female}
+    bands = age_bands(np.array([float(row["Patient Age"]) for row in test.rows]))
+    return {"AP": frontal, "PA": ~frontal, "F": female, "M": ~female, **{name: rows for name, rows in bands.items() if rows.any()}}
 
 
 def hannover(head: OnnxHead, data: Path) -> dict[str, Any]:
@@ -61,28 +78,40 @@ def of_hannover(whole: Films, features: Matrix) -> dict[str, Any]:
     """The read-outs are fitted anew in every fold; the encoder has never seen one of these films."""
     fold, positive, patient = films.folds(whole.patient, "hannover"), whole.positive, whole.patient
     frontal = whole.column("projection", "ap")
-    laboratory = _scaled_labs(whole)
+    laboratory, parts = _scaled_labs(whole), inputs(whole, features)
     image = readout.crossed(features, positive, fold, RIDGE_IMAGE)
     labs = readout.crossed(laboratory, positive, fold, RIDGE_LABS)
-    fused = late_fusion(features, laboratory, positive, fold)
+    fused = late_fusion([(features, RIDGE_IMAGE), (laboratory, RIDGE_LABS)], positive, fold)
     joint = readout.crossed(np.column_stack([features, 10 * laboratory]), positive, fold, RIDGE_IMAGE)
+    of_subset = {name: late_fusion([parts[one] for one in subset], positive, fold) for name, subset in SUBSETS.items()}
     logits = {"image": image, "labs": labs, "late_fusion": fused, "one_readout_of_both": joint}
     return {
         "films": len(whole),
         "patients": len(set(patient)),
         "positives": int(positive.sum()),
         "auc": {name: round(auc(positive, values), 4) for name, values in logits.items()},
-        "auc_95": {name: _pair(bootstrap_interval(auc, positive, values, patient, _SAMPLES)) for name, values in logits.items()},
-        "late_fusion_minus_image_95": _pair(bootstrap_difference(auc, positive, fused, image, patient, _SAMPLES)),
+        "auc_95": {name: rounded(bootstrap_interval(auc, positive, values, patient, _SAMPLES)) for name, values in logits.items()},
+        "late_fusion_minus_image_95": minus(positive, fused, image, patient),
+        "late_fusion_by_input": {name: calibrated(positive, values) for name, values in of_subset.items()},
         "image_within_ap_auc": round(auc(positive[frontal], image[frontal]), 4),
         "projection_alone_auc": round(auc(positive, frontal.astype(float)), 4),
         "missing_labs_alone_auc": round(auc(positive, readout.crossed(np.isnan(laboratory).astype(float), positive, fold, RIDGE_LABS)), 4),
     }
 
 
-def late_fusion(image: Matrix, laboratory: Matrix, positive: films.Mask, fold: NDArray[np.int64]) -> Matrix:
-    """Logits [n]: in each fold two calibrated logits are joined by weights learned on the other folds, out of fold there too."""
-    parts = ((image, RIDGE_IMAGE), (laboratory, RIDGE_LABS))
+def inputs(whole: Films, features: Matrix) -> dict[str, tuple[Matrix, float]]:
+    """Hannover's inputs that may be there or not, each with the ridge of its read-out."""
+    laboratory = _scaled_labs(whole)
+    gases = np.isin(films.LABS, ("pco2", "po2"))
+    return {
+        "image": (features, RIDGE_IMAGE),
+        "labs": (laboratory[:, ~gases], RIDGE_LABS),
+        "blood gases": (laboratory[:, gases], RIDGE_LABS),
+    }
+
+
+def late_fusion(parts: Sequence[tuple[Matrix, float]], positive: films.Mask, fold: NDArray[np.int64]) -> Matrix:
+    """Logits [n]: in each fold the parts' logits are joined by weights learned on the other folds, out of fold there too: calibrated."""
     logits = np.full(len(positive), np.nan)
     for one in np.unique(fold):
         rest, test = fold != one, fold == one
@@ -91,6 +120,16 @@ def late_fusion(image: Matrix, laboratory: Matrix, positive: films.Mask, fold: N
         outer = [readout.fit(part[rest], positive[rest], ridge)(readout.filled(part[test], part[rest])) for part, ridge in parts]
         logits[test] = join(np.column_stack(outer))
     return logits
+
+
+def calibrated(positive: films.Mask, logits: Matrix) -> dict[str, float]:
+    """Discrimination and whether the probabilities come true."""
+    return {"auc": round(auc(positive, logits), 4), "ece": round(ece(positive, 1 / (1 + np.exp(-logits))), 3)}
+
+
+def minus(positive: films.Mask, logits: Matrix, other: Matrix, patient: NDArray[np.str_]) -> tuple[float, float]:
+    """95 % by patient of the AUC's difference."""
+    return rounded(bootstrap_difference(auc, positive, logits, other, patient, _SAMPLES))
 
 
 def ood(head: OnnxHead, data: Path) -> dict[str, Any]:
@@ -153,7 +192,3 @@ def _scaled_labs(whole: Films) -> Matrix:
     """Logarithms: concentrations differ by factors. What lies beyond the laboratory's limits counts as not known."""
     values = films.labs(whole)
     return np.log1p(np.where(np.isfinite(values), np.clip(values, 0, None), np.nan))
-
-
-def _pair(pair: tuple[float, float]) -> tuple[float, float]:
-    return round(pair[0], 4), round(pair[1], 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
+from pipeline.models.artefacts import without_traces
 from pipeline.models.imaging.network import Encoder, ImageHead
 
 OPSET = 18
@@ -26,6 +28,7 @@ def to_onnx(head: ImageHead, side: int, version: str) -> bytes:
     graph.ir_version = IR_VERSION
     graph.producer_name = "readfirst"
     halve(graph.graph)
+    without_traces(graph.graph)
     helper.set_model_props(graph, {"model_version": version})
     onnx.checker.check_model(graph, full_check=True)
     body: bytes = graph.SerializeToString()
@@ -41,6 +44,7 @@ def round_weights(encoder: Encoder) -> None:
 
 def _exported(head: ImageHead, side: int) -> bytes:
     buffer = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

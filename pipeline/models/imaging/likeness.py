@@ -51,6 +51,12 @@ def fit(films: Seen, foreign: Matrix, unseen: Seen) -> Likeness:
     return likeness
 
 
+def of(check: Likeness, pictures: Seen) -> Matrix:
+    """Unlikeness [n]."""
+    unlikeness: Matrix = check(_tensor(pictures.small), _tensor(pictures.features))[:, 0].double().numpy()
+    return unlikeness
+
+
 def _axes(films: Matrix) -> tuple[Matrix, Matrix]:
     """(mean, principal axes divided by the films' own spread along them)."""
     mean = films.mean(0)

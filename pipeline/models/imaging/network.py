@@ -16,6 +16,8 @@ LEVELS = (4, 7, 10, 14)
 CHANNELS = (40, 80, 112, 192)
 WIDTH = 2 * sum(CHANNELS)
 """Features of a picture: mean and standard deviation of every channel."""
+BEFORE = 12
+"""Block up to which the encoder is never changed: where its end is adapted, the maps before it are kept, which costs little."""
 THUMBNAIL = 16
 """Side of the small picture by which the out-of-distribution check sees the whole."""
 _MEAN, _SCALE = 127.0, 128.0
@@ -49,6 +51,16 @@ class Encoder(nn.Module):  # type: ignore[misc]
             if place in LEVELS:
                 maps.append(x)
         return maps
+
+
+def walk(encoder: Encoder, pictures: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The maps of every level, and those after block BEFORE."""
+    kept: list[Tensor] = []
+    hook = encoder.blocks[BEFORE].register_forward_hook(lambda module, given, out: kept.append(out))
+    try:
+        return encoder(pictures), kept[0]
+    finally:
+        hook.remove()
 
 
 class Pooled(nn.Module):  # type: ignore[misc]

@@ -11,6 +11,8 @@ from pipeline.models.evaluation.calibration import fit_logistic
 from pipeline.models.imaging.films import Mask
 
 Matrix = NDArray[np.float64]
+FAVOUR = 10.0
+"""Set beforehand, not tuned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,22 @@ class Linear:
         return features @ self.weight + self.bias
 
 
-def fit(features: Matrix, positive: Mask, ridge: float) -> Linear:
-    """Logistic regression with `ridge` on inputs brought to mean 0 and size 1; missing values (NaN) count as the mean."""
+def fit(features: Matrix, positive: Mask, ridge: float, favoured: Matrix | None = None) -> Linear:
+    """Logistic regression with `ridge` on inputs brought to mean 0 and size 1; missing values (NaN) count as the mean.
+
+    favoured: [inputs, k] directions in which the ridge holds back FAVOUR² times less.
+    """
     mean, size = np.nanmean(features, axis=0), np.nanstd(features, axis=0) + 1e-6
     scaled = np.nan_to_num((features - mean) / size)
+    also = np.zeros((features.shape[1], 0)) if favoured is None else favoured
+    along = scaled @ (also * size[:, None])
+    strength = FAVOUR / (along.std(0) + 1e-9)
+    scaled = np.hstack([scaled, along * strength])
     # In the space of the rows: with more features than films it is the same solution, a thousand times sooner.
     rows, spread, axes = np.linalg.svd(scaled, full_matrices=False)
     found = fit_logistic(rows * spread, positive, ridge=ridge)
-    weight = (axes.T @ found[:-1]) / size
+    learned = axes.T @ found[:-1]
+    weight = learned[: len(size)] / size + also @ (strength * learned[len(size) :])
     return Linear(weight, float(found[-1] - mean @ weight))
 
 

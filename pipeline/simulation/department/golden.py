@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
+from pipeline.domain.site import DEFAULT, Policy
 from pipeline.simulation.department import published, theory
 from pipeline.simulation.department.intervals import Estimate, controlled, of_batches
 from pipeline.simulation.department.loading import load
@@ -53,10 +54,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sample:
-    """A scenario's studies, and the batch means of its policies on them."""
+    """A scenario's studies, and what its policies make of them, a value a batch. site: the rules by which Readfirst ranks."""
 
-    def __init__(self, scenario: Scenario, count: int, seed: int, batches: int = BATCHES) -> None:
-        self.scenario = scenario
+    def __init__(self, scenario: Scenario, count: int, seed: int, batches: int = BATCHES, site: Policy = DEFAULT) -> None:
+        self.scenario, self._site = scenario, site
         self.studies = draw(scenario, count + 2 * EDGE, seed)
         self.counted = Counted(scenario, self.studies, batches)
         self._waits: dict[str, Floats] = {}
@@ -68,7 +69,7 @@ class Sample:
     def wait(self, rule: Rule) -> Floats:
         """Simulated once a rule."""
         if rule.name not in self._waits:
-            self._waits[rule.name] = run(self.scenario, self.studies, rule).wait(self.studies)
+            self._waits[rule.name] = run(self.scenario, self.studies, rule, self._site).wait(self.studies)
         return self._waits[rule.name]
 
     def mask(self, name: str) -> Bools:
@@ -81,6 +82,18 @@ class Sample:
     def means(self, rule: Rule, name: str) -> Floats:
         """Of each batch."""
         return self.counted.batches(self.wait(rule), self.mask(name))
+
+    def longest(self, rule: Rule, name: str, runs: int) -> Floats:
+        """The longest wait of each of so many runs."""
+        return np.array([wait.max() for wait in self._pieces(rule, name, runs)])
+
+    def quantiles(self, rule: Rule, name: str, share: float) -> Floats:
+        """Of each batch."""
+        return np.array([np.quantile(wait, share) for wait in self._pieces(rule, name, self.counted.number)])
+
+    def _pieces(self, rule: Rule, name: str, number: int) -> list[Floats]:
+        wait, mask = self.wait(rule), self.mask(name)
+        return [wait[part][mask[part]] for part in np.array_split(np.arange(EDGE, len(wait) - EDGE), number)]
 
     def estimate(self, rule: Rule, name: str) -> Estimate:
         """Paired with first come, first served, of which the true mean is known."""

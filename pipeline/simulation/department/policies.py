@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 import numpy as np
 
 from pipeline.domain import priorities
-from pipeline.domain.site import DEFAULT
+from pipeline.domain.site import DEFAULT, Policy
 from pipeline.simulation.department.live import budgets
 from pipeline.simulation.department.scenario import OTHERS, Rule, Scenario
 from pipeline.simulation.department.streams import Floats, Ints, Studies
@@ -36,8 +36,11 @@ class Choice:
     prefer: Prefer
 
 
-def order(scenario: Scenario, studies: Studies, rule: Rule) -> Fixed | Choice:
-    """The rule applied to these studies. What interrupts stands before all else; equals are read in order of arrival."""
+def order(scenario: Scenario, studies: Studies, rule: Rule, site: Policy = DEFAULT) -> Fixed | Choice:
+    """The rule applied to these studies; Readfirst's under the rules of `site`.
+
+    What interrupts stands before all else; equals are read in order of arrival.
+    """
     if rule.kind == "accumulating":
         weights = [rule.weights[ai.name] for ai in scenario.ais] + [rule.weights[OTHERS]]
         return _choice(studies, lambda now, heads: _most_accumulated(now, heads, weights, studies.arrival))
@@ -45,7 +48,8 @@ def order(scenario: Scenario, studies: Studies, rule: Rule) -> Fixed | Choice:
         cap = rule.max_wait
         return _choice(studies, lambda now, heads: _overdue_or_first(now - cap, heads, studies.arrival))
     if rule.kind in ("edf", "readfirst"):
-        due = studies.arrival + (budgets(scenario, studies, rule) if rule.kind == "readfirst" else _minutes(scenario, studies, rule))
+        minutes = budgets(scenario, studies, rule, site) if rule.kind == "readfirst" else _minutes(scenario, studies, rule)
+        due = studies.arrival + minutes
         return Fixed(_places(studies, due), due)
     if rule.kind == "fifo":  # earliest deadline first, with one budget for all
         return Fixed(_places(studies, studies.arrival), studies.arrival)

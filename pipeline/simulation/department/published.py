@@ -40,6 +40,7 @@ G3: dict[tuple[int, float], dict[float, tuple[float, float, float]]] = {
 }
 
 # G1 without interruption, 12 runs of 60,000 studies on paired arrivals: policy -> class -> (mean, p99, maximum of a run)
+RUN, RUNS = 60_000, 12
 POLICY_CLASSES = ("LVO", "ICH", "SAH", "none")
 POLICIES = {
     "FIFO": ((116, 629, 1122), (117, 638, 1186), (116, 635, 1084), (116, 640, 1242)),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import numpy as np
 
+from pipeline.domain.site import DEFAULT, Policy
 from pipeline.simulation.department import live, starvation
 from pipeline.simulation.department.intervals import Estimate, batch_means, of_batches
 from pipeline.simulation.department.running import Run, run
@@ -71,9 +72,13 @@ class PolicyReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """load: share of the readers' time, without and with AI. shares: of the studies of a class, for the curves of waits."""
+    """site: version of the rules by which Readfirst ranks. load: share of the readers' time, without and with AI.
+
+    shares: of the studies of a class, for the curves of waits.
+    """
 
     scenario: str
+    site: str
     title: str
     source: str
     assumptions: list[str]
@@ -96,22 +101,24 @@ def simulate(
     seed: int | None = None,
     batches: int = BATCHES,
     step: Callable[[str], None] = lambda _: None,
+    site: Policy = DEFAULT,
 ) -> Report:
-    """Every policy on the same studies. step: told the name of each policy before it runs."""
+    """Every policy on the same studies. step: told the name of each policy before it runs. site: the rules by which Readfirst ranks."""
     count, seed = exams or scenario.exams, scenario.seed if seed is None else seed
     studies = draw(scenario, count + 2 * EDGE, seed)
-    counted = Counted(scenario, studies, batches)
+    counted = Counted(scenario, studies, batches, site)
     reports = []
     step("first come, first served")
     baseline = run(scenario, studies, Rule(name="FIFO", kind="fifo"))
     for rule in scenario.policies if rules is None else rules:
         step(rule.name)
-        reports.append(counted.policy(baseline if rule.kind == "fifo" else run(scenario, studies, rule), baseline, rule))
+        reports.append(counted.policy(baseline if rule.kind == "fifo" else run(scenario, studies, rule, site), baseline, rule))
     flagged = counted.among & (studies.flagged < len(scenario.ais))
     capacity = scenario.capacity(frozenset(group.name for group in scenario.groups))
     span = studies.arrival[-1] - studies.arrival[0]
     return Report(
         scenario=scenario.name,
+        site=site.version,
         title=scenario.title,
         source=scenario.source,
         assumptions=scenario.assumptions,
@@ -130,12 +137,12 @@ def simulate(
 class Counted:
     """The studies between the two edges, by class."""
 
-    def __init__(self, scenario: Scenario, studies: Studies, batches: int) -> None:
+    def __init__(self, scenario: Scenario, studies: Studies, batches: int, site: Policy = DEFAULT) -> None:
         self._scenario, self._studies, self.number = scenario, studies, batches
         self._inner = slice(EDGE, len(studies) - EDGE)
         self.among = np.zeros(len(studies), np.bool_)
         self.among[self._inner] = True
-        self._targets = live.targets(scenario, studies)
+        self._targets = live.targets(scenario, studies, site)
         self._hour = (studies.arrival % 1440 // 60).astype(np.int64)
 
     def policy(self, run: Run, baseline: Run, rule: Rule) -> PolicyReport:

@@ -7,6 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
+from pipeline.domain.site import DEFAULT, Policy
 from pipeline.simulation.department import engine, floor
 from pipeline.simulation.department.policies import Choice, ClassLine, Fixed, order
 from pipeline.simulation.department.scenario import Rule, Scenario
@@ -32,11 +33,11 @@ class Run:
         return np.maximum(self.finished - studies.arrival - self.minutes, 0.0)  # differences of large sums: a zero may be -1e-9
 
 
-def run(scenario: Scenario, studies: Studies, rule: Rule) -> Run:
-    """Deterministic: all chance is in the studies."""
+def run(scenario: Scenario, studies: Studies, rule: Rule, site: Policy = DEFAULT) -> Run:
+    """Deterministic: all chance is in the studies. site: the rules by which Readfirst ranks."""
     started = perf_counter()
     minutes = studies.minutes_with_ai if rule.uses_ai else studies.minutes
-    policy = order(scenario, studies, rule)
+    policy = order(scenario, studies, rule, site)
     begun, finished = _events(scenario, studies, minutes, policy)
     due = policy.due if isinstance(policy, Fixed) else None
     return Run(rule, minutes, finished, begun, due, perf_counter() - started)

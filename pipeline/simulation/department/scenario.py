@@ -111,10 +111,9 @@ Kind = Literal["fifo", "order", "flag", "hierarchy", "accumulating", "edf", "rea
 
 
 class Rule(_Part, frozen=True, kw_only=True):
-    """One policy. Keys of weights (accumulating) and minutes (edf, readfirst) are names of AIs, and "other".
+    """One policy. Keys of weights (accumulating) and minutes (edf) are names of AIs, and "other".
 
-    max_wait (hierarchy): after so many minutes a study goes to the top. readfirst: an AI's answer is a calibrated risk, or, where
-    `minutes` names the AI, a finding that allows these minutes. signs: whether the context enters.
+    max_wait (hierarchy): after so many minutes a study goes to the top. signs (readfirst): whether the context enters.
     """
 
     name: str

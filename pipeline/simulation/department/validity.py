@@ -133,6 +133,8 @@ def _faulty_rules(scenario: Scenario) -> Iterator[Fault]:
                 yield f"policies[{n}].{field}", f"there is no AI {min(unknown)!r}"
             if any(not value > 0 for value in given.values()):
                 yield f"policies[{n}].{field}", "above 0"
+        if rule.kind == "readfirst" and rule.minutes:
+            yield f"policies[{n}].minutes", "Readfirst's minutes come from the site's rules"
         needed = {"accumulating": ("weights", rule.weights), "edf": ("minutes", rule.minutes)}.get(rule.kind)
         if needed and (missing := names - set(needed[1])):
             yield f"policies[{n}].{needed[0]}", f"{min(missing)} is missing"

@@ -4,9 +4,10 @@ import { studyPath } from "./api.js";
 import { byId, el } from "./dom.js";
 import { legend } from "./help.js";
 import { escalation } from "./escalation.js";
-import { contributions, history, image, reasons } from "./evidence.js";
+import { contributions, history, reasons } from "./evidence.js";
+import { image } from "./pictures.js";
 import { drawTimeline } from "./timeline.js";
-import { moment, plural, sooner, span, timeLeft, urgency } from "./words.js";
+import { moment, plural, sentence, sooner, span, timeLeft, urgency } from "./words.js";
 
 export class Detail extends EventTarget {
   uid = null;
@@ -45,10 +46,10 @@ export class Detail extends EventTarget {
     const uid = this.uid;
     if (!uid) return;
     try {
-      const [study, timeline, changes] = await Promise.all(["", "/timeline", "/history"].map((rest) => this.api.get(studyPath(uid, rest))));
+      const [study, timeline, changes, seen] = await Promise.all(["", "/timeline", "/history", "/pictures"].map((rest) => this.api.get(studyPath(uid, rest))));
       if (uid !== this.uid) return;
       this.#study = study;
-      this.#more = { timeline, changes: changes.changes };
+      this.#more = { timeline, changes: changes.changes, seen };
       this.#draw();
     } catch (problem) {
       if (uid !== this.uid) return;
@@ -98,10 +99,12 @@ export class Detail extends EventTarget {
     const focused = document.activeElement;
     const active = this.pane.contains(focused) ? focused.dataset.action : null;
     const filling = this.pane.querySelector(".resolving[open]");
+    const unfolded = [...this.pane.querySelectorAll(".where[open] > summary")].map((summary) => summary.dataset.action);
     const scroll = this.pane.scrollTop;
     this.pane.replaceChildren(this.#head(study), ...this.#sections(study));
     const place = filling && this.pane.querySelector(`.resolving[data-alert="${filling.dataset.alert}"]`);
     place?.replaceWith(filling); // what is being typed there stays
+    for (const action of unfolded) this.pane.querySelector(`[data-action="${action}"]`)?.parentElement.setAttribute("open", "");
     this.pane.scrollTop = scroll;
     if (place && filling.contains(focused)) focused.focus({ preventScroll: true });
     if (active) (this.pane.querySelector(`[data-action="${active}"]`) ?? this.pane).focus({ preventScroll: true });
@@ -173,7 +176,7 @@ export class Detail extends EventTarget {
       this.#alsoWaiting(study, now),
       section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}, ${won}`), reasons(study.reasons, { asOf: study.as_of, now })),
       section("Risk", ...contributions(study, now)),
-      section("Image", ...image(study, now)),
+      section("Image", ...image(study, this.#more.seen, now, (body) => this.dispatchEvent(new CustomEvent("feedback", { detail: body })))),
       section("Patient, on one axis", ...drawTimeline(this.#more.timeline, { now, readyAt: study.ready_at })),
       section("Study", this.#facts(study, now)),
       section("History of this rank", history(this.#more.changes, now)),
@@ -213,8 +216,6 @@ export class Detail extends EventTarget {
     return el("dl.facts", {}, rows.map(([term, words]) => [el("dt", {}, term), el("dd", {}, words)]));
   }
 }
-
-const sentence = (words) => words[0].toUpperCase() + words.slice(1);
 
 function section(title, ...content) {
   return el("section", { "aria-label": title }, el("h3", {}, title), ...content);

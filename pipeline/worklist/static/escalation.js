@@ -7,7 +7,7 @@ const STEPS = {
   raised: "raised", suppressed: "kept silent", changed: "changed", notified: "told", escalated: "told", undelivered: "not delivered",
   acknowledged: "acknowledged", "taken-over": "taken over", resolved: "closed", withdrawn: "withdrawn", retracted: "those told were told",
 };
-const TRIGGERS = { critical: "critical", "model-risk": "model risk", deadline: "deadline passed", discrepancy: "discrepancy", "model-down": "model", "feed-down": "feed" };
+const TRIGGERS = { critical: "critical", finding: "image finding", "model-risk": "model risk", deadline: "deadline passed", discrepancy: "discrepancy", "model-down": "model", "feed-down": "feed" };
 
 /** The section of the open study; `act(alert, verb, body)` does what a button says. */
 export function escalation(alerts, { now, reader, act }) {

@@ -3,7 +3,7 @@
 import { el, svg } from "./dom.js";
 import { localTimes, moment, sooner, sourceWords } from "./words.js";
 
-const KINDS = { order: "order", deadline: "order", news2: "vitals", "critical-lab": "lab", "lab-flag": "lab", indication: "order", risk: "model", image: "image model", report: "report", hold: "reader", override: "reader" };
+const KINDS = { order: "order", deadline: "order", appointment: "clinic", "stroke-clock": "order and arrival", news2: "vitals", "critical-lab": "lab", "lab-flag": "lab", indication: "order", risk: "model", image: "image model", report: "report", hold: "reader", override: "reader" };
 
 /** Every reason with its time, source, the minutes it moves the deadline, and what would change it. */
 export function reasons(rows, { asOf, now }) {
@@ -17,7 +17,7 @@ export function reasons(rows, { asOf, now }) {
         row.stale ? [" ", el("span.tag.stale", {}, "◷ stale")] : "",
         row.reverts_when ? el("small", {}, `Changes with ${local(row.reverts_when)}`) : "",
       ),
-      el("td", {}, row.at ? moment(row.at, now) : "–", el("small", {}, [KINDS[row.kind] ?? row.kind, sourceWords(row.source)].filter(Boolean).join(", "))),
+      el("td", {}, row.when ?? (row.at ? moment(row.at, now) : "–"), el("small", {}, [KINDS[row.kind] ?? row.kind, sourceWords(row.source)].filter(Boolean).join(", "))),
       el("td.num", {}, shift(row.minutes)),
     ),
   );
@@ -47,18 +47,6 @@ export function contributions(study, now) {
   const parts = risk.contributions ?? [];
   return [words, ...(parts.length ? bars(parts) : []), missing(study), source].filter(Boolean);
 }
-
-/** What an image model said of the study's picture, or why it said nothing. */
-export function image(study, now) {
-  const seen = study.image;
-  if (!seen) return [el("p", {}, `${sentence(study.missing.find((name) => name.startsWith("image assessment")) ?? "image assessment")}${study.missing.some((name) => name === "image assessment") ? ": not looked at yet" : ""}.`)];
-  const source = el("p.small", {}, `${seen.head} ${seen.version}${seen.scorer ? ` (${{ triton: "Triton", onnxruntime: "in-process, because Triton did not answer" }[seen.scorer]})` : ""} at ${moment(seen.at, now)}${seen.unlikeness === null ? "" : `; unlike its films ${seen.unlikeness.toFixed(2)}, looks at none above 1`}.`);
-  if (seen.refused) return [el("p", {}, `Refused: the picture ${seen.refused === "out-of-distribution" ? seen.explanation : `cannot be judged (${seen.explanation ?? seen.refused})`}. Unknown is not normal.`), source];
-  const rows = seen.findings.map((one) => el("li", {}, el("strong", {}, `${Math.round((one.ranks ? one.here : one.probability) * 100)} %`), ` ${one.label}${one.ranks ? ", where one picture in ten has it" : ", told only: it moves nothing"}`));
-  return [el("ul.findings", {}, rows), source];
-}
-
-const sentence = (words) => words[0].toUpperCase() + words.slice(1);
 
 const missing = (study) => (study.missing.length ? el("p.small", {}, `Not known: ${study.missing.join(", ")}.`) : null);
 

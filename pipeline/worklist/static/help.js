@@ -17,6 +17,7 @@ export const KEYS = [
   ["/", "filter"],
   ["p", "privacy: blur names"],
   ["t", "dark or light"],
+  ["v", "view: columns, sound, notifications"],
   ["?", "this help"],
 ];
 

@@ -217,17 +217,22 @@ export class List extends EventTarget {
     this.twins = new Set([...byName.values()].filter((group) => group.patients.size > 1).flatMap((group) => group.uids));
   }
 
-  /** Speaks only of studies that have newly become pressing, never of those that time has made so. */
+  /** Speaks only of studies that have newly become pressing, never of those that time has made so, nor of a colleague's. */
   #announce(items, before) {
     const now = this.clock.now();
     const pressing = items.filter((item) => {
       const was = before.get(item.study_uid);
       const due = Date.parse(item.due_at);
-      return due - now < CRITICAL && item.state === "open" && (!was || Date.parse(was.due_at) - due >= 60_000);
+      return due - now < CRITICAL && (item.state === "open" || this.#mine(item)) && (!was || Date.parse(was.due_at) - due >= 60_000);
     });
     if (!pressing.length) return;
+    this.dispatchEvent(new CustomEvent("pressing", { detail: pressing.map((s) => ({ uid: s.study_uid, mine: this.#mine(s), words: this.#inBrief(s) })) }));
     const words = pressing.slice(0, 3).map((s) => `${this.#inBrief(s)}: ${localTimes(s.why, s.as_of, now)}`);
     setText(byId("announce"), `Urgent: ${words.join(". ")}${pressing.length > 3 ? ` and ${pressing.length - 3} more` : ""}`);
+  }
+
+  #mine(study) {
+    return study.claimed_by !== null && study.claimed_by === this.reader.name;
   }
 
   // --- focus and pointer

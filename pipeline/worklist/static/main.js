@@ -11,6 +11,8 @@ import { helpBody } from "./help.js";
 import { listenToKeys } from "./keys.js";
 import { List, modalityOptions } from "./list.js";
 import { Status } from "./status.js";
+import { store, stored } from "./storage.js";
+import { View } from "./view.js";
 import { Reader } from "./who.js";
 
 const clock = new ServerClock();
@@ -19,6 +21,7 @@ const reader = new Reader({ api });
 const status = new Status({ api, clock });
 const list = new List({ api, clock, reader, filters });
 const detail = new Detail({ api, clock, reader });
+const view = new View({ reader });
 const adjusting = new Adjusting({ api, clock });
 const alerts = new Alerts({ api, clock, reader });
 const feed = new Feed({ clock, refresh, onState: (state) => status.show(state) });
@@ -118,6 +121,21 @@ async function actOnAlert({ alert, verb, body }) {
   feed.poke();
 }
 
+/** A reader's word on a finding of the open study's picture. */
+async function giveFeedback(body) {
+  const uid = detail.uid;
+  if (!reader.name) return reader.ask("Say who you are first: your word on a finding carries your name.");
+  let words = "Noted, for the model to learn from.";
+  try {
+    await api.post(studyPath(uid, "/feedback"), body);
+  } catch (problem) {
+    words = problem.message;
+  }
+  if (detail.uid !== uid) return;
+  await detail.refresh();
+  detail.say(words);
+}
+
 async function nextCase() {
   if (!reader.name) return reader.ask("Say who you are first: claims carry a name.");
   try {
@@ -154,22 +172,6 @@ function themeWord() {
   byId("theme").firstChild.textContent = document.documentElement.dataset.theme === "light" ? "Dark " : "Light ";
 }
 
-function store(name, value) {
-  try {
-    localStorage.setItem(name, value);
-  } catch {
-    // Storage may be forbidden: the choice then lasts as long as the page.
-  }
-}
-
-function stored(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
-
 // --- wiring
 
 let filterTimer = null;
@@ -203,7 +205,9 @@ byId("next").addEventListener("click", nextCase);
 byId("privacy").addEventListener("click", togglePrivacy);
 byId("theme").addEventListener("click", toggleTheme);
 byId("help-open").addEventListener("click", () => byId("help").showModal());
+byId("view-open").addEventListener("click", () => view.open());
 list.addEventListener("open", (event) => open(event.detail));
+list.addEventListener("pressing", ({ detail: studies }) => view.tell(studies));
 list.addEventListener("unsettled", () => status.say("The list moved just now: click again."));
 list.addEventListener("read", () => {
   modalityOptions(byId("modality"), [...list.studies.values()]);
@@ -224,6 +228,7 @@ adjusting.addEventListener("done", ({ detail: { study, say } }) => {
   detail.show(study, say);
   feed.poke();
 });
+detail.addEventListener("feedback", ({ detail: body }) => giveFeedback(body));
 detail.addEventListener("alert", ({ detail: asked }) => actOnAlert(asked));
 alerts.addEventListener("study", ({ detail: uid }) => open(uid));
 alerts.addEventListener("changed", () => {
@@ -245,7 +250,7 @@ listenToKeys({
   j: () => step(1), k: () => step(-1), ArrowDown: () => step(1), ArrowUp: () => step(-1), Home: () => step(-Infinity), End: () => step(Infinity),
   c: () => act("claim"), r: () => act("release"), a: () => act("acknowledge"), n: nextCase, e: () => alerts.open(),
   h: () => adjust("aside"), m: () => adjust("move"),
-  "/": () => byId("q").focus(), "?": () => byId("help").showModal(), p: togglePrivacy, t: toggleTheme, ".": () => list.apply(), Escape: escape,
+  "/": () => byId("q").focus(), "?": () => byId("help").showModal(), p: togglePrivacy, t: toggleTheme, v: () => view.open(), ".": () => list.apply(), Escape: escape,
 });
 setInterval(() => {
   list.tick();

@@ -21,6 +21,8 @@ export class Row {
       who: el("span.who"),
       what: el("td.what", { role: "cell" }),
       where: el("td.where", { role: "cell" }),
+      priority: el("td.priority", { role: "cell" }),
+      risk: el("td.risk", { role: "cell" }),
       reason: el("span.reason"),
       marks: el("span.marks"),
       waited: el("td.waited", { role: "cell" }),
@@ -33,7 +35,7 @@ export class Row {
       p.rankCell,
       el("td.time", { role: "cell" }, p.due, el("span.bar", { "aria-hidden": "true" }, p.fill)),
       el("td.patient", { role: "cell" }, p.link, p.who),
-      p.what, p.where,
+      p.what, p.where, p.priority, p.risk,
       el("td.why", { role: "cell" }, p.reason, p.marks),
       p.waited, p.state,
     );
@@ -93,16 +95,19 @@ export class Row {
     p.what.title = study.what;
     setText(p.where, study.where);
     p.where.title = study.where;
+    setText(p.priority, study.priority ?? "");
+    setText(p.risk, study.risk?.toFixed(2) ?? "");
     this.why = localTimes(study.why, study.as_of, now);
     setText(p.reason, this.why);
     p.reason.title = this.why;
     const born = study.person?.birth_date;
     const same = { kind: "twin", word: "same name", born: born ? ` *${born}` : "", sentence: "Another patient on this list has the same name." };
-    this.#marks(twin ? [same, ...study.marks] : study.marks);
+    const held = study.hold && { kind: "held", word: study.hold.words, sentence: `Set aside by ${study.hold.by}: ${study.hold.words}` };
+    this.#marks([held, twin && same, ...study.marks].filter(Boolean));
     const mine = study.claimed_by !== null && study.claimed_by === reader;
     this.#untouched = !study.claimed_by && !study.acknowledged_by && !study.hold;
     p.state.title = study.claimed_by ? `Claimed by ${study.claimed_by}` : study.acknowledged_by ? `Acknowledged by ${study.acknowledged_by}` : "";
-    if (study.hold) p.state.title = `Set aside by ${study.hold.by}: ${study.hold.words}`;
+    if (held) p.state.title = held.sentence;
     if (study.hold) this.#state("‖ ", `${study.hold.paused ? "aside" : "put off"} till ${moment(study.hold.until, now)}`);
     else if (study.claimed_by) this.#state("◆ ", mine ? "yours" : study.claimed_by, mine);
     else if (study.acknowledged_by) this.#state("✓ ", "acknowledged");

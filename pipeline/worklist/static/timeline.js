@@ -66,17 +66,20 @@ function chart({ label, unit, kind, points }, top, { x, start, now }) {
 function dot(spot, { kind, label, unit, now }) {
   const { x, y } = spot;
   const critical = ["HH", "LL", "AA"].includes(spot.flag);
-  const words = [`${label} ${worded(spot)} ${unit} at ${moment(spot.at, now)}`, FLAGS[spot.flag], spot.corrected && "corrected", spot.source].filter(Boolean).join(", ");
+  const words = [`${label} ${worded(spot)} ${unit} ${told(spot, now)}`, FLAGS[spot.flag], spot.corrected && "corrected", spot.source].filter(Boolean).join(", ");
   const title = svg("title", {}, words);
   if (critical) return svg("path", { class: "flagged", d: `M${x} ${y - 4.5}l4.5 8h-9z` }, title);
   if (kind === "lab") return svg("circle", { class: "lab-dot", cx: x, cy: y, r: 2.6 }, title);
   return svg("circle", { class: "dot", cx: x, cy: y, r: 1.8 }, title);
 }
 
+// A source may have told a date alone.
+const told = ({ at, when }, now) => (when ? `of ${when}` : `at ${moment(at, now)}`);
+
 const worded = (point) => `${point.comparator ?? ""}${point.value}${["HH", "LL", "AA"].includes(point.flag) ? " !" : ""}`;
 
 function spoken(series, now) {
-  const words = series.map(({ label, unit, points }) => `${label} ${points.slice(-4).map((point) => point.value).join(", ")} ${unit}, last at ${moment(points.at(-1).at, now)}`);
+  const words = series.map(({ label, unit, points }) => `${label} ${points.slice(-4).map((point) => point.value).join(", ")} ${unit}, last ${told(points.at(-1), now)}`);
   return `Vitals and labs, oldest first: ${words.join("; ")}`;
 }
 

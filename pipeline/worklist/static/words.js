@@ -46,6 +46,9 @@ export function moment(text, now) {
 
 export const plural = (n, one, many = `${one}s`) => `${n.toLocaleString("en-GB")} ${n === 1 ? one : many}`;
 
+/** With a capital at its beginning. */
+export const sentence = (words) => words[0].toUpperCase() + words.slice(1);
+
 /** How much sooner, in words; null for nothing worth a word. */
 export const sooner = (minutes) => (minutes >= 0.5 ? span(Math.max(Math.round(minutes), 1) * MINUTE) : null);
 

@@ -155,6 +155,15 @@ def test_a_closed_study_keeps_no_adjustment():
     assert ranked(held(), replace(STUDY, closed="reported"), version=2).adjustment is None
 
 
+def test_a_report_ends_a_hold_and_keeps_what_it_took():
+    """Reported after 20 of 40 minutes: nobody could read it for 20, and by as much its target is later than the order's."""
+    read = ranked(held(), replace(STUDY, closed="reported"), version=2, at=NOON + 30 * MINUTE)
+
+    assert read.target_at == NOON + 140 * MINUTE
+    assert (read.adjustment.hold, read.adjustment.override, read.review_at) == (None, None, None)
+    assert "could not be read for 20 min" in read.reasons[-1].evidence.label
+
+
 @pytest.mark.parametrize("minutes", [0, -1, 61, float("nan"), float("inf")])
 def test_bad_lengths_of_a_hold(minutes):
     """A hold lasts more than nothing and at most what its reason allows."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from pipeline.domain import escalation, escalation_policy
 from pipeline.domain.escalation import Alert, Due, Event, NotAllowed, State
-from pipeline.domain.escalation_policy import DEFAULT, Channel, EscalationPolicy, Quiet, Rule, Step
+from pipeline.domain.escalation_policy import ABOVE, DEFAULT, Channel, EscalationPolicy, Quiet, Rule, Step
 from tests.alert_builders import minutes
 from tests.store_fixtures import START
 
@@ -158,6 +158,16 @@ def test_a_shortened_ladder_puts_to_rest() -> None:
     assert escalation.at_rest(standing, START + minutes(30), short).next_at is None
 
 
+def test_who_stands_above_is_told_next() -> None:
+    """As the site's roles say it: from the step's own role up, one rung a step; named roles stay as they are."""
+    assert [step.role for step in DEFAULT.ladder("critical")] == ["radiologist", "radiologist", "senior", "head"]
+    assert [step.role for step in DEFAULT.ladder("feed-down")] == ["operator", "operator", "head"]
+    night = with_(DEFAULT, roles={**DEFAULT.roles, "radiologist": "on-call", "on-call": "head"})
+    assert [step.role for step in night.ladder("critical")] == ["radiologist", "radiologist", "on-call", "head"]
+    named = with_(DEFAULT, steps=(Step(0, "radiologist", "page"), Step(5, "operator", "page"), Step(9, ABOVE, "page")))
+    assert [step.role for step in named.ladder("critical")] == ["radiologist", "operator", "head"]
+
+
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
@@ -166,6 +176,9 @@ def test_a_shortened_ladder_puts_to_rest() -> None:
         ({"steps": ()}, "steps"),
         ({"steps": (Step(0, "head", "pager"),)}, "steps.0.channel"),
         ({"steps": (Step(0, "boss", "page"),)}, "steps.0.role"),
+        ({"steps": (Step(0, ABOVE, "page"),)}, "steps.0.role"),
+        ({"steps": (Step(0, "head", "page"), Step(5, ABOVE, "page"))}, "steps.1.role"),
+        ({"roles": {**DEFAULT.roles, ABOVE: None}}, "roles.above"),
         ({"steps": (Step(-1, "head", "page"),)}, "steps.0.after_minutes"),
         ({"steps": (Step(5, "head", "page"), Step(5, "head", "page"))}, "steps.1.after_minutes"),
         ({"rules": {**DEFAULT.rules, "deadline": Rule(2, steps=())}}, "rules.deadline.steps"),

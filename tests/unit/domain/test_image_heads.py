@@ -6,14 +6,16 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.domain import image_heads
 from pipeline.domain.deadlines import decide
 from pipeline.domain.image_answer import HeadFinding, HeadReference, assessed
 from pipeline.domain.imaging import Study
+from pipeline.domain.site import Policy
 from schemas.assessments import StudyState
 from schemas.events import FindingEvent
-from schemas.findings import ImageAssessment, ImageFinding
+from schemas.findings import Activation, ImageAssessment, ImageFinding
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -61,8 +63,17 @@ def test_what_is_not_seen_is_said() -> None:
 def test_the_training_share_is_taken_out() -> None:
     """Half of the training films have it, a tenth of a department's: even odds there are one to nine here. Order is kept."""
     assert image_heads.at_prevalence(finding(0.5), 0.1) == pytest.approx(0.1)
-    here = [image_heads.at_prevalence(finding(p)) for p in (0.0, 0.1, 0.5, 0.9, 1.0)]
+    here = [image_heads.at_prevalence(finding(p), 0.1) for p in (0.0, 0.1, 0.5, 0.9, 1.0)]
     assert here == sorted(here) and here[0] == 0 and here[-1] == 1
+
+
+def test_the_site_s_share_counts() -> None:
+    """Where more have it, the same picture says more and is due earlier."""
+    seen = study(image(finding(0.7)))
+    rare, common = (image_heads.evidence(seen, Policy(finding_shares={"pneumonia": share}))[0] for share in (0.02, 0.4))
+    assert rare.value == pytest.approx(image_heads.at_prevalence(finding(0.7), 0.02), abs=1e-5)
+    assert decide(seen, [common]).due_at < decide(seen, [rare]).due_at
+    assert image_heads.evidence(seen, Policy(finding_shares={"nodule": 0.4})) == image_heads.evidence(seen)
 
 
 def test_findings_move_up_monotonically_and_never_down() -> None:
@@ -93,6 +104,33 @@ def test_of_several_pictures_the_most_alarming_stands_in_any_order() -> None:
         assert folded.image == told[1].image
 
 
+def test_a_newer_word_on_the_same_picture_takes_a_finding_back_in_any_order() -> None:
+    """Another picture's word stays, a refusal takes nothing back, and what came twice with different bytes are two pictures."""
+    common = {"patient": "p", "source": "pictures", "study_uid": "1.2.3"}
+
+    def folded(*said: tuple[str, ImageAssessment]) -> ImageAssessment | None:
+        told = [
+            FindingEvent(event_id=str(n), recorded_at=NOW + timedelta(seconds=n), uri=uri, image=image, **common)
+            for n, (uri, image) in enumerate(said)
+        ]
+        found = []
+        for order in itertools.permutations(told):
+            study = Study("1.2.3")
+            for event in (*order, *order):
+                study.add_finding(event)
+            found.append(study.image)
+        assert all(one == found[0] for one in found)
+        return found[0]
+
+    high, low, middle, refused = image(finding(0.9)), image(finding(0.2)), image(finding(0.5)), image(refused="out-of-distribution")
+    assert folded(("a", high), ("a", low)) == low
+    assert folded(("a", low), ("a", high)) == high
+    assert folded(("a", high), ("b", middle), ("a", low)) == middle
+    assert folded(("a", high), ("a", refused)) == high
+    assert folded(("a", high), ("a~1", low)) == high
+    assert folded(("a", high), ("a", replace(low, head="other"))) == high, "of another head"
+
+
 REFERENCE = HeadReference(
     head="chest_frontal",
     version="1",
@@ -105,9 +143,24 @@ REFERENCE = HeadReference(
 
 def test_an_unlike_picture_is_refused_and_numbers_that_are_none_are_no_answer() -> None:
     """Beyond the limit nothing is said of findings."""
-    assert assessed(REFERENCE, [0.7], 0.9, "triton", NOW).findings[0].probability == 0.7
-    refused = assessed(REFERENCE, [0.7], 1.01, "triton", NOW)
+    assert assessed(REFERENCE, [0.7], 0.9, (), "triton", NOW).findings[0].probability == 0.7
+    refused = assessed(REFERENCE, [0.7], 1.01, [[1.0] * 9], "triton", NOW)
     assert (refused.refused, refused.findings) == ("out-of-distribution", ())
     for numbers, unlikeness in (([0.7, 0.1], 0.5), ([float("nan")], 0.5), ([1.2], 0.5), ([0.7], float("nan"))):
         with pytest.raises(ValueError):
-            assessed(REFERENCE, numbers, unlikeness, "triton", NOW)
+            assessed(REFERENCE, numbers, unlikeness, (), "triton", NOW)
+
+
+def test_a_map_is_a_byte_a_place_and_says_what_it_was_made_of() -> None:
+    """To a hundredth of its peak; what is no square of numbers is left out, and the finding stands."""
+    contributions = [0.5, -1.5, 3.0, 0.0, 0.1, -0.1, 2.0, -3.0, 1.0]
+    kept = assessed(REFERENCE, [0.7], 0.5, [contributions], "triton", NOW).findings[0].activation
+    assert kept is not None and (kept.side, kept.peak) == (3, 3.0)
+    assert [(level - 128) / 127 * kept.peak for level in kept.levels] == pytest.approx(contributions, abs=0.03)
+    nothing = [0.0] * 4
+    assert assessed(REFERENCE, [0.7], 0.5, [nothing], "triton", NOW).findings[0].activation == Activation(
+        side=2, peak=0, levels=b"\x80" * 4
+    )
+    for unusable in ([], [[]], [[1.0, 2.0]], [[float("nan")]], [[0.0] * 289]):
+        [said] = assessed(REFERENCE, [0.7], 0.5, unusable, "triton", NOW).findings
+        assert (said.probability, said.activation) == (0.7, None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.domain.ledger import Raised, Read, first_come, of_day, order_priority, reordered
+from pipeline.domain.ledger import Raised, Read, first_come, of_day, order_priority, reordered, shifts_until
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -28,7 +28,6 @@ def test_the_one_that_was_moved_up_saves_what_the_others_pay() -> None:
     reads = [read("a", 0, 20), read("b", 1, 30), read("c", 2, 10, moved=True, by_model=True)]
     day = of_day(date(2026, 3, 2), reads, [], lambda moment: moment.date(), at(60))
 
-    assert day is not None
     assert reordered(reads, first_come) == {"a": at(10), "b": at(20), "c": at(30)}
     assert (day.first_come.moved_up.total, day.first_come.others.total) == (20.0, -20.0)
     assert (day.first_come.others.most_added, day.first_come.moved_up.most_saved) == (10.0, 20.0)
@@ -47,13 +46,33 @@ def test_late_is_after_the_orders_own_target() -> None:
     reads = [read("a", 0, 20, target=15), read("b", 0.5, 10, target=100)]
     day = of_day(date(2026, 3, 2), reads, [], lambda moment: moment.date(), at(60))
 
-    assert day is not None
     assert (day.late, day.first_come.late) == (1, 0)
 
 
-def test_a_day_without_reads_is_not_told() -> None:
-    """Nor is one on which others only waited."""
-    assert of_day(date(2026, 3, 1), [read("a", 0, 10)], [], lambda moment: moment.date(), at(60)) is None
+def test_a_day_without_reads_has_no_waits() -> None:
+    """Others only waited on it; its alerts count."""
+    day = of_day(date(2026, 3, 1), [read("a", 0, 10)], [Raised(at(-1440), False, None)], lambda moment: moment.date(), at(60))
+    assert (day.read, day.late, day.wait_mean, day.wait_median, day.wait_longest) == (0, 0, None, None, None)
+    assert (day.first_come.others.studies, day.alerts.raised) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("starts", "minutes", "shifts"),
+    [
+        ([7, 15, 23], 1440, 3.0),
+        ([7, 15, 23], 8 * 60, 1.0),
+        ([7, 15, 23], 19 * 60, 7 / 8 + 1.5),
+        ([7, 15, 23], 5, 1.0),
+        ([8, 20], 1440, 2.0),
+        ([8, 20], 14 * 60, 8 / 12 + 6 / 12),
+        ([7, 19, 7], 1440, 2.0),
+        ([0], 1440, 1.0),
+        ([9], 1440, 1.0),
+    ],
+)
+def test_shifts_that_a_day_has_had(starts: list[int], minutes: float, shifts: float) -> None:
+    """Of the night's only the part after midnight; whatever the hours, a whole day has as many as begin on it."""
+    assert shifts_until(minutes, map(time, starts)) == pytest.approx(shifts)
 
 
 def test_alerts_are_judged_by_readers() -> None:
@@ -61,7 +80,6 @@ def test_alerts_are_judged_by_readers() -> None:
     raised = [Raised(at(n), False, said) for n, said in enumerate((True, True, False, None))] + [Raised(at(9), True, None)]
     day = of_day(date(2026, 3, 2), [read("a", 0, 10)], [*raised, Raised(at(-2000), False, True)], lambda moment: moment.date(), at(60))
 
-    assert day is not None
     assert (day.alerts.raised, day.alerts.muted, day.alerts.confirmed, day.alerts.refuted) == (4, 1, 2, 1)
     assert (day.alerts.ppv, day.alerts.per_shift) == (0.667, 1.33)
 

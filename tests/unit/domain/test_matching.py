@@ -11,6 +11,7 @@ import pytest
 from pipeline.domain.window import derive
 from schemas.assessments import StudyState
 from schemas.events import AnyEvent, ImagingEvent, OrderEvent, ReportEvent
+from schemas.findings import Reported
 from schemas.time import Timestamp
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -163,3 +164,13 @@ def test_a_study_is_ready_with_its_first_image() -> None:
 
     assert (found.ready_at, found.acquired_at, found.instances) == (at(1), at(1), 2)
     assert (found.complete, found.conflict) == (True, True)
+
+
+def test_what_a_final_report_contradicts_in_the_preliminary_one() -> None:
+    """Under one number or two, in any order of arrival; of two preliminary reports the newer counts."""
+    first, final = report(2, "preliminary", accession="a", text="No pneumothorax. Fracture."), {"accession": "a", "text": "Pneumothorax."}
+    for key in ("r", "other"):
+        assert studies(image(accession="a"), first, report(3, key=key, **final))["1.1"].revised == (Reported("pneumothorax", "denied"),)
+    assert studies(image(accession="a"), first)["1.1"].revised == ()
+    newer = report(2.5, "preliminary", accession="a", text="Pneumothorax.")
+    assert studies(image(accession="a"), first, newer, report(3, **final))["1.1"].revised == ()

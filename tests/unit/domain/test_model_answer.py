@@ -64,10 +64,23 @@ def test_nothing_moved_nothing_said() -> None:
     assert (risk.contributions, risk.model_version) == ([], REFERENCE.version)
 
 
-@pytest.mark.parametrize(
-    "probability", [np.array([[np.nan]]), np.array([[1.01]]), np.array([[-0.1]]), np.array([0.5]), np.array([[0.5], [0.5]])]
-)
-def test_what_is_no_probability_is_refused(probability: np.ndarray) -> None:
-    """NaN, out of range, the wrong shape: an error, never a rank."""
+@pytest.mark.parametrize("part", Answer._fields)
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1.01, -0.1])
+def test_a_row_that_is_no_answer_harms_no_other(part: str, number: float) -> None:
+    """Not finite in any part, or a risk out of range: that row has no probability, never a rank; those beside it have theirs."""
+    parts = {name: np.vstack([row] * 3) for name, row in answer(np.array([[0.4]]), changes())._asdict().items()}
+    parts[part][1, 0] = number
+    first, bad, last = risks([request()] * 3, Answer(**parts), REFERENCE, "triton", NOW)
+
+    assert [(one.scorer, one.probability) for one in (first, last)] == [("triton", 0.4)] * 2
+    if np.isfinite(number) and part != "risk":
+        assert bad.probability == 0.4
+    else:
+        assert (bad.scorer, bad.probability, bad.contributions, bad.coverage) == ("rules", None, [], first.coverage)
+
+
+@pytest.mark.parametrize("probability", [np.array([0.5]), np.array([[0.5], [0.5]])])
+def test_an_answer_to_others_is_refused(probability: np.ndarray) -> None:
+    """The wrong shape: an error, since nobody knows whose row is whose."""
     with pytest.raises(ValueError, match="answer"):
         risks([request()], answer(probability, changes()), REFERENCE, "triton", NOW)

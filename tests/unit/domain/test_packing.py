@@ -6,20 +6,37 @@ import random
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from pipeline.domain.catalogue import OBSERVABLES, Observable
+from pipeline.domain.evidence import gather
+from pipeline.domain.explanation import why
 from pipeline.domain.packing import SIZE_TARGET, pack, unpack
 from pipeline.domain.window import derive
 from schemas.codes import Coding
-from schemas.events import AnyEvent, Demographics, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
+from schemas.events import (
+    AdtEvent,
+    AnyEvent,
+    Appointment,
+    Demographics,
+    FindingEvent,
+    ImagingEvent,
+    Observation,
+    ObservationEvent,
+    OrderEvent,
+    ReportEvent,
+)
+from schemas.findings import Activation, ImageAssessment, ImageFinding
 from schemas.time import Timestamp
+from schemas.worklist import Reason
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
 VITALS = [observable for observable in OBSERVABLES.values() if observable.kind == "vital"]
 LABS = [observable for observable in OBSERVABLES.values() if observable.kind == "lab"]
 WORST = 24 * 1024
+MAP = Activation(side=7, peak=6.401, levels=bytes(range(49)))
 
 _random = random.Random(1)
 
@@ -107,27 +124,94 @@ def study(number: int, indication: str) -> list[AnyEvent]:
     return [ordered, imaged, read]
 
 
+def looked_at(imaged: ImagingEvent, activation: Activation | None) -> FindingEvent:
+    """What the largest head says."""
+    findings = tuple(
+        ImageFinding(
+            code=name,
+            label="intensive care now or within 7 days (COVID-19)",
+            probability=0.71234,
+            prevalence=0.6337,
+            activation=activation,
+        )
+        for name in ("pneumonia", "intensive-care-7d")
+    )
+    said = ImageAssessment(head="chest_frontal", version="1", at=T0, scorer="triton", findings=findings, unlikeness=0.812)
+    return FindingEvent(
+        event_id=unique(), patient="p", source="pictures", recorded_at=T0, study_uid=imaged.study_uid, uri="object:1/2/3", image=said
+    )
+
+
 @pytest.mark.parametrize("stay", [intensive_care, two_days])
 def test_a_patient_in_intensive_care_fits_the_target(stay: Callable[[], list[AnyEvent]]) -> None:
-    """All observables filled to the brim, tallies too, and two studies with order and report: at most 8 KiB."""
-    history = [*stay(), *study(1, "worsening gas exchange, pneumothorax?"), *study(2, "line position")]
+    """All observables filled to the brim, tallies too, and two studies with order, report and image findings: at most 8 KiB."""
+    studies = [*study(1, "worsening gas exchange, pneumothorax?"), *study(2, "line position")]
+    history = [*stay(), *studies, *(looked_at(event, MAP) for event in studies if isinstance(event, ImagingEvent))]
 
     assert len(pack(derive(history))) <= SIZE_TARGET
 
 
+def moves(number: int) -> list[AnyEvent]:
+    """A transfer, and a clinic appointment of its own."""
+    at = T0 + timedelta(hours=number)
+    told: dict[str, Any] = {"patient": "p", "source": "ADT", "recorded_at": at, "occurred": Timestamp(at)}
+    booked = Appointment(key=pseudonym(), at=at, order=pseudonym(), accession=pseudonym())
+    return [
+        AdtEvent(event_id=unique(), trigger="A02", patient_class="I", location=f"ICU {number}", arrived=Timestamp(T0), **told),
+        AdtEvent(event_id=unique(), trigger="S12", appointment=booked, **told),
+    ]
+
+
+def test_movements_and_appointments_are_bounded() -> None:
+    """A patient in intensive care with the most of them that a window keeps still fits."""
+    history = [*intensive_care(), *study(1, "worsening gas exchange, pneumothorax?")]
+    most, more = ([event for n in range(count) for event in moves(n)] for count in (8, 80))
+
+    assert max(len(pack(derive([*history, *told]))) for told in (most, more)) <= SIZE_TARGET
+
+
 def test_no_patient_is_beyond_the_bound() -> None:
     """Every value in a message of its own, forty studies with long indications: the size does not grow with the history."""
-    studies = [event for n in range(40) for event in study(n, "x" * 400)]
-    few, many = derive([*one_by_one(), *studies[: 3 * 8]]), derive([*one_by_one(), *one_by_one(), *studies])
+    studies = [event for n in range(40) for event in [*study(n, "x" * 400), *moves(n)]]
+    few, many = derive([*one_by_one(), *studies[: 5 * 8]]), derive([*one_by_one(), *one_by_one(), *studies])
 
     assert max(len(pack(few)), len(pack(many))) <= WORST
 
 
+def test_a_map_takes_no_room() -> None:
+    """Where in the picture a finding comes from stays with its event."""
+    imaged = [event for event in study(1, "fall") if isinstance(event, ImagingEvent)]
+    bare, mapped = (derive([*imaged, *(looked_at(event, seen) for event in imaged)]) for seen in (None, MAP))
+
+    assert len(pack(bare)) == len(pack(mapped)) < 1024
+    assert mapped.studies[0].image is not None
+
+
 def test_what_is_unpacked_shows_the_same() -> None:
     """Readings, studies, encounter and person."""
-    window = derive([*intensive_care(), *study(1, "fall"), *study(2, "fall")])
+    fell = study(1, "fall")
+    window = derive(
+        [*intensive_care(), *fell, *(looked_at(event, MAP) for event in fell if isinstance(event, ImagingEvent)), *study(2, "fall")]
+    )
     again = unpack(pack(window))
 
     assert (again.readings, again.studies, again.as_of) == (window.readings, window.studies, window.as_of)
     assert again.tallies == window.tallies != {}
     assert (again.encounter, again.age, again.sex) == (window.encounter, window.age, window.sex)
+
+
+def test_a_date_without_a_time_stays_one() -> None:
+    """In the window, packed and unpacked, and in what a reader is told: no clock reading that nobody made."""
+    day = Timestamp(T0 - timedelta(hours=12), "20260301", "day")
+    potassium = Observation(key="k", effective=day, loinc="2823-3", value=6.8, unit="mmol/L")
+    odd = Observation(key="x", effective=day, local=Coding("XYZ"), value_text="seen", flag="AA")
+    event = ObservationEvent(event_id=unique(), patient="p", source="lab", recorded_at=T0, observations=[potassium, odd])
+    window = derive([event])
+    again = unpack(pack(window))
+
+    assert (again.readings, again.flags) == (window.readings, window.flags)
+    found = {one.kind: one for one in gather(window.readings, [], window.flags, T0, 60)}
+    assert found["critical-lab"].label.startswith("K 6.8 mmol/L of 2026-03-01, critical")
+    assert found["lab-flag"].label == "XYZ seen of 2026-03-01, very abnormal"
+    reasons = [Reason(evidence=found["critical-lab"], minutes=30, binding=True)]
+    assert why(reasons, T0, None) == "K 6.8 of 2026-03-01"

@@ -8,9 +8,12 @@ import msgspec
 import pytest
 
 from pipeline.domain.explanation import cause
+from pipeline.domain.image_heads import evidence
 from pipeline.domain.ranking import each_once, is_outdated, oddities, rank, same_to_a_reader
+from pipeline.domain.site import DEFAULT
 from pipeline.domain.urgency import severity_of
 from schemas.assessments import Assessment, Contribution, Evidence, Risk, StudyState
+from schemas.findings import ImageAssessment, ImageFinding
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STUDY = StudyState(study_uid="1.2.3", ready_at=NOON, order="o", priority="routine", patient_class="I", indication="cough", complete=True)
@@ -60,6 +63,16 @@ def test_why_is_one_line_strongest_first():
     item = follow(assessment(1, [POTASSIUM, NEWS2], risk()))
 
     assert item.why == "NEWS2 9 · risk 0.81 (labs + vitals) · K 6.8 at 09:12Z"
+
+
+def test_why_tells_the_film_and_the_patient_apart():
+    """What an image model says of the study, and what the other one says of labs and vitals, each with its own number."""
+    found = ImageFinding(code="pneumonia", label="pneumonia", probability=0.9, prevalence=DEFAULT.prevalence("pneumonia"), ranks=True)
+    seen = ImageAssessment(head="chest_frontal", version="1", at=NOON, findings=(found,))
+    study = msgspec.structs.replace(STUDY, image=seen)
+    item = follow(assessment(1, evidence(study), risk(), study=study))
+
+    assert item.why == "image: pneumonia 0.90 · risk 0.81 (labs + vitals)"
 
 
 def test_why_stays_short():

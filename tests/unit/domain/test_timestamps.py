@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.domain.timestamps import from_dicom, from_fhir, from_hl7
+from pipeline.domain.timestamps import from_dicom, from_fhir, from_hl7, without_clock
 
 BERLIN = ZoneInfo("Europe/Berlin")
 RECEIVED = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -105,3 +105,19 @@ def test_nothing_written_as_a_time_can_raise(text: str, more: str) -> None:
     for stamp in (from_hl7(text, BERLIN, RECEIVED), from_dicom(text, more, more, BERLIN, RECEIVED), from_fhir(text, BERLIN, RECEIVED)):
         assert stamp.utc.utcoffset() == timedelta()
         assert stamp.utc.year >= 1850 and stamp.utc <= RECEIVED + timedelta(days=732)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("20260301", "2026-03-01"),
+        ("202603", "2026-03"),
+        ("2026", "2026"),
+        ("20260301+0100", "2026-03-01"),
+        ("2026030109", None),
+        ("soon", "unknown time"),
+    ],
+)
+def test_a_date_is_told_as_the_source_wrote_it(text: str, words: str | None) -> None:
+    """In UTC the start of a day in Berlin is of the day before."""
+    assert without_clock(from_hl7(text, BERLIN, RECEIVED)) == words

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace as with_
+from datetime import time
 
 import pytest
 from msgspec.structs import replace
 
 from pipeline.domain import escalation, triggers
 from pipeline.domain.escalation import Alert
-from pipeline.domain.escalation_policy import DEFAULT, EscalationPolicy
+from pipeline.domain.escalation_policy import DEFAULT, EscalationPolicy, Quiet
 from pipeline.domain.triggers import Usage, Verdict
-from pipeline.domain.urgency import severity_of
 from schemas.assessments import Evidence, Risk
+from schemas.findings import Reported
 from schemas.worklist import WorklistItem
 from tests.alert_builders import minutes, news2, potassium, study
 from tests.store_fixtures import START
@@ -156,24 +157,184 @@ def test_no_free_text_of_a_source_gets_into_a_message() -> None:
     assert (raised.what, raised.finding) == ("CT", "a result that the laboratory marks as critical at 08:00Z")
 
 
-@pytest.mark.parametrize(("code", "radlex"), [("pneumothorax", "RID5352"), ("something-else", None)])
-def test_only_known_findings_have_a_radlex_code(code: str, radlex: str | None) -> None:
-    """A wrong code is worse than none."""
-    found = Evidence(kind="finding", code=code, label=f"{code} suspected", severity=severity_of(30))
-    assert one(judged(study("1.2", found))).radlex == radlex
+def seen(code: str = "pneumothorax", probability: float | None = 0.95) -> Evidence:
+    """What an image model finds on a picture."""
+    return Evidence(kind="image", code=code, label=f"image: {code} {probability}", severity=1.0, value=probability, at=START)
 
 
-def test_what_an_image_model_finds_is_the_models_word() -> None:
-    """Told from the site's probability on, within the model's budget, with the finding's code; below it, and by default, not."""
-    found = Evidence(kind="image", code="pneumothorax", label="image: pneumothorax 0.91", severity=1.0, value=0.91, at=START)
-    raised = one(judged(study("1.2", found), policy=RISKY))
-    assert (raised.trigger, raised.category, raised.radlex) == ("model-risk", 2, "RID5352")
-    assert raised.finding == "image: pneumothorax 0.91"
-    assert judged(study("1.2", found)) == []
-    assert judged(study("1.2", replace(found, value=0.5)), policy=RISKY) == []
+@pytest.mark.parametrize(
+    ("code", "category", "radlex"),
+    [("pneumothorax", 1, "RID5352"), ("PE", 2, "RID4834"), ("ich", 1, None), ("fracture", 2, None), ("something-else", 2, None)],
+)
+def test_an_image_finding_has_a_category_and_a_code(code: str, category: int, radlex: str | None) -> None:
+    """Category 1 where nobody may lose minutes, else the rule's. Only a known finding has a RadLex code: a wrong one is worse than none."""
+    raised = one(judged(study("1.2", seen(code))))
+    assert (raised.trigger, raised.state, raised.category, raised.radlex) == ("finding", "notified", category, radlex)
+    assert (raised.finding, raised.signs) == (f"image: {code} 0.95", {f"image:{code}": 5.0})
+
+
+@pytest.mark.parametrize(
+    ("probability", "finding_from", "told"), [(0.9, 0.9, 1), (0.89, 0.9, 0), (0.6, 0.5, 1), (1.0, None, 0), (None, 0.9, 0)]
+)
+def test_an_image_finding_is_told_from_the_sites_probability_on(probability: float | None, finding_from: float | None, told: int) -> None:
+    """None: never; and never where there is no probability."""
+    assert len(judged(study("1.2", seen(probability=probability)), policy=with_(DEFAULT, finding_from=finding_from))) == told
+
+
+def test_an_image_finding_that_is_gone_or_read_needs_nobody() -> None:
+    """Withdrawn when no picture shows it as surely any more, closed by the reading."""
+    known = one(judged(study("1.2", seen())))
+    assert one(judged(study("1.2", seen(probability=0.6), version=2), known)).state == "withdrawn"
+    assert one(judged(study("1.2", seen(), version=2, state="closed", closed="reported"), known)).state == "resolved"
+
+
+def test_an_image_finding_keeps_to_the_rules_of_silence() -> None:
+    """Known and unchanged, of another study of the patient, or beyond what the shift bears; the deadline is no second message."""
+    known = one(judged(study("1.2", seen("fracture"))))
+    gone = escalation.apply(escalation.acknowledged(known, "Ada", START, "page"), "withdraw", START)
+    assert one(judged(study("1.2", seen("fracture"), version=3), gone, after=60)).muted == "persistent"
+    assert one(judged(study("2", seen("fracture")), of_patient=(known,))).muted == "duplicate"
+    assert one(judged(study("1.2", seen("fracture")), usage=Usage(30, 0, 0))).muted == "budget"
+    assert one(judged(study("1.2", seen("fracture")), usage=Usage(0, 10, 1))).muted == "budget"
+    assert one(judged(study("1.2", seen("pneumothorax")), usage=Usage(30, 10, 1))).state == "notified"
+    late = judged(study("1.2", seen("fracture"), due=-1))
+    assert [(each.alert.trigger, each.alert.muted) for each in late] == [("finding", None), ("deadline", "duplicate")]
+
+
+@pytest.mark.parametrize("step", ["notified", "escalated"])
+def test_an_open_finding_that_becomes_an_emergency_is_told_anew(step: escalation.State) -> None:
+    """Another round from the first rung, in category 1, quiet hours or not; once: the same again changes nothing."""
+    night = with_(DEFAULT, quiet=Quiet(time(7), time(12)))
+    known = replace(one(judged(study("1.2", seen("fracture")), policy=night)), state=step)
+    assert known.next_at == START.replace(hour=12)
+    worse = study("1.2", seen("fracture"), seen("pneumothorax", 0.93), version=2)
+    (verdict,) = judged(worse, known, after=20, policy=night)
+    assert (verdict.event, verdict.alert.category, verdict.alert.round, verdict.alert.next_at) == ("raise", 1, 2, START + minutes(20))
+    assert judged(worse, verdict.alert, after=30, policy=night) == []
+    assert one(judged(study("1.2", seen("fracture"), version=3), verdict.alert, after=40, policy=night)).category == 2
+
+
+def test_a_patients_known_emergency_does_not_raise_the_other_studys_alert() -> None:
+    """Of two studies that show it one is told; the other's own finding stays open in silence."""
+    first = one(judged(study("1", seen("pneumothorax"), seen("fracture"))))
+    other = one(judged(study("2", seen("effusion"))))
+    (verdict,) = judged(study("2", seen("pneumothorax"), version=2), other, of_patient=(first,))
+    assert (verdict.event, verdict.alert.round) == ("change", 1)
 
 
 def test_a_new_identity_goes_with_the_open_alert() -> None:
     """After a merge the alert belongs to the survivor, though nothing else has changed."""
     known = one(judged(study("1.2", potassium())))
     assert one(judged(study("1.2", potassium(), patient="survivor", version=2), known)).patient == "survivor"
+
+
+def reported(word: str | None = "denied", probability: float | None = 0.97, code: str = "pneumothorax", **fields: object) -> WorklistItem:
+    """A study that is read, and of which an image model says something."""
+    seen = Evidence(kind="image", code=code, label=f"image: {code}", severity=1.0, value=probability, at=START)
+    words = () if word is None else (Reported("pneumothorax", word),)  # type: ignore[arg-type]
+    return study("1.2", seen, **{"state": "closed", "closed": "reported", "reported": words, "due": -5, **fields})
+
+
+@pytest.mark.parametrize(("word", "how"), [("denied", "denies"), (None, "does not mention")])
+def test_a_read_study_is_told_of_where_report_and_model_contradict_each_other(word: str | None, how: str) -> None:
+    """That alone: its other alerts are closed, and its deadline is none any more."""
+    critical = one(judged(study("1.2", potassium())))
+    verdicts = judged(reported(word), critical)
+    assert [(v.alert.trigger, v.event) for v in verdicts] == [("critical", "read"), ("discrepancy", "raise")]
+    raised = verdicts[1].alert
+    assert raised.finding == f"the report {how} pneumothorax, which an image model sees with 0.97"
+    assert (raised.signs, raised.radlex, raised.category) == ({"report:pneumothorax": 3.0}, "RID5352", 3)
+    assert [v.alert.trigger for v in judged(reported(word, state="open", closed=None, preliminary_report=True))] == ["discrepancy"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        reported("affirmed"),
+        reported("uncertain"),
+        reported(probability=0.89),
+        reported(reported=None),
+        reported(code="intensive-care-7d"),
+        reported(closed="cancelled"),
+    ],
+)
+def test_what_a_report_does_not_contradict(item: WorklistItem) -> None:
+    """What it affirms or leaves open, what the model is not sure of, what nobody understands or reports, and an order that is cancelled."""
+    assert judged(item) == []
+
+
+def test_a_contradiction_ends_with_the_report_and_stays_with_who_has_it() -> None:
+    """An addendum that says it withdraws the alert; resolved or acknowledged, the same contradiction is not raised again."""
+    raised = one(judged(reported()))
+    assert one(judged(reported("affirmed", version=2), raised)).state == "withdrawn"
+    assert judged(reported(version=2), raised) == []
+    seen = escalation.acknowledged(raised, "Ada", START, "page")
+    done = escalation.apply(raised, "resolve", START)
+    assert judged(reported(version=2), seen) == judged(reported(version=2), done) == []
+    assert {v.event for v in judged(reported(closed="cancelled", version=2), raised)} == {"withdraw"}
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "words", "category"),
+    [
+        ("denied", "pneumothorax", "the final report affirms pneumothorax, which the preliminary one denied", 1),
+        ("denied", "fracture", "the final report affirms fracture, which the preliminary one denied", 3),
+        ("affirmed", "pneumothorax", "the final report denies pneumothorax, which the preliminary one affirmed", 3),
+    ],
+)
+def test_a_final_report_that_contradicts_its_preliminary_one_is_told(before: str, code: str, words: str, category: int) -> None:
+    """Though the study is read and no model looked at it; category 1 where an emergency was missed and somebody may have acted on that."""
+    revised = (Reported(code, before),)  # type: ignore[arg-type]
+    final = study("1.2", state="closed", closed="reported", revised=revised)
+    raised = one(judged(final))
+    assert (raised.trigger, raised.finding, raised.category, raised.signs) == ("discrepancy", words, category, {f"revised:{code}": 0.0})
+    assert judged(final, raised) == []
+    assert one(judged(study("1.2", state="closed", closed="reported", version=2), raised)).state == "withdrawn"
+    assert judged(final, policy=with_(DEFAULT, discrepancy_from=None)) != [], "that is of the model alone"
+    assert judged(study("1.2", state="closed", closed="cancelled", revised=revised)) == []
+
+
+def test_the_final_report_that_a_model_was_right_about_is_told_anew() -> None:
+    """The model's word against the preliminary report has category 3; that it was missed is another round, in category 1."""
+    first = one(judged(reported(state="open", closed=None, preliminary_report=True)))
+    (verdict,) = judged(reported("affirmed", version=2, revised=(Reported("pneumothorax", "denied"),)), first)
+    assert (verdict.event, verdict.alert.round, verdict.alert.category, verdict.alert.radlex) == ("raise", 2, 1, "RID5352")
+
+
+@pytest.mark.parametrize(
+    ("sign", "word", "confirmed"),
+    [
+        ("image:pneumothorax", "affirmed", True),
+        ("image:pneumothorax", "denied", False),
+        ("image:pneumothorax", "uncertain", None),
+        ("image:pneumothorax", None, None),
+        ("critical-lab:potassium", "affirmed", None),
+        ("risk", "denied", None),
+    ],
+)
+def test_the_report_judges_what_was_told_of_the_picture(sign: str, word: str | None, confirmed: bool | None) -> None:
+    """So that the predictive value needs no click; what no report can affirm stays unjudged, and so does a finding it does not name."""
+    told = replace(one(judged(study("1.2", potassium()))), signs={sign: 3.0})
+    read = judged(reported(word, probability=0.5), told)[0].alert
+    assert (read.state, read.confirmed) == ("resolved", confirmed)
+
+
+def test_one_affirmed_finding_bears_an_alert_out_and_one_denied_does_not_refute_it() -> None:
+    """Of a finding and the model's risk only the finding can be denied: the alert is not refuted."""
+    told = one(judged(study("1.2", potassium())))
+    both = replace(told, signs={"risk": 5.0, "image:pneumothorax": 3.0})
+    assert judged(reported("denied", probability=0.5), both)[0].alert.confirmed is None
+    assert judged(reported("affirmed", probability=0.5), both)[0].alert.confirmed is True
+
+
+def test_an_image_that_came_twice_is_settled_by_the_reading() -> None:
+    """As before: only what a report is contradicted by outlives it."""
+    conflict = one(judged(study("1.2", conflict=True)))
+    assert one(judged(reported("affirmed", conflict=True), conflict)).state == "resolved"
+
+
+def test_a_site_may_leave_contradictions_alone() -> None:
+    """By the probability, or by the rule."""
+    assert judged(reported(), policy=with_(DEFAULT, discrepancy_from=None)) == []
+    off = {**DEFAULT.rules, "discrepancy": with_(DEFAULT.rules["discrepancy"], on=False)}
+    assert judged(reported(), policy=with_(DEFAULT, rules=off)) == []

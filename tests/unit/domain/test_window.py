@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
-from pipeline.domain.window import Window, derive
+from pipeline.domain.window import PICTURES_FOLDED, Window, derive
 from schemas.codes import Coding
-from schemas.events import AdtEvent, AnyEvent, Demographics, ImagingEvent, Observation, ObservationEvent
+from schemas.events import AdtEvent, AnyEvent, Appointment, Demographics, FindingEvent, ImagingEvent, Observation, ObservationEvent
+from schemas.findings import ImageAssessment, ImageFinding
 from schemas.time import Timestamp
 
 T0 = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -154,6 +156,67 @@ def test_the_encounter_follows_occurrence_and_cancellations() -> None:
     assert derive([admitted, transferred, moved("A12", 3, kind="cancel")]).encounter.location == "ED"
 
 
+def door(*events: AnyEvent) -> datetime | None:
+    found = derive(events).encounter.door
+    return found.at if found else None
+
+
+def test_the_door_is_that_of_the_emergency_department() -> None:
+    """When the patient came, as PV1-44 or the registration says; through transfers, until the patient has left and comes again."""
+    came = moved("A04", 0, known=0.2, patient_class="E", arrived=Timestamp(at(-0.5)))
+    to_ward, left = moved("A02", 3, patient_class="I"), moved("A03", 5, discharged=True)
+
+    assert door(moved("A04", 0, patient_class="E")) == at(0)
+    assert door(came, to_ward, left) == at(-0.5)
+    assert derive([came, moved("A08", 1, patient_class="E", arrived=Timestamp(at(-0.5)))]).encounter.door.event_id == came.event_id  # type: ignore[union-attr]
+    assert door(came, left, moved("A01", 40, patient_class="I")) is None
+    assert door(came, left, moved("A04", 40, patient_class="E")) == at(40)
+    assert door(moved("A01", 0, patient_class="I")) is None
+    assert door(came, moved("A11", 1, kind="cancel")) is None, "A11 takes back an A04 too"
+
+
+@pytest.mark.parametrize("said", [Timestamp(at(-3), precision="day"), Timestamp(at(30))])
+def test_a_day_or_a_future_is_no_time_of_arrival(said: Timestamp) -> None:
+    """Midnight would press where nobody knows the hour."""
+    assert door(moved("A08", 0, patient_class="E", arrived=said)) is None
+
+
+def visit(name: str, hours: float | None, known: float, **fields: Any) -> AdtEvent:
+    booked = Appointment(key=name, at=None if hours is None else at(hours), **fields)
+    return moved("S12", known, appointment=booked)
+
+
+def appointment(*events: AnyEvent) -> datetime | None:
+    [study] = derive([image(1, 0), *events]).studies
+    return study.appointment.at if study.appointment else None
+
+
+def test_the_next_appointment_after_the_images_counts() -> None:
+    """Booked, moved, taken back, whatever comes first; one before the images was perhaps for them."""
+    assert appointment(visit("a", 4, 1), visit("b", 2, 1.5), visit("c", -1, 1.7)) == at(2)
+    assert appointment(visit("a", 4, 1), visit("a", 9, 2)) == appointment(visit("a", 9, 2), visit("a", 4, 1)) == at(9)
+    assert appointment(visit("a", None, 2), visit("a", 4, 1)) is None
+
+
+def test_an_appointment_about_an_order_concerns_its_study_alone() -> None:
+    """One about an order that is none of these studies' is a visit like any other."""
+    events = [image(1, 0), image(2, 0)]
+    ordered = [msgspec.structs.replace(event, order=f"o{number}") for number, event in enumerate(events, 1)]
+
+    def told(order: str) -> list[bool]:
+        return [study.appointment is not None for study in derive([*ordered, visit("a", 4, 1, order=order)]).studies]
+
+    assert (told("o2"), told("o9")) == ([False, True], [True, True])
+
+
+def test_a_settled_window_takes_appointments_and_arrivals() -> None:
+    """Without deriving anew, as the other movements."""
+    window = derive([image(n, n) for n in range(20)])
+
+    assert window.apply(visit("a", 90, 21)) and window.apply(moved("A04", 21.5, patient_class="E"))
+    assert all(study.appointment and study.door for study in window.studies)
+
+
 def test_age_and_sex_are_the_newest_that_are_known() -> None:
     """An unknown sex or age does not overwrite."""
     window = derive([moved("A01", 0, demographics=Demographics(70.0, "F")), moved("A02", 1, demographics=Demographics(71.0))])
@@ -180,3 +243,30 @@ def test_open_studies_are_bounded_and_news_of_them_means_deriving_anew() -> None
 def test_a_merge_is_no_content() -> None:
     """It says who the patient is, not how."""
     assert derive([moved("A40", 0, kind="merge", retired="a", survivor="p")]).as_of is None
+
+
+def looked_at(picture: int, probability: float, hours: float) -> FindingEvent:
+    """A head's word on one picture of the study 1.001."""
+    found = ImageFinding(code="pneumonia", label="pneumonia", probability=probability, prevalence=0.5, ranks=True)
+    said = ImageAssessment(head="chest_frontal", version="1", at=at(hours), findings=(found,))
+    return FindingEvent(
+        event_id=f"f{picture}-{hours}",
+        patient="p",
+        source="pictures",
+        recorded_at=at(hours),
+        study_uid="1.001",
+        uri=str(picture),
+        image=said,
+    )
+
+
+def test_more_pictures_than_a_window_carries_are_derived_anew() -> None:
+    """Their outcome stays; what is said of one of them later asks for the history, and comes out as from the whole of it."""
+    pictures = [image(1, 0), *(looked_at(n, 0.9 - 0.05 * n, n) for n in range(PICTURES_FOLDED))]
+    window = derive(pictures)
+    assert window.apply(looked_at(0, 0.1, 20)) and window.studies[0].image.findings[0].probability == pytest.approx(0.85)  # type: ignore[union-attr]
+    one_more = looked_at(99, 0.2, 21)
+    assert not window.apply(one_more)
+    again = derive([*pictures, looked_at(0, 0.1, 20), one_more])
+    assert again.settled and again.studies == window.studies
+    assert not again.apply(looked_at(1, 0.1, 22))

@@ -15,6 +15,7 @@ from pipeline.adapters.faust.application import application, together
 from pipeline.adapters.faust.batches import batch
 from pipeline.adapters.faust.transport import BatchTransport
 from pipeline.adapters.kafka.log import KafkaEventLog
+from pipeline.errors import Unavailable
 from pipeline.ports import Batch, Received, Record
 from pipeline.settings import Kafka
 from schemas.topics import LABS
@@ -46,6 +47,25 @@ def test_the_application_keeps_to_the_measured_rules(tmp_path: Path) -> None:
     assert app.conf.table_standby_replicas == 1
     assert app.conf.consumer_auto_offset_reset == "earliest"
     assert (app.conf.topic_allow_declare, app.conf.topic_disable_leader, app.conf.web_enabled) == (False, True, False)
+
+
+async def test_a_worker_is_ready_with_its_partitions_and_all_that_it_needs(tmp_path: Path) -> None:
+    """Not while they are given out anew, nor while a store is away."""
+    app, away = application("ready", Kafka(bootstrap_servers="a:9092"), tmp_path), True
+
+    async def store() -> None:
+        if away:
+            raise Unavailable("Postgres: away")
+
+    await app.ready()
+    app.needs.append(store)
+    with pytest.raises(Unavailable, match="Postgres: away"):
+        await app.ready()
+    away = False
+    await app.ready()
+    app.rebalancing = True
+    with pytest.raises(Unavailable, match="given out anew"):
+        await app.ready()
 
 
 async def test_faust_finds_every_key_where_our_producer_puts_it() -> None:

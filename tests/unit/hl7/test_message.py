@@ -98,6 +98,7 @@ def test_a_byte_order_mark_is_forgiven(bom: bytes, encoded: str) -> None:
         (r"a\.sp999999999999\b", "a\nb"),
         (r"a\Zzz\b", "ab"),
         ("a\\b", "a\\b"),
+        (r"a\X00\b" + "\0c", "abc"),
     ],
 )
 def test_escape_sequences(escaped: str, plain: str) -> None:

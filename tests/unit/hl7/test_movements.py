@@ -22,6 +22,15 @@ def test_movements(trigger: str, kind: str) -> None:
     assert event.occurred.utc.hour == 7 and event.discharged == (trigger == "A03")
 
 
+@pytest.mark.parametrize("trigger", ["A01", "A04", "A08", "A02"])
+def test_a_visit_begins_where_pv1_44_says(trigger: str) -> None:
+    """Any movement may say it; a registration without EVN-6 occurred then."""
+    event = only(message(f"ADT^{trigger}", f"EVN|{trigger}|20261124090000", PID, "PV1|1|E|ED" + "|" * 41 + "20261124081500"), ADT)
+    assert isinstance(event, AdtEvent) and event.arrived is not None
+    assert f"{event.arrived.utc:%H:%M}" == "07:15"
+    assert f"{event.occurred.utc:%H:%M}" == ("07:15" if trigger in ("A01", "A04") else "08:00")
+
+
 @pytest.mark.parametrize("trigger", ["A18", "A34", "A39", "A40", "A47"])
 def test_a_merge_is_sent_under_both_keys(trigger: str) -> None:
     """MRG is retired, PID survives; each event has its own id."""

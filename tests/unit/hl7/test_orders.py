@@ -51,9 +51,10 @@ def test_an_imaging_order() -> None:
         ("S1^Spezialuntersuchung^L", "NMR"),
     ],
 )
-def test_what_is_imaging(four: str, section: str) -> None:
-    """OBR-24, CPT's radiology section, or the words."""
-    assert order(ORC, obr(section, four)).control == "new"
+@pytest.mark.parametrize("kind", ["ORM^O01", "OML^O21", "OMG^O19"])
+def test_what_is_imaging(four: str, section: str, kind: str) -> None:
+    """OBR-24, CPT's radiology section, or the words; in any kind of order."""
+    assert order(ORC, obr(section, four), kind=kind).control == "new"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.unit.hl7.messages import KEY, PID, arrival, message, only, read
 @pytest.mark.parametrize(
     ("raw", "code", "location", "answer"),
     [
-        (message("SIU^S12", PID), "200", "MSH^1^9", "AR"),
+        (message("MDM^T02", PID), "200", "MSH^1^9", "AR"),
         (message("ORU^R99", PID), "201", "MSH^1^9", "AR"),
         (message("ADT^X01", PID), "201", "MSH^1^9", "AR"),
         (message("ADT^A01", PID, version="3.0"), "203", "MSH^1^12", "AR"),

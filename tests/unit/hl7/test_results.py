@@ -6,14 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.adapters.hl7v2.envelope import Site
-from pipeline.adapters.hl7v2.reader import Ignored, Reader
-from pipeline.settings import Gateways
+from pipeline.adapters.hl7v2.reader import Ignored
 from schemas.codes import LOINC, Coding
 from schemas.events import Observation, ObservationEvent, ReportEvent
 from schemas.identifiers import accession_key
 from schemas.topics import LABS, REPORTS, VITALS
-from tests.unit.hl7.messages import KEY, PID, RECEIVED, arrival, message, only, read
+from tests.unit.hl7.messages import KEY, PID, arrival, message, only, read
 
 OBR = "OBR|1|PL1|FI1|24323-8^Chemistry^LN|||20261124080000+0100|||||||||||||||20261124093000+0100||CH|F"
 
@@ -84,9 +82,8 @@ def test_coded_scales_become_numbers_among_the_vitals(obx: str, loinc: str, valu
 
 def test_a_value_without_its_unit_is_kept_but_not_believed() -> None:
     """Glucose 5.5 in no unit: text kept, no value, counted."""
-    reader = Reader(Site.of(KEY, Gateways()))
-    reader.read(message("ORU^R01", PID, OBR, "OBX|1|NM|2345-7^Glucose^LN||5.5||||||F"), RECEIVED)
-    assert reader.unmapped == {"unit-missing": 1}
+    raw = message("ORU^R01", PID, OBR, "OBX|1|NM|2345-7^Glucose^LN||5.5||||||F")
+    assert arrival(raw).unmapped == {"unit-missing": 1}
     found = observed("OBX|1|NM|2345-7^Glucose^LN||5.5||||||F")
     assert (found.value, found.unit, found.value_text) == (None, None, "5.5")
 

@@ -35,12 +35,25 @@ def metrics_of(expression: str) -> set[str]:
     return {re.sub(r"_(bucket|sum|count)$", "", name) if name not in CATALOGUE else name for name in names} - RECORDED
 
 
+def labels_of(expression: str) -> set[str]:
+    """The labels by which a PromQL expression groups or selects."""
+    grouped = [name for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(", ")]
+    return {*grouped, *re.findall(r"(\w+)\s*[=!]~?\s*\"", expression)}
+
+
+def unknown_labels(expression: str) -> set[str]:
+    """Those that none of its metrics has, and that Prometheus does not add: a query with one is empty for ever, and no rule of it fires."""
+    known = {label for name in metrics_of(expression) for label in CATALOGUE[name].labels}  # type: ignore[index]
+    return labels_of(expression) - known - {"le", "role", "job", "instance"}
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("alert") or rule["record"])
 def test_a_rule_names_metrics_that_exist(rule: dict[str, Any]) -> None:
     """In the catalogue, and a histogram only by its series."""
     named = metrics_of(rule["expr"])
 
     assert named <= set(CATALOGUE)
+    assert unknown_labels(rule["expr"]) == set()
     assert named or "up{" in rule["expr"] or any(record in rule["expr"] for record in RECORDED)
 
 
@@ -62,6 +75,7 @@ def test_there_is_no_runbook_without_an_alert() -> None:
     told = ast.parse((ROOT / "pipeline" / "services" / "conditions.py").read_text())
     words = {node.value for node in ast.walk(told) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     remedies = {"store-away", "stage-behind", "partition-standing-still", "intake-stopped", "dead-letters", "model-away", "source-silent"}
+    remedies |= {"site-file-refused", "escalation-late", "clock-offset"}
 
     assert books == {Path(rule["annotations"]["runbook"]).stem for rule in ALERTS.values()}
     assert remedies <= words & books
@@ -124,11 +138,19 @@ def test_monitoring_beside_the_product_reads_what_is_here() -> None:
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
 
 
+def test_what_an_alert_asks_about_stands_on_a_dashboard() -> None:
+    """Whoever is paged looks there next."""
+    shown = "".join(path.read_text() for path in DASHBOARDS)
+
+    assert {name for rule in RULES for name in metrics_of(rule["expr"]) if name not in shown} == set()
+
+
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 def test_a_dashboard_names_metrics_that_exist(path: Path) -> None:
     """In each query of each panel, and there is at least one."""
-    expressions = re.findall(r'"expr": ("(?:[^"\\]|\\.)*")', path.read_text())
-    named = {name for expression in expressions for name in metrics_of(json.loads(expression))}
+    expressions = [json.loads(found) for found in re.findall(r'"expr": ("(?:[^"\\]|\\.)*")', path.read_text())]
+    named = {name for expression in expressions for name in metrics_of(expression)}
 
     assert named
     assert named <= set(CATALOGUE)
+    assert {expression: unknown_labels(expression) for expression in expressions if unknown_labels(expression)} == {}

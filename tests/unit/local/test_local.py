@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from pipeline.adapters.local.ports import Usual
 from pipeline.adapters.local.process import Identity, rotate, shorten
 from pipeline.adapters.local.state import PartState, StackState, State
 from pipeline.adapters.local.supervisor import Backoff
-from pipeline.adapters.local.table import ROLES, SERVERS, environment
+from pipeline.adapters.local.table import ROLES, SERVERS, Table, environment
 from pipeline.errors import StackError
 from pipeline.settings import Kafka, Settings
 
@@ -167,6 +167,19 @@ def test_external_servers_are_passed_on_as_they_are(tmp_path: Path, monkeypatch:
     kafka: Kafka = Settings().kafka
     assert (kafka.bootstrap_servers, kafka.security_protocol) == ("broker:9093", "SASL_SSL")
     assert kafka.sasl_password is not None and kafka.sasl_password.get_secret_value() == "secret"
+
+
+@pytest.mark.parametrize(("servers", "name"), [(SERVERS, "agent-context"), ((), None)])
+def test_only_on_its_own_kafka_is_an_agent_a_static_member(tmp_path: Path, servers: Sequence[str], name: str | None) -> None:
+    """Killed and started again it takes over at once; on a shared cluster another stack's agent of the same name would be fenced off."""
+    (tmp_path / "postgres.password").write_text("secret")
+    base, reservations = Settings(data=tmp_path), Reservations(tmp_path / "ports")
+    chosen = ports.choose(ports.usual(base, servers, ROLES), {}, reservations)
+    reservations.release()
+    parts = Table(Folders(tmp_path), base, chosen, servers, (), ROLES, lambda role: [role]).parts(None)
+    (agent,) = (part for part in parts if part.name == "agent-context")
+
+    assert agent.launch().env.get("READFIRST_KAFKA__GROUP_INSTANCE_ID") == name
 
 
 async def test_a_heartbeat_beats_until_stopped(tmp_path: Path) -> None:

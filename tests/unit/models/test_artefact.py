@@ -41,13 +41,14 @@ def test_the_card_is_written_from_the_metrics() -> None:
 
 
 def test_the_figures_reach_the_target() -> None:
-    """Of set b: no worse than version 1 was, calibrated at every length of history, above every shortcut; 0.75 on eICU."""
+    """Of set b: calibrated at every length of history, above every shortcut; and of eICU, on which nothing was trained."""
     results = METRICS["results"]
 
-    assert results["auc"] >= 0.86
+    assert results["auc"] >= 0.871
+    assert results["min_se_ppv"] >= 0.55
     assert results["ece"] <= 0.02
     assert max(row["ece"] for row in METRICS["hours"].values()) <= 0.03
-    assert METRICS["eicu"]["results"]["auc"] >= 0.75
+    assert METRICS["eicu"]["results"]["auc"] >= 0.8
     assert max(row["auc"] for row in METRICS["shortcuts"].values()) < METRICS["intervals"]["auc"][0]
     assert METRICS["onnx_max_difference"] < 1e-4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ import torch
 from pipeline import cli
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.onnx.scorer import OnnxModel
-from pipeline.domain import features
+from pipeline.domain import drift, features
 from pipeline.errors import StackError
 from pipeline.models.finetuning import build as building
 from pipeline.models.finetuning import encoder, evaluation, graph, splits, verdict
@@ -119,6 +120,7 @@ def test_the_file_and_torch_agree(built: tuple[Path, dict[str, Any]], data: Inpu
     asked = building.question(data, pairs, session_rows, SIDE, True)
     fused = learn(data, np.ones(len(pairs), bool), Recipe())
     body = (built[0] / "model.onnx").read_bytes()
+    assert b"pipeline/models" not in body, "no paths of this machine"
 
     assert building.compare(body, graph.tower(fused), graph.Join(fused), asked) <= 1e-4
     asked["has_image"] = 1 - asked["has_image"]
@@ -139,6 +141,36 @@ def test_it_serves_where_the_shipped_model_does(built: tuple[Path, dict[str, Any
     assert not np.delete(contributions, place, axis=1).any()
 
 
+def test_drift_is_measured_against_the_pairs_and_what_it_says_of_them(built: tuple[Path, dict[str, Any]], data: Inputs) -> None:
+    """Asked the same rows again, by their features as in service, nothing has drifted; asked about others, its input and risk have."""
+    made_on = artefact.load_distribution(built[0])
+    assert made_on is not None
+    found = asked_again(built[0], made_on, data.clinical)
+    assert made_on.rows == len(data.clinical)
+    assert {"lactate", "age", "risk"} <= found.keys()
+    assert max(found.values()) < 0.01
+
+    place = features.NAMES.index("lactate.last")
+    sicker = data.clinical.copy()
+    sicker[:, place] = 15.0
+    other = asked_again(built[0], made_on, sicker)
+    assert min(other["lactate"], other["risk"]) > 0.25
+    assert other["age"] < 0.01
+
+
+def asked_again(folder: Path, made_on: drift.Reference, rows: np.ndarray) -> dict[str, float]:
+    """PSI by input, of what the version in `folder` says of these rows."""
+    observables = {name: rows[:, features.NAMES.index(f"{name}.last")] for name in features.OBSERVABLES}
+    demographics = {name: rows[:, features.NAMES.index(name)] for name in features.DEMOGRAPHICS}
+    risk = OnnxModel(artefact.load(folder)).run(rows).risk[:, 0]
+    columns = {**observables, **demographics, drift.RISK: risk}
+    counts: Counter[tuple[str, int]] = Counter()
+    for row in range(len(rows)):
+        values = {name: None if np.isnan(column[row]) else float(column[row]) for name, column in columns.items()}
+        counts.update(drift.placed(made_on, values))
+    return {one.input: one.psi for one in drift.drifts(made_on, counts)}
+
+
 def test_nothing_is_overwritten(built: tuple[Path, dict[str, Any]], pairs: list[Pair]) -> None:
     """The next version counts on; a folder of that number in between is an error and stays as it is."""
     out, version = built[0].parent, int(built[0].name)
@@ -146,8 +178,10 @@ def test_nothing_is_overwritten(built: tuple[Path, dict[str, Any]], pairs: list[
     reference = artefact.load_reference(built[0])
     whole = FineTunedReference(**{name: getattr(reference, name) for name in reference.__struct_fields__}, **_extra())
     before = (built[0] / "model.onnx").read_bytes()
+    made_on = artefact.load_distribution(built[0])
+    assert made_on is not None
     with pytest.raises(StackError, match="there already"):
-        building._write(out, whole, before, built[1])
+        building._write(out, whole, before, built[1], made_on, {})
     assert (built[0] / "model.onnx").read_bytes() == before
 
 

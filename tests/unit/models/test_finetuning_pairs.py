@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from pipeline import cli
 from pipeline.errors import NotFound, StackError
 from pipeline.models.finetuning.audit import audit, require_enough
 from pipeline.models.finetuning.films import Films
@@ -210,3 +212,30 @@ def test_too_little_is_refused(tmp_path: Path, outcomes: str) -> None:
 
     with pytest.raises(StackError, match="too few"):
         require_enough(found)
+
+
+def test_hannover_s_manifest_is_written_and_checked(shared_data: Path, tmp_path: Path) -> None:
+    """As the README has it, of twenty patients: every film of theirs is there and used, and what is written is read again."""
+    for extra in ("torch", "lightgbm", "onnxscript", "onnxmltools"):
+        pytest.importorskip(extra, reason="`finetune` needs the extra train")
+    asked = [
+        "finetune",
+        "--example",
+        "hannover",
+        "--patients",
+        "20",
+        "--check",
+        "--data",
+        str(shared_data),
+        "--out",
+        str(tmp_path),
+        "--json",
+    ]
+    said = json.loads(CliRunner().invoke(cli.build(("finetune",)), asked).stdout.splitlines()[-1])
+    with Path(said["manifest"]).open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+
+    assert (said["pairs"]["patients"], len({row["patient"] for row in rows})) == (20, 20)
+    assert said["pairs"]["rows"] == said["pairs"]["used"] == len(rows)
+    assert (said["pairs"]["refused"], said["pairs"]["without_image"]) == ({}, 0)
+    assert said["pairs"]["with_outcome"] == sum(row["outcome"] == "1" for row in rows) > 0

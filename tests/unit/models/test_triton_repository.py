@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
@@ -60,6 +61,10 @@ def test_the_files_of_each_flavour(tmp_path: Path) -> None:
     assert files(tmp_path / "gpu") == served
     onnx = (tmp_path / "gpu" / "clinical_risk" / VERSION / "model.onnx").read_bytes()
     assert hashlib.sha256(onnx).hexdigest() == load().reference.sha256
+    # The onnxruntime backend loads a model only where outputs are declared exactly as the graph has them.
+    graph = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    outputs = {output.name: output.shape[1:] for output in graph.get_outputs()}
+    assert {output.name: list(output.dims) for output in parsed(tmp_path / "gpu").output} == outputs
 
 
 def test_building_again_replaces_what_was_there(tmp_path: Path) -> None:

@@ -6,11 +6,14 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
 from pipeline.adapters.onnx import artefact, weights
 from pipeline.adapters.onnx.versions import STATE_FILE, ModelVersions
+from pipeline.cli import build
 from pipeline.errors import Conflict, NotFound, StackError
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -119,3 +122,29 @@ def test_a_damaged_state_is_told(versions: ModelVersions, tmp_path: Path) -> Non
     (tmp_path / "models" / "clinical_risk" / STATE_FILE).write_text("{")
     with pytest.raises(StackError, match=r"state\.json"):
         versions.served()
+
+
+@pytest.mark.parametrize("noted", [False, True])
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+def test_triton_goes_back_where_a_promotion_is_not_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, noted: bool
+) -> None:
+    """No room, or Ctrl-C, once Triton has changed: it serves in the end what the state says, the new one where that was noted just then."""
+    data, serves = tmp_path / "data", [artefact.SHIPPED]
+    versions, write = ModelVersions(data / "models", "clinical_risk"), ModelVersions._write
+
+    def fail(*told: object) -> None:
+        assert serves[-1] == versions.folder_of("901"), "Triton first"
+        if noted:
+            write(*told)  # type: ignore[arg-type]
+        raise error
+
+    monkeypatch.setattr("pipeline.adapters.local.stack.status", lambda _: SimpleNamespace(running=True))
+    monkeypatch.setattr("pipeline.adapters.local.stack.settings_of", lambda _: SimpleNamespace(triton=SimpleNamespace(url="a:1")))
+    monkeypatch.setattr("pipeline.models.serving.serve", lambda folder, *_: serves.append(folder))
+    monkeypatch.setattr(ModelVersions, "_write", fail)
+    forced = ["--force", "--reason", "a trial", "--data", str(tmp_path / "nowhere"), "--stack", str(data)]
+    result = CliRunner().invoke(build(), ["promote", str(candidate(tmp_path, "901")), *forced])
+
+    assert result.exit_code != 0
+    assert serves[-1] == versions.served() == (versions.folder_of("901") if noted else artefact.SHIPPED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import timedelta
 from urllib.parse import unquote
@@ -10,7 +11,7 @@ import hl7
 import httpx
 import pytest
 
-from pipeline.adapters.notify import fhir_communication, hl7_oru, webhook
+from pipeline.adapters.notify import apprise_urls, fhir_communication, hl7_oru, webhook
 from pipeline.adapters.notify.channels import Channels
 from pipeline.domain.escalation_policy import Channel
 from pipeline.ports.escalation import Delivery, Notice
@@ -65,6 +66,7 @@ async def test_a_webhook_is_signed_and_carries_its_key() -> None:
     assert not webhook.is_genuine("s3cret", {}, request.content, START)
     body = json.loads(request.content)
     assert (body["role"], body["repeat"], body["link"]) == ("senior", False, "https://list/alert/a")
+    assert (body["category"], body["radlex"]) == (1, "RID49480")
 
 
 @pytest.mark.parametrize(
@@ -120,3 +122,18 @@ def test_an_oru_message_has_no_patient_and_closes_no_order() -> None:
 async def test_a_channel_that_apprise_does_not_know_is_refused() -> None:
     """The site file can name any URL."""
     assert (await send(Receiver(), Channel("apprise", "nonsense://x"))).outcome == "refused"
+
+
+async def test_loading_apprise_is_no_time_that_a_service_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that loads it for longer than the channel's time limit still sends."""
+
+    async def slow() -> None:
+        await asyncio.sleep(0.1)
+
+    async def taken(told: Notice, channel: Channel) -> Delivery:
+        await asyncio.sleep(0)
+        return Delivery("delivered")
+
+    monkeypatch.setattr(apprise_urls, "ready", slow)
+    monkeypatch.setattr(apprise_urls, "send", taken)
+    assert (await send(Receiver(), Channel("apprise", "mailto://x", timeout_s=0.05))).outcome == "delivered"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from pipeline.adapters.pictures.decoding import grey, prepared
 from pipeline.adapters.pictures.preparation import prepare
-from pipeline.errors import UnfitPicture
+from pipeline.adapters.pictures.reading import PooledReader
+from pipeline.errors import NotFound, UnfitPicture
+from tests.unit.pictures import fragile_decoder
 
 SIDE = 64
 
@@ -144,3 +147,30 @@ def test_real_objects_decode_or_say_why(shared_data: Path) -> None:
             passed.add(file)
     assert {file for file in files if file.startswith("chest/")} <= passed
     assert not any(file.startswith(("malformed", "multiframe", "non-image")) for file in passed)
+
+
+class Objects:
+    """A store in which everything but one is there: its own name."""
+
+    async def get(self, uri: str) -> bytes:
+        """As ObjectStore.get."""
+        if uri == "gone":
+            raise NotFound(uri)
+        return uri.encode()
+
+
+async def test_a_decoder_that_hangs_or_crashes_is_refused_and_the_next_film_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process, which is not this one, is ended and made anew."""
+    monkeypatch.setattr("pipeline.adapters.pictures.reading.prepared", fragile_decoder.prepared)
+    reader = PooledReader(Objects())  # type: ignore[arg-type]
+    try:
+        processes = [await reader.read("film", SIDE)]
+        for uri, limit_s, why in (("gone", 60, "gone"), ("hangs", 0.2, "too-slow"), ("crashes", 60, "undecodable")):
+            reader._limit_s = limit_s
+            with pytest.raises(UnfitPicture) as refusal:
+                await reader.read(uri, SIDE)
+            assert refusal.value.reason == why
+        processes.append(await reader.read("film", SIDE))
+    finally:
+        reader.close()
+    assert len({os.getpid(), *processes}) == 3

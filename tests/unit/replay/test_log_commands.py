@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.event_log import MemoryEventLog
+from pipeline.ports import Record
 from pipeline.replay import comparison, comparison_page, saved
 from pipeline.replay.builder import patient
 from pipeline.replay.engine import Replayed, replay
@@ -61,6 +63,21 @@ def test_a_replay_without_an_event_differs_from_where_it_is_missing(log: Path, t
     assert "<svg" in page and "1 are due earlier in B" in page
 
 
+def test_another_rule_is_told_by_the_event_that_it_judges_otherwise(log: Path, tmp_path: Path) -> None:
+    """The value that moves the study in A alone is the cause, not that nothing came of it in B; and it is the first difference."""
+    site = tmp_path / "site.yaml"
+    limit = "{observable: potassium, unit: mmol/L, below: 3, above: 7, from_age: 16}"
+    site.write_text(f"schema: site/1\nversion: later\ncritical_labs: [{limit}]\n")
+    a, b = result(log, Choice("rules")), result(log, Choice("rules", site))
+    first, lab = comparison.first_difference(a, b), next(record for record in LogReader(log) if record.topic == "labs")
+
+    (moved,) = comparison.compare(a, b).moved
+    assert moved.minutes is not None and moved.minutes > 0
+    assert moved.cause == "K 6.8 mmol/L at 10:20Z, critical above 6.1"
+    assert first is not None
+    assert moved.event_id == first.event_id == lab.headers["event_id"]
+
+
 def test_a_log_and_itself_are_the_same(log: Path) -> None:
     """No study moved, and there is no first difference."""
     a, b = result(log, Choice("rules")), result(log, Choice("rules"))
@@ -101,6 +118,21 @@ def test_a_scrubbed_log_tells_the_same_story(log: Path, tmp_path: Path) -> None:
     assert "stroke" in str(after.items)
 
 
+def test_a_scrubbed_log_keeps_appointments_and_what_reports_say_of_findings(tmp_path: Path) -> None:
+    """Not the words that somebody typed."""
+    path, out = tmp_path / "log.rfl", tmp_path / "scrubbed.rfl"
+    story = patient("P1").order("ACC1", "DX CHEST", at="09:00").xray("CHEST", "ACC1", at="10:00").is_booked("12:00", at="10:05")
+    story.report("ACC1", "preliminary", "Mr Miller: no pneumothorax. Opacity left, pneumonia? Normal heart.", at="10:10")
+    SmallLog.of(story).write(path)
+    scrub(LogReader(path), out, key=b"k" * 32)
+    [before], [after] = rules(path).items, rules(out).items
+
+    assert before.study.reported == after.study.reported and before.study.reported
+    assert before.study.appointment and after.study.appointment
+    assert before.due_at - before.study.ready_at == after.due_at - after.study.ready_at
+    assert b"Miller" not in b"".join(record.value or b"" for record in LogReader(out))
+
+
 def test_a_log_goes_to_a_stack_without_its_answers(log: Path) -> None:
     """`replay --live`: the input records in order; assessments stay behind."""
     records = list(LogReader(log))
@@ -111,6 +143,20 @@ def test_a_log_goes_to_a_stack_without_its_answers(log: Path) -> None:
     assert sorted(record.value or b"" for record in kafka.records(IMAGING)) == sorted(
         r.value or b"" for r in records if r.topic == "imaging"
     )
+
+
+def test_what_was_said_of_pictures_comes_before_the_stack_can_say_that_they_are_gone(log: Path) -> None:
+    """Though it was said after the picture had arrived."""
+    records = list(LogReader(log))
+    said = LoggedRecord("findings", 0, 0, records[-1].timestamp + 1, b"k", b"{}", {})
+    sent: list[str] = []
+
+    class Noting(MemoryEventLog):
+        async def append(self, records: Sequence[Record]) -> None:
+            sent.extend(record.topic.name for record in records)
+
+    assert asyncio.run(feed([*records, said], Noting(8))) == len(records) + 1
+    assert sent[0] == "findings" and "findings" not in sent[1:]
 
 
 def test_documents_of_a_newer_version_are_refused(tmp_path: Path) -> None:

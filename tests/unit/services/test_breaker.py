@@ -62,3 +62,19 @@ def test_a_clock_set_back_does_not_keep_it_open() -> None:
     clock.advance(timedelta(hours=-1))
 
     assert breaker.allows()
+
+
+def test_a_trip_is_told_while_somebody_asks() -> None:
+    """Between the probes too; a stage that has had nothing to ask for a minute is not said to be in trouble, and still probes first."""
+    clock = ManualClock()
+    breaker = opened(clock)
+    for _ in range(20):
+        clock.advance(timedelta(seconds=50))
+        assert breaker.tripped
+        assert breaker.allows()
+        breaker.failed()
+    clock.advance(timedelta(seconds=60))
+
+    assert not breaker.tripped
+    assert [breaker.allows(), breaker.allows()] == [True, False]
+    assert breaker.tripped

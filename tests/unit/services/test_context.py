@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +12,13 @@ import pytest
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.context_store import MemoryContextStore
 from pipeline.adapters.memory.event_log import MemoryEventLog
+from pipeline.domain import critical_labs
+from pipeline.domain.evidence import gather
+from pipeline.domain.site import DEFAULT, Policy
+from pipeline.domain.window import Window
 from pipeline.errors import Unavailable
 from pipeline.ports import Received, Record
+from pipeline.services import context
 from pipeline.services.batch import Done, SeekTo
 from pipeline.services.context import ContextStage
 from schemas import codec
@@ -31,13 +38,14 @@ class Bench:
     """A stage with its ports, and a Kafka of one partition a topic that it reads from."""
 
     def __init__(self, windows_max: int = 100) -> None:
+        self.policy = DEFAULT
         self.store, self.log, self.clock = MemoryContextStore(), MemoryEventLog(1), ManualClock(T0)
         self.windows_max = windows_max
         self.stage = self.new_stage()
         self.trigger = 0
 
     def new_stage(self) -> ContextStage:
-        return ContextStage(self.store, self.log, self.clock, "g", windows_max=self.windows_max)
+        return ContextStage(self.store, self.log, self.clock, "g", lambda *seen: gather(*seen, self.policy), windows_max=self.windows_max)
 
     async def send(self, *events: AnyEvent, topic: Topic | None = None, headers: dict[str, str] | None = None) -> None:
         """Into the log and through the stage, one by one; with headers given, all in one batch."""
@@ -167,6 +175,17 @@ async def test_vitals_of_patients_without_studies_are_facts_only(bench: Bench) -
     assert len(bench.stage._windows) == 0
 
 
+async def test_the_window_last_touched_is_shown_after_each_batch() -> None:
+    """For whoever measures it; where nobody has anything to read there is none to be shown."""
+    bench, seen = Bench(), list[Window]()
+    bench.stage = ContextStage(bench.store, bench.log, bench.clock, "g", on_window=seen.append)
+    await bench.send(vital("v1", 80, 0))
+    assert seen == []
+    await bench.send(image("i1", 5), image("i2", 6, patient=BOB, study="1.3"))
+
+    assert [window.open_studies[0].study_uid for window in seen] == ["1.2", "1.3"]
+
+
 async def test_only_material_change_is_sent(bench: Bench) -> None:
     """One image more is no news; a new heart rate is."""
     await bench.send(image("i1", 0))
@@ -231,6 +250,7 @@ async def test_urgency_follows_order_and_physiology(bench: Bench) -> None:
         (BOB.encode(), codec.encode(vital("v1", 80, 0)), "wrong-key"),
         (ANN.encode(), codec.encode(vital("v1", 80, 0)).replace(b"2026-", b"9999-"), "invalid"),
         (ANN.encode(), codec.encode(vital("v1", 80, 0)).replace(b"monitor", b"\xff\xfe"), "undecodable-text"),
+        (ANN.encode(), codec.encode(vital("v1", 80, 0)).replace(b"monitor", rb"mon\u0000itor"), "undecodable-text"),
         (ANN.encode(), b'{"x":' + b"[" * 10**5 + b"]" * 10**5 + codec.encode(vital("v1", 80, 0)).replace(b"{", b",", 1), "malformed"),
     ],
 )
@@ -249,6 +269,15 @@ async def test_what_cannot_be_understood_is_dead_lettered(bench: Bench, key: byt
         letter.offset,
     )
     assert (1, {reason: 1}) == (bench.stage.applied, dict(bench.stage.dead_lettered))
+
+
+async def test_words_that_look_like_a_nul_are_words(bench: Bench) -> None:
+    """A backslash and six letters."""
+    body = codec.encode(vital("v1", 80, 0)).replace(b"monitor", rb"mon\\u0000itor")
+    await bench.log.append([Record(VITALS, ANN.encode(), body, {"trace_id": "x"})])
+    await bench.send(vital("after", 80, 0))
+
+    assert (bench.stage.applied, bench.log.documents(DLQ)) == (2, [])
 
 
 async def test_a_possible_redelivery_is_applied_once(bench: Bench) -> None:
@@ -424,3 +453,119 @@ async def test_a_new_worker_does_not_say_again_what_has_been_said(bench: Bench) 
     await bench.send(vital("v4", 140, 4))
 
     assert len(bench.requests()) == said + 1
+
+
+def alarming(beats: float) -> Policy:
+    """Rules by which a potassium from `beats` on is critical."""
+    row = critical_labs.Row((critical_labs.limit("potassium", beats, high=True, inclusive=True),))
+    return replace(DEFAULT, critical_labs={**DEFAULT.critical_labs, "potassium": (row,)})
+
+
+def potassium(name: str, value: float, minutes: float, patient: str = ANN) -> ObservationEvent:
+    return vital(name, value, minutes, patient, loinc="2823-3", unit="mmol/L")
+
+
+def told(bench: Bench) -> list[tuple[str, bool]]:
+    """Patient, and whether a value of theirs was critical."""
+    return [(said.patient, any(one.kind == "critical-lab" for one in said.evidence)) for said in bench.assessments()]
+
+
+async def test_new_rules_are_said_of_who_waits_at_once(bench: Bench) -> None:
+    """Only of those for whom they make a difference, with a version of their own; back again with the old rules."""
+    await bench.send(
+        image("i1", 0), potassium("k1", 5.8, 1), image("i2", 2, BOB, "2.3"), potassium("k2", 4, 3, BOB), vital("v", 80, 4, "c" * 32)
+    )
+    before = len(told(bench))
+    bench.policy = alarming(5.5)
+    assert await bench.stage.reassess() == 2
+    assert told(bench)[before:] == [(ANN, True)]
+    assert bench.assessments()[-1].context_version > bench.assessments()[-2].context_version
+    assert bench.requests()[-1].context_version == bench.assessments()[-1].context_version
+    bench.policy = DEFAULT
+    await bench.stage.reassess()
+    assert told(bench)[before:] == [(ANN, True), (ANN, False)]
+    assert await bench.stage.reassess() == 2 and len(told(bench)) == before + 2
+
+
+async def test_new_rules_are_said_of_those_who_are_not_in_memory(bench: Bench) -> None:
+    """Of a partition from which something has come since the worker began; not of who was merged away, or has nothing to read."""
+    await bench.send(image("i1", 0), potassium("k1", 5.8, 1), image("i2", 2, BOB, "2.3"), potassium("k2", 5.9, 3, BOB))
+    await bench.send(report("r", 4, BOB, study_uid="2.3"), image("i3", 5, "d" * 32, "4.5"), *merge(6, "d" * 32, "e" * 32))
+    bench.windows_max = 1
+    bench.stage = bench.new_stage()
+    bench.policy = alarming(5.5)
+    before = len(told(bench))
+    assert await bench.stage.reassess() == 0
+    await bench.send(vital("v", 80, 7, "c" * 32))
+    assert await bench.stage.reassess() == 3
+    assert told(bench)[before:] == [(ANN, True)] and bench.stage.windows <= 1
+
+
+async def test_new_rules_are_said_of_the_others_with_their_next_event(bench: Bench) -> None:
+    """A window that is not in memory is derived anew then, and nobody knows by which rules it was spoken of."""
+    await bench.send(image("i1", 0), potassium("k1", 5.8, 1))
+    bench.stage = bench.new_stage()
+    bench.policy = alarming(5.5)
+    assert await bench.stage.reassess() == 0
+    before = len(told(bench))
+    await bench.send(potassium("k3", 5.8, 5))
+    assert told(bench)[before:] == [(ANN, True)]
+
+
+async def test_rules_that_changed_while_nobody_worked_are_said_of_who_was_judged_before(bench: Bench) -> None:
+    """When a partition's first batch has come; once, though somebody else's."""
+    await bench.send(image("i1", 0), potassium("k1", 5.8, 1), image("i2", 2, BOB, "2.3"), potassium("k2", 5.8, 3, BOB))
+    bench.stage = bench.new_stage()
+    bench.policy, bench.store.behind = alarming(5.5), {ANN}
+    before = len(told(bench))
+    assert await bench.stage.catch_up() == 0
+    await bench.send(vital("v", 80, 5, "c" * 32))
+    bench.log.fail_next()
+    with pytest.raises(Unavailable):
+        await bench.stage.catch_up()
+    assert await bench.stage.catch_up() == 1
+    assert told(bench)[before:] == [(ANN, True)]
+    assert await bench.stage.catch_up() == 0
+
+
+async def test_new_rules_are_not_said_of_patients_lost_in_between(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rebalance amid it: whoever has the partition now says it, by a window that may be newer."""
+    monkeypatch.setattr(context, "REASSESSED_AT_ONCE", 1)
+    await bench.send(image("i1", 0), potassium("k1", 5.8, 1), image("i2", 2, BOB, "2.3"), potassium("k2", 5.8, 3, BOB))
+    event = potassium("k3", 4, 4, "c" * 32)
+    other = Received(VITALS, 1, 0, event.patient.encode(), codec.encode(event), {"event_id": event.event_id})
+    others: list[asyncio.Task[Any]] = []
+    append = bench.log.append
+
+    async def rebalanced(records: Any) -> None:
+        await append(records)
+        if not others:
+            bench.stage.forget()
+            others.append(asyncio.create_task(bench.stage.handle([batch([other])])))
+            await asyncio.sleep(0)  # it waits for its turn
+
+    bench.policy = alarming(5.5)
+    before = len(told(bench))
+    monkeypatch.setattr(bench.log, "append", rebalanced)
+    await bench.stage.reassess()
+    await others[0]
+    assert told(bench)[before:] == [(ANN, True)]
+
+
+async def test_new_rules_are_said_once_by_who_has_the_patients(bench: Bench) -> None:
+    """A worker whose partitions another has says nothing; one whose log is away says it the next time."""
+    await bench.send(image("i1", 0), potassium("k1", 5.8, 1))
+    former = bench.stage
+    bench.stage = bench.new_stage()
+    await bench.send(vital("v1", 80, 2))
+    bench.policy = alarming(5.5)
+    before = len(told(bench))
+    await former.reassess()
+    assert len(told(bench)) == before and former.windows == 0
+
+    bench.log.fail_next()
+    with pytest.raises(Unavailable):
+        await bench.stage.reassess()
+    assert len(told(bench)) == before
+    await bench.stage.reassess()
+    assert told(bench)[before:] == [(ANN, True)]

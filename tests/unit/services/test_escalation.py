@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -21,9 +23,9 @@ from pipeline.services.ranking import RankingStage
 from schemas import codec
 from schemas.events import ImagingEvent, Observation, ObservationEvent, OrderEvent
 from schemas.time import Timestamp
-from schemas.topics import ASSESSMENTS, DLQ, IMAGING, LABS, ORDERS, WORKLIST
-from tests.alert_builders import minutes, potassium, study
-from tests.store_fixtures import START, event_id
+from schemas.topics import ASSESSMENTS, DLQ, IMAGING, LABS, ORDERS, VITALS, WORKLIST
+from tests.alert_builders import minutes, news2, potassium, study
+from tests.store_fixtures import START, event_id, fact
 from tests.unit.services.escalating import POLICY, Department
 
 
@@ -48,6 +50,35 @@ async def test_what_the_topic_lost_is_found_by_the_sweep() -> None:
     department.put(study("2", potassium(), version=2, patient="p2", state="closed", closed="reported"))
     await department.escalation.sweep()
     assert [department.alert(uid).state for uid in "12"] == ["withdrawn", "resolved"]
+
+
+async def test_a_rule_that_has_changed_judges_who_waits() -> None:
+    """Though nothing of the study has moved: another NEWS2 from which physiology is critical, and back."""
+    department = Department()
+    await department.see(study("1.2", news2(6)))
+    await department.escalation.sweep()
+    assert department.alerts.alerts == {}
+    department.policy = replace(POLICY, news2_from=5)
+    await department.escalation.sweep()
+    assert department.alert().state == "notified"
+    department.policy = POLICY
+    await department.escalation.sweep()
+    assert department.alert().state == "withdrawn"
+
+
+async def test_an_alert_for_a_closed_study_is_not_raised_but_counted() -> None:
+    """A critical value that comes when the study has been reported, or its order cancelled; late in itself is no cause."""
+    department = Department()
+    for how in ("reported", "cancelled"):
+        await department.see(study(how, potassium(), patient=how, state="closed", closed=how))
+    await department.see(study("in time", potassium(), patient="p"), study("quiet", due=-5, patient="q", state="closed", closed="reported"))
+    await department.see(study("in time", potassium(), version=2, patient="p", state="closed", closed="reported"))
+    await department.escalation.sweep()
+    await department.run(60)
+
+    assert {alert.subject: alert.state for alert in department.alerts.alerts.values()} == {"in time": "resolved"}
+    assert (department.escalation.raised, department.escalation.too_late) == (1, 2)
+    assert department.outside.arrived == []
 
 
 async def test_a_deadline_that_passes_is_noticed_without_a_record() -> None:
@@ -80,6 +111,44 @@ async def test_operations_hear_of_a_model_that_stays_down() -> None:
         department.clock.advance(minutes(6))
     await department.escalation.sweep()
     assert department.alert("model", "model-down").round == 2
+
+
+async def test_an_agent_that_starts_while_the_model_is_down_does_not_say_that_it_is_back() -> None:
+    """How long it has been down is not remembered; that operations were told is."""
+    department = Department()
+    department.put(study("1.2", degraded=True))
+    await department.escalation.sweep()
+    department.clock.advance(minutes(5))
+    await department.escalation.sweep()
+    department.start_agent()
+    for _ in range(2):
+        await department.escalation.sweep()
+        alert = department.alert("model", "model-down")
+        assert (alert.state, alert.round) == ("notified", 1)
+        department.clock.advance(minutes(6))
+    department.put(study("1.2", version=2))
+    await department.escalation.sweep()
+    assert department.alert("model", "model-down").state == "withdrawn"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"feed_down": {"labs": 60}}, {"rules": {**POLICY.rules, "feed-down": replace(POLICY.rules["feed-down"], on=False)}}],
+    ids=["the feed is watched no longer", "the rule is off"],
+)
+async def test_a_feed_that_the_rules_no_longer_watch_is_withdrawn(changed: dict[str, Any]) -> None:
+    """Or its alert would climb until somebody resolves what the site does not ask for."""
+    department, context = Department(), MemoryContextStore()
+    context.add([fact(0, topic=VITALS, at=START)], [])
+    department.worklist = MemoryWorklist(context)
+    department.alerts = department.worklist.alerts
+    department.start_agent()
+    department.clock.advance(minutes(61))
+    await department.escalation.sweep()
+    assert department.alert("feed/vitals", "feed-down").state == "notified"
+    department.policy = replace(POLICY, **changed)
+    await department.escalation.sweep()
+    assert department.alert("feed/vitals", "feed-down").state == "withdrawn"
 
 
 async def test_acknowledging_is_one_readers_until_it_is_taken_over() -> None:
@@ -215,3 +284,4 @@ async def test_what_is_no_item_is_a_dead_letter() -> None:
     await stage.handle([Batch(WORKLIST, 0, holes)])
     assert hospital.state() == "notified"
     assert [letter.offset for letter in hospital.log.documents(DLQ)] == [17]
+    assert stage.dead_lettered == {"malformed": 1}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from pipeline.adapters.memory.clock import ManualClock
@@ -13,10 +16,11 @@ from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.errors import Refused, Unavailable
 from pipeline.ports import Identity, Received
 from pipeline.services.intake import Arrival, Intake, Origin
-from schemas.events import ReportEvent
+from schemas import codec
+from schemas.events import Observation, ObservationEvent, ReportEvent
 from schemas.identifiers import unmatched_patient_key
 from schemas.time import Timestamp
-from schemas.topics import ADT, RECORD_BYTES_MAX, REPORTS, Topic
+from schemas.topics import ADT, LABS, RECORD_BYTES_MAX, REPORTS, Topic
 
 
 class Bench:
@@ -70,6 +74,35 @@ async def test_a_resend_is_answered_by_the_old_receipt(bench: Bench) -> None:
     assert len(bench.sent(REPORTS)) == 1
 
 
+async def test_what_no_table_maps_is_counted_once(bench: Bench) -> None:
+    """When it is accepted, not when it is refused or comes again."""
+    arrival = replace(bench.arrival(), unmapped={"unit-missing": 2})
+    bench.log.fail_next()
+    with pytest.raises(Unavailable):
+        await bench.intake.accept(arrival)
+    for _ in range(2):
+        await bench.intake.accept(arrival)
+
+    assert bench.intake.unmapped == {"unit-missing": 2}
+
+
+async def test_values_that_cannot_be_are_counted_once(bench: Bench) -> None:
+    """A potassium of 68 and one of the day after tomorrow are no readings of any window; one of 4.2 is."""
+    now = bench.clock.now()
+    potassium = Observation(key="k", effective=Timestamp(now), loinc="2823-3", value=4.2, unit="mmol/L")
+    told = [
+        potassium,
+        msgspec.structs.replace(potassium, value=68.0),
+        msgspec.structs.replace(potassium, effective=Timestamp(now + timedelta(days=2))),
+    ]
+    event = ObservationEvent(event_id="e", patient="p", source="lis", recorded_at=now, observations=told)
+    arrival = replace(bench.arrival(), events=[(LABS, event)])
+    for _ in range(2):
+        await bench.intake.accept(arrival)
+
+    assert bench.intake.unmapped == {"out-of-range": 1, "future-time": 1}
+
+
 async def test_a_message_that_kafka_did_not_take_has_no_outcome(bench: Bench) -> None:
     """Its resend is marked, since some of it may be there."""
     bench.log.fail_next()
@@ -99,7 +132,57 @@ async def test_a_number_that_gets_a_patient_claims_the_study_held_under_it(bench
     merges = [(record.key.decode(), record.body) for record in bench.sent(ADT)]
 
     assert {key for key, _ in merges} == {held, "real"}
-    assert await bench.vault.patient_of("accession") == "real"
+    assert await bench.vault.linked(["accession"]) == {"accession": "real"}
+
+
+async def test_a_stand_in_that_comes_a_moment_late_is_merged_as_well(bench: Bench) -> None:
+    """Two gateways at once: the image did not know the patient yet when it was read, and says so after the order has."""
+    held = unmatched_patient_key(b"k", "1.2.3")
+    await bench.intake.accept(bench.arrival("order", "real", links={"accession": "real"}))
+    await bench.intake.accept(bench.arrival("image", held, links={"accession": held}))
+
+    assert {record.key.decode() for record in bench.sent(ADT)} == {held, "real"}
+    assert await bench.vault.linked(["accession"]) == {"accession": "real"}
+
+
+async def test_a_stand_in_noted_in_between_is_claimed_as_well(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order looks, sees nobody, and before it can note its patient the image has noted its stand-in."""
+    held, linked = unmatched_patient_key(b"k", "1.2.3"), bench.vault.linked
+
+    async def overtaken(numbers: Collection[str]) -> Mapping[str, str]:
+        seen = await linked(numbers)
+        await bench.vault.link("accession", held)
+        return seen
+
+    monkeypatch.setattr(bench.vault, "linked", overtaken)
+    await bench.intake.accept(bench.arrival("order", "real", links={"accession": "real"}))
+
+    assert {record.key.decode() for record in bench.sent(ADT)} == {held, "real"}
+    assert await linked(["accession"]) == {"accession": "real"}
+
+
+async def test_a_claim_that_kafka_did_not_take_is_made_again(bench: Bench) -> None:
+    """The number means the patient only when the merge is in Kafka: else the resend would find nothing to claim."""
+    held = unmatched_patient_key(b"k", "1.2.3")
+    await bench.intake.accept(bench.arrival("image", held, links={"accession": held}))
+    bench.log.fail_next()
+    with pytest.raises(Unavailable):
+        await bench.intake.accept(bench.arrival("order", "real", links={"accession": "real"}))
+    assert await bench.vault.linked(["accession"]) == {"accession": held}
+    await bench.intake.accept(bench.arrival("order", "real", links={"accession": "real"}))
+
+    assert {record.key.decode() for record in bench.sent(ADT)} == {held, "real"}
+
+
+async def test_a_visits_stand_in_becomes_its_patients(bench: Bench) -> None:
+    """A value names only its visit, the visit only a patient unseen so far, and then the patient comes: all three are one."""
+    visit, person = unmatched_patient_key(b"k", "visit"), unmatched_patient_key(b"k", "person")
+    await bench.intake.accept(bench.arrival("value", visit, links={"visit": visit}))
+    await bench.intake.accept(bench.arrival("visit", person, links={"visit": person, "person": person}))
+    await bench.intake.accept(bench.arrival("patient", "real", links={"person": "real"}))
+    merges = [codec.decode(ADT, record.body) for record in bench.sent(ADT)]
+
+    assert {(merge.retired, merge.survivor) for merge in merges} == {(visit, person), (person, "real")}
 
 
 async def test_an_ordinary_change_of_patient_is_no_merge(bench: Bench) -> None:

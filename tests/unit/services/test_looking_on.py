@@ -13,7 +13,8 @@ from pipeline.adapters.memory.model_life import MemoryDriftCounts, MemoryShadowS
 from pipeline.domain import drift
 from pipeline.errors import StackError, Unavailable
 from pipeline.services import looking_on
-from pipeline.services.looking_on import LookingOn
+from pipeline.services.drift_tally import DriftTally
+from pipeline.services.looking_on import LookingOn, watching
 from schemas.assessments import AssessRequest, Features, Risk
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -57,7 +58,8 @@ class Room:
     def __init__(self) -> None:
         self.candidate: Candidate | None = Candidate()
         self.scores, self.counts = MemoryShadowScores(), MemoryDriftCounts()
-        self.watch = LookingOn(lambda: self.candidate, self.scores, self.counts, lambda: REFERENCE, ManualClock(NOW))
+        self.tally = DriftTally(self.counts, lambda: ("1", REFERENCE), ManualClock(NOW))
+        self.watch = LookingOn(lambda: self.candidate, self.scores, self.tally)
 
 
 async def test_the_candidate_scores_what_was_served() -> None:
@@ -97,9 +99,9 @@ async def test_what_was_asked_is_counted_by_day() -> None:
     """Every answer counts once, in the bin of each input; a store that is away gets it later."""
     room = Room()
     room.watch.note([request(1)] * 2, [risk(0.2), risk(0.93)])
-    store, room.watch._store = room.watch._store, _Away()  # type: ignore[assignment]
+    store, room.tally._store = room.tally._store, _Away()  # type: ignore[assignment]
     await room.watch.flush()
-    room.watch._store = store
+    room.tally._store = store
     room.watch.note([request(1)], [risk(0.2)])
     await room.watch.flush()
     counts = await room.counts.of(date(2026, 3, 2), "1")
@@ -116,11 +118,11 @@ async def test_a_damaged_file_of_versions_stops_nothing() -> None:
         raise StackError("state.json cannot be read", "put back a copy")
 
     room = Room()
-    watch = LookingOn(damaged, room.scores, room.counts, damaged, ManualClock(NOW))
+    watch = LookingOn(damaged, room.scores, DriftTally(room.counts, damaged, ManualClock(NOW)))
     watch.note([request(1)], [risk(0.2)])
     with pytest.raises(StackError):
         await watch.look()
-    running = asyncio.create_task(watch.run())
+    running = asyncio.create_task(watching(watch))
     await asyncio.sleep(looking_on.PAUSE_S * 1.5)
     assert not running.done()
     running.cancel()

@@ -13,7 +13,7 @@ from pipeline.adapters.memory.operations import MemoryEnds, MemorySettledLetters
 from pipeline.ports import Place, Record
 from pipeline.ports.operations import Crowd, ListFigures, Ranked
 from pipeline.services.conditions import StageStanding
-from pipeline.services.monitor import Monitor
+from pipeline.services.monitor import FIGURES_EVERY, Monitor
 from schemas.topics import DLQ, LABS
 
 NOON = datetime(2026, 3, 3, 12, tzinfo=UTC)
@@ -147,6 +147,19 @@ async def test_dead_letters_and_the_limit(site: Site) -> None:
     await site.log.append([Record(DLQ, b"k", b"{}")])
     await site.monitor.look()
     assert site.words() == ["The intake is stopped: 10 dead letters wait, the limit is 10. Senders keep their messages."]
+
+
+async def test_a_refused_site_file_is_a_condition_until_it_is_mended(site: Site) -> None:
+    """The list looks well meanwhile: nobody else would say so."""
+    site.standing.numbers = ListFigures(site_faults=2)
+    await site.monitor.look()
+    assert site.words() == ["The newest site file is refused for 2 faults: the rules from before rank the list."]
+    assert [condition.remedy for condition in site.monitor.conditions] == ["site-file-refused"]
+
+    site.standing.numbers = ListFigures()
+    site.clock.advance(FIGURES_EVERY)
+    await site.monitor.look()
+    assert site.words() == []
 
 
 async def test_a_source_that_falls_silent_is_named(site: Site) -> None:

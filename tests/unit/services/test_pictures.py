@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.domain.image_answer import HeadFinding, HeadReference
-from pipeline.errors import Unavailable, UnfitPicture
+from pipeline.errors import NotFound, Unavailable, UnfitPicture
 from pipeline.ports import Looked, Picture, Received
 from pipeline.services.batch import Done
 from pipeline.services.pictures import InstalledHead, PictureStage
@@ -59,9 +60,16 @@ class FakeModel:
 class World:
     def __init__(self) -> None:
         self.log, self.reader = MemoryEventLog(), FakeReader()
-        self.triton, self.local = FakeModel(Looked((0.8,), 0.5)), FakeModel(Looked((0.7,), 0.5))
-        head = InstalledHead(REFERENCE, [("triton", self.triton), ("onnxruntime", self.local)])
-        self.stage = PictureStage(MemoryOffsets(), self.log, self.reader, {"chest_frontal": head}, ManualClock(NOW), "pictures")
+        self.triton, self.local = FakeModel(Looked("1", (0.8,), 0.5)), FakeModel(Looked("1", (0.7,), 0.5))
+        self.served, self.versions = "1", {"1": REFERENCE}
+        head = InstalledHead(self.reference, [("triton", self.triton), ("onnxruntime", self.local)])
+        self.clock = ManualClock(NOW)
+        self.stage = PictureStage(MemoryOffsets(), self.log, self.reader, {"chest_frontal": head}, self.clock, "pictures")
+
+    def reference(self, version: str | None) -> HeadReference:
+        if (version or self.served) not in self.versions:
+            raise NotFound(f"there is no version {version}")
+        return self.versions[version or self.served]
 
     async def handle(self, *records: Received) -> Any:
         [outcome] = await self.stage.handle([batch(records)])
@@ -120,7 +128,7 @@ async def test_without_triton_the_model_in_this_process_looks() -> None:
     world = World()
     world.triton.down = True
     await world.handle(told(0))
-    world.triton.down, world.triton.answer = False, Looked((float("nan"),), 0.5)
+    world.triton.down, world.triton.answer = False, Looked("1", (float("nan"),), 0.5)
     await world.handle(told(1, uri="object:1/2/4"))
     assert [finding.image.scorer for finding in world.findings] == ["onnxruntime", "onnxruntime"]
 
@@ -135,3 +143,29 @@ async def test_without_any_model_the_pictures_come_again() -> None:
     world.triton.down = False
     assert await world.handle(told(0)) == Done(1)
     assert len(world.findings) == 1
+
+
+async def test_a_promoted_version_looks_at_the_same_picture_anew() -> None:
+    """While Triton still answers with the old version the finding names that one; the new one's finding is another event."""
+    world = World()
+    await world.handle(told(0))
+    world.versions["2"] = msgspec.structs.replace(
+        REFERENCE, version="2", findings=(HeadFinding(code="pneumonia", label="pneumonia", prevalence=0.1, ranks=True),)
+    )
+    world.served = "2"
+    await world.handle(told(1, uri="object:1/2/4"))
+    world.triton.answer = Looked("2", (0.6,), 0.5)
+    await world.handle(told(2))
+
+    said = [(finding.image.version, finding.image.findings[0].prevalence) for finding in world.findings]
+    assert said == [("1", 0.5), ("1", 0.5), ("2", 0.1)]
+    assert len({finding.event_id for finding in world.findings}) == 3
+
+
+async def test_an_answer_by_a_version_that_is_not_known_here_is_none() -> None:
+    """What its numbers mean is not known: the model in this process is asked."""
+    world = World()
+    world.triton.answer = Looked("9", (0.6,), 0.5)
+    await world.handle(told(0))
+
+    assert [(finding.image.version, finding.image.scorer) for finding in world.findings] == [("1", "onnxruntime")]

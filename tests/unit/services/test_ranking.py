@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -123,6 +123,30 @@ async def test_unchanged_is_not_told(bench):
     assert (listed.item.context_version, listed.seq, bench.stage.unchanged, len(bench.log.records(WORKLIST))) == (2, seq, 1, 1)
 
 
+async def test_bad_values_are_ranked_by_rule_and_counted(bench):
+    """A score that is no probability, a deadline that had passed, a study that is there twice: the list stands, and each is counted."""
+    stat = msgspec.structs.replace(STUDY, priority="stat")
+    late = msgspec.structs.replace(STUDY, study_uid="1.2.4", deadline=NOON - timedelta(days=1))
+    await bench.feed(assessment(1, probability=8.1, studies=[STUDY, late, stat]))
+
+    assert dict(bench.stage.odd) == {"score-out-of-range": 1, "deadline-passed": 1, "study-twice": 1}
+    assert (await bench.item()).target_at == NOON + timedelta(minutes=60)
+    assert (await bench.item()).risk.probability is None
+    assert (await bench.item("1.2.4")).due_at == NOON + timedelta(minutes=5)
+    assert bench.stage.dead_lettered == {}
+
+
+async def test_a_naive_time_is_a_counted_dead_letter(bench):
+    """Read on another machine it would be another moment; the others of its batch are ranked."""
+    naive = assessment(1).replace(b'"as_of":"2026-03-01T12:00:00Z"', b'"as_of":"2026-03-01T12:00:00"')
+    assert naive != assessment(1)
+    await bench.feed(naive, assessment(2))
+
+    assert bench.stage.dead_lettered.total() == 1
+    assert "timezone" in bench.log.documents(DLQ)[0].explanation
+    assert (await bench.item()).context_version == 2
+
+
 async def test_closed_study_leaves_the_topic(bench):
     """A reported study becomes a tombstone, and a late assessment does not bring it back."""
     await bench.feed(assessment(1))
@@ -143,6 +167,7 @@ async def test_bad_record_is_dead_lettered_and_the_rest_goes_on(bench, body, rea
 
     [letter] = bench.log.documents(DLQ)
     assert (letter.reason, letter.offset, letter.body, (await bench.item()).context_version) == (reason, 1, body, 2)
+    assert bench.stage.dead_lettered == {reason: 1}
 
 
 async def test_wrong_key(bench):

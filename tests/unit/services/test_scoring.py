@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -31,13 +31,17 @@ class FakeScorer:
         self.scorer = scorer
         self.probability = probability
         self.down = False
+        self.puzzled_by: set[str] = set()
         self.asked: list[list[str]] = []
+        self.while_asked: Callable[[], object] = lambda: None
 
     async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
         self.asked.append([request.patient for request in requests])
+        self.while_asked()
         if self.down:
             raise Unavailable("down (ordered by the test)")
-        return [Risk(scorer=self.scorer, probability=self.probability, model="m", model_version="1") for _ in requests]  # type: ignore[arg-type]
+        known = Risk(scorer=self.scorer, probability=self.probability, model="m", model_version="1")  # type: ignore[arg-type]
+        return [Risk(scorer="rules") if request.patient in self.puzzled_by else known for request in requests]
 
 
 class World:
@@ -159,7 +163,8 @@ async def test_a_bad_record_is_dead_lettered_and_stops_nothing() -> None:
 
     assert sorted(letter.reason for letter in world.log.documents(DLQ)) == ["malformed", "unsupported-major", "wrong-key"]
     assert {record.key for record in world.log.records(DLQ)} == {b"k", b"p", b"other"}
-    assert (len(world.assessments), world.stage.dead_lettered, world.applied) == (1, 3, 3)
+    assert world.stage.dead_lettered == {"malformed": 1, "unsupported-major": 1, "wrong-key": 1}
+    assert (len(world.assessments), world.applied) == (1, 3)
 
 
 async def test_a_gap_is_read_again_and_a_repeat_has_no_effect() -> None:
@@ -197,6 +202,24 @@ async def test_the_second_choice_is_marked_degraded() -> None:
     (answer,) = world.assessments
     assert answer.risk is not None
     assert (answer.risk.scorer, answer.degraded, world.stage.degraded) == ("onnxruntime", True, 1)
+
+
+async def test_a_row_without_a_probability_alone_goes_to_the_next() -> None:
+    """Triton has none for one patient of a batch, nobody for another: those two are degraded and wait; the rest and the breaker don't."""
+    world, patients = World(), ("a", "b", "c", "d")
+    world.triton.puzzled_by, world.local.puzzled_by = {"b", "c"}, {"c"}
+    for version in range(1, 5):
+        await world.handle(*(received(4 * version - 4 + n, request(patient, version)) for n, patient in enumerate(patients)))
+
+    said = {one.patient: (one.risk.scorer, one.degraded) for one in world.assessments if one.risk}
+    assert said == {"a": ("triton", False), "b": ("onnxruntime", True), "c": ("rules", True), "d": ("triton", False)}
+    assert (world.local.asked, world.stage.degraded, world.stage.waiting) == ([["b", "c"]] * 4, 8, 2)
+    assert world.stage.tripped == [False, False]
+    assert await world.stage.rescore() == 0
+
+    world.triton.puzzled_by = set()
+    assert await world.stage.rescore() == 2
+    assert (world.stage.waiting, await world.degraded.all()) == (0, [])
 
 
 async def test_in_process_alone_is_not_degraded() -> None:
@@ -310,17 +333,6 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     assert world.stage.waiting == 3
 
 
-async def test_forgetting_keeps_what_waits_for_the_model() -> None:
-    """A rebalance does not lose a patient that was to be scored again."""
-    world = World()
-    world.triton.down = True
-    await world.handle(received(0, request()))
-    world.stage.forget()
-    world.triton.down = False
-
-    assert await world.stage.rescore() == 1
-
-
 async def test_a_worker_that_dies_leaves_its_degraded_scores_to_the_next() -> None:
     """Scored again when the model is back, whoever is there then."""
     world = World()
@@ -333,3 +345,18 @@ async def test_a_worker_that_dies_leaves_its_degraded_scores_to_the_next() -> No
     assert await successor.rescore() == 1
     assert [assessment.degraded for assessment in world.assessments] == [True, False]
     assert await world.degraded.all() == []
+
+
+async def test_what_waits_in_hand_is_told_by_urgency() -> None:
+    """The urgent go first, so they are the first that wait no more; nobody waits between batches, nor after a failure."""
+    world = World(fallback=False)
+    seen: list[dict[int, int]] = []
+    world.triton.while_asked = lambda: seen.append(dict(world.stage.backlog))
+    asked = [received(n, request(f"p{n}", urgency=1 + n % 3)) for n in range(99)]
+    await world.handle(*asked)
+    world.log.fail_next()
+    with pytest.raises(Unavailable):
+        await world.handle(received(99, request("late", urgency=1)))
+
+    assert seen == [{1: 33, 2: 33, 3: 33}, {1: 0, 2: 2, 3: 33}, {1: 1, 2: 0, 3: 0}]
+    assert world.stage.backlog == {1: 0, 2: 0, 3: 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.site import MemorySiteRegister, MemorySiteSource
 from pipeline.adapters.memory.worklist import MemoryWorklist
 from pipeline.adapters.site.file import parse
+from pipeline.adapters.site.published import default_yaml
 from pipeline.adapters.site.source import FileSiteSource
 from pipeline.domain import adjustments
 from pipeline.domain.ranking import rank
+from pipeline.domain.readings import Reading
 from pipeline.domain.site import DEFAULT
 from pipeline.errors import Unavailable
 from pipeline.ports import ItemChange, SiteRules
+from pipeline.services import site_rules
 from pipeline.services.reviews import PORTION, Review
 from pipeline.services.site_rules import SiteRulesInForce
 from schemas.assessments import Assessment, StudyState
@@ -53,6 +57,20 @@ def register() -> FlakyRegister:
     return FlakyRegister()
 
 
+async def test_critical_limits_are_the_sites_at_once(register: FlakyRegister) -> None:
+    """The next value is judged by the file that has just come into force: the context asks at each use."""
+    source = MemorySiteSource(DAY, read)
+    rules = SiteRulesInForce(source, register, ManualClock(NOON))
+    found = []
+    for text in (DAY, f"{NIGHT}critical_labs:\n- {{observable: potassium, unit: mmol/L, below: 3, above: 6}}\n"):
+        source.text = text
+        await rules.refresh()
+        evidence = rules.gather({"potassium": [Reading(NOON, 6.1)]}, [], [], NOON, 60)
+        found.append([one.label for one in evidence if one.kind == "critical-lab"])
+
+    assert found == [[], ["K 6.1 mmol/L at 12:00Z, critical above 6"]]
+
+
 async def test_a_change_is_followed_and_recorded(register: FlakyRegister) -> None:
     """The new file is in force at the next look, and on record once."""
     source = MemorySiteSource(DAY, read)
@@ -83,6 +101,30 @@ async def test_a_bad_file_changes_nothing(register: FlakyRegister) -> None:
     source.text = NIGHT
     await rules.refresh()
     assert rules.policy().version.startswith("night+") and rules.faults == []
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("B: inpatient", "Z: inpatient"),  # no class of HL7 table 0004
+        ("urgent: {emergency: 120", "urgent: {emergency: -120"),
+        ("senior: head", "senior: radiologist"),  # a cycle
+        ("role: above, channel: page", "role: above, channel: pager"),  # no such channel
+    ],
+)
+async def test_each_kind_of_fault_leaves_the_old_rules(register: FlakyRegister, right: str, wrong: str) -> None:
+    """Refused with the line of the fault, once; what was in force stays."""
+    good = default_yaml()
+    assert right in good
+    source = MemorySiteSource(DAY, read)
+    rules = SiteRulesInForce(source, register, ManualClock(NOON))
+    await rules.refresh()
+    source.text = good.replace(right, wrong, 1)
+    line = next(number for number, each in enumerate(source.text.splitlines(), 1) if wrong in each)
+    await rules.refresh()
+
+    assert rules.policy().version.startswith("day+") and rules.refusals == 1
+    assert any(fault.startswith(f"site.yaml:{line}:") for fault in rules.faults), rules.faults
 
 
 async def test_a_start_with_a_bad_file_recalls_the_record(register: FlakyRegister) -> None:
@@ -188,3 +230,29 @@ async def test_the_same_rules_by_another_name_move_nothing() -> None:
     assert department.log.records(WORKLIST) == []
     assert {row.listed.item.policy for row in department.worklist.rows.values()} == {department.policy.version}
     assert await department.review.once() == 0
+
+
+async def test_who_follows_the_rules_is_told_until_it_is_done(register: FlakyRegister, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a change; again where a server was away; never without one."""
+    monkeypatch.setattr(site_rules, "POLL_S", 0.001)
+    source = MemorySiteSource(DAY, read)
+    rules = SiteRulesInForce(source, register, ManualClock(NOON))
+    await rules.refresh()
+    told: list[str] = []
+    done = asyncio.Event()
+
+    async def follow() -> None:
+        told.append(rules.policy().version.partition("+")[0])
+        if len(told) == 1:
+            raise Unavailable("away")
+        done.set()
+
+    following = asyncio.create_task(rules.changes(follow))
+    for text in (NIGHT, DAY):
+        await asyncio.sleep(0)
+        done.clear()
+        source.text = text
+        await rules.refresh()
+        await asyncio.wait_for(done.wait(), 10)
+    following.cancel()
+    assert told == ["night", "night", "day"]

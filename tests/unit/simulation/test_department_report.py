@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import build
-from pipeline.errors import NotFound, StackError
+from pipeline.domain.site import DEFAULT
+from pipeline.errors import NotFound, SiteFileRefused, StackError
 from pipeline.simulation.department import golden, published, starvation
 from pipeline.simulation.department.intervals import batch_means, controlled, of_batches, student
 from pipeline.simulation.department.plot import svg
@@ -116,11 +117,28 @@ def test_the_table(tmp_path):
         assert words in result.stdout.replace("\n", " ")
 
 
+def test_a_sites_own_rules(tmp_path):
+    """Readfirst ranks by the file, which the report names; a file with a fault ends in its faults."""
+    file = tmp_path / "site.yaml"
+    pull = "{none_below: 0.05, full_from: 0.9, floor_minutes: 15}"
+    file.write_text(f"schema: site/1\nversion: mine\nfindings: {{by_finding: {{}}, other: 0.1, pull: {pull}}}\n")
+    asked = ["simulate", "g1", "--policy", "Readfirst", "--exams", "4000", "--json"]
+    usual, mine = (json.loads(CliRunner().invoke(build(("simulate",)), [*asked, *more]).stdout) for more in ([], ["--site", str(file)]))
+
+    assert usual["site"] == DEFAULT.version and mine["site"].startswith("mine+")
+    lvo_usual, lvo_mine = (each["policies"][0]["by_ai"]["LVO+"]["mean"]["value"] for each in (usual, mine))
+    assert lvo_mine > lvo_usual
+    file.write_text("schema: site/1\n")
+    assert isinstance(CliRunner().invoke(build(("simulate",)), [*asked, "--site", str(file)]).exception, SiteFileRefused)
+
+
 @pytest.mark.parametrize(
     ("asked", "error"),
     [
         (["simulate", "g1", "--policy", "LIFO"], NotFound),
         (["simulate", "golden", "--plot", "x.svg"], StackError),
+        (["simulate", "golden", "--site", "x.yaml"], StackError),
+        (["simulate", "sensitivity", "--policy", "FIFO"], StackError),
         (["simulate", "g1", "--nightly"], StackError),
         (["simulate", "g1", "--exams", "2000", "--plot", "/nowhere/x.svg"], StackError),
     ],

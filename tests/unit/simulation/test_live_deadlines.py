@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 
 from pipeline.domain import deadlines
 from pipeline.domain.emergencies import BUNDLES
+from pipeline.domain.site import DEFAULT, Pull
 from pipeline.simulation.department.live import budgets, targets
 from pipeline.simulation.department.scenario import Rule
 from pipeline.simulation.department.streams import draw
-from schemas.assessments import Risk, StudyState
+from schemas.assessments import Evidence, StudyState
 from tests.unit.simulation.departments import AI, GROUP, department
 
 OURS = Rule(name="ours", kind="readfirst")
@@ -36,8 +38,8 @@ def test_minutes_are_the_live_policys():
     for n in range(len(studies)):
         order = scenario.orders[studies.order[n]]
         study = StudyState(study_uid="1", ready_at=noon, priority=order.priority, patient_class=order.patient_class)
-        risk = deadlines.of_risk(Risk(scorer="triton", probability=round(float(studies.risk[n]), 4)))
-        due = deadlines.decide(study, [risk]).due_at
+        found_there = Evidence(kind="image", code="", label="", severity=DEFAULT.image.of(round(float(studies.risk[n]), 4)))
+        due = deadlines.decide(study, [found_there]).due_at
         assert timedelta(minutes=float(found[n])) == due - noon
 
 
@@ -64,14 +66,16 @@ def test_words_and_vital_signs_are_read_by_the_live_rules():
     assert np.unique(budgets(scenario, studies, Rule(name="bare", kind="readfirst", signs=False))).tolist() == [3 * 1440]
 
 
-def test_a_flag_as_finding_allows_its_minutes():
-    """Where the rule names the AI, its flag is worth these minutes and its risk is not asked."""
+def test_a_sites_own_rules_are_asked():
+    """Where a site lets the pull be full from a lower probability on, a flag is due at its floor."""
     scenario = department(orders=[{"name": "o", "priority": "urgent", "patient_class": "I"}])
     studies = draw(scenario, 2000, 1)
-    found = budgets(scenario, studies, Rule(name="ours", kind="readfirst", minutes={"AI": 20}))
+    flagged = studies.flags[:, 0]
+    usual, site = budgets(scenario, studies, OURS), budgets(scenario, studies, OURS, replace(DEFAULT, image=Pull(0.05, 0.5, 20)))
 
-    assert found[studies.flags[:, 0]] == pytest.approx(20, abs=0.02)
-    assert np.unique(found[~studies.flags[:, 0]]).tolist() == [720]
+    assert np.unique(site[flagged]).tolist() == [20]  # its positive predictive value is 0.53
+    assert (usual[flagged] > 20).all()
+    assert (site <= usual).all()
 
 
 def test_only_the_ais_own_group_hears_its_risk():

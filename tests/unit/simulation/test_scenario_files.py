@@ -42,6 +42,7 @@ BAD = [
     ({"policies": [{"name": "x", "kind": "random"}]}, "policies[0].kind", "Invalid enum value"),
     ({"policies": [{"name": "x", "kind": "edf", "minutes": {"AI": 20}}]}, "policies[0].minutes", "other is missing"),
     ({"policies": [{"name": "x", "kind": "edf", "minutes": {"AI": -1, "other": 9}}]}, "policies[0].minutes", "above 0"),
+    ({"policies": [{"name": "x", "kind": "readfirst", "minutes": {"AI": 20}}]}, "policies[0].minutes", "come from the site's rules"),
     ({"policies": [{"name": "x", "kind": "fifo", "max_wait": 60}]}, "policies[0].max_wait", "of a hierarchy"),
     (
         {"preemption": "all", "policies": [{"name": "x", "kind": "accumulating", "weights": {"AI": 2, "other": 1}}]},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -37,8 +39,9 @@ async def test_before_it_is_ready_it_lives_and_takes_no_work(endpoint: Endpoint)
     assert await get(endpoint, "/readyz") == (503, "not ready for work\n")
 
 
-async def test_ready_means_that_what_it_needs_answers(endpoint: Endpoint) -> None:
+async def test_ready_means_that_what_it_needs_answers(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not, that it does not."""
+    monkeypatch.setattr("pipeline.adapters.telemetry.endpoint.CHECKED_FOR_S", 0.0)
     away = False
 
     async def check() -> None:
@@ -55,6 +58,27 @@ async def test_ready_means_that_what_it_needs_answers(endpoint: Endpoint) -> Non
     assert (await get(endpoint, "/livez"))[0] == 200
 
 
+async def test_however_many_ask_what_it_needs_is_asked_once(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes, a load balancer and a person at once: one question to all stores together, and its answer holds for a while."""
+    monkeypatch.setattr("pipeline.adapters.telemetry.endpoint.CHECKED_FOR_S", 3600.0)
+    asked: list[str] = []
+    together = asyncio.Barrier(2)
+
+    async def check(store: str) -> None:
+        asked.append(store)
+        await together.wait()
+        if store == "kafka":
+            raise Unavailable("Kafka: away")
+
+    beat = Heartbeat("gateway-hl7")
+    beat.once()
+    endpoint.ready(beat, asyncio.get_running_loop(), lambda: check("postgres"), lambda: check("kafka"))
+    answers = await asyncio.gather(*(get(endpoint, "/readyz") for _ in range(5)))
+
+    assert answers == [(503, "Kafka: away\n")] * 5
+    assert asked == ["postgres", "kafka"]
+
+
 async def test_a_loop_that_does_not_turn_is_not_alive(endpoint: Endpoint) -> None:
     """The thread answers for it."""
     beat = Heartbeat("web")
@@ -65,6 +89,37 @@ async def test_a_loop_that_does_not_turn_is_not_alive(endpoint: Endpoint) -> Non
     assert await get(endpoint, "/livez") == (503, "the event loop has not turned for 15 s\n")
     assert (await get(endpoint, "/readyz"))[0] == 503
     assert (await get(endpoint, "/metrics"))[0] == 200, "figures are there all the same"
+
+
+async def test_a_stuck_process_answers_at_once_and_never_hangs(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its loop is held up for good: figures come as ever, and readiness says what is wrong in the time that a check may take."""
+    monkeypatch.setattr("pipeline.adapters.telemetry.endpoint.CHECK_S", 0.0)
+    stuck, loop, beat = threading.Event(), asyncio.new_event_loop(), Heartbeat("web")
+    beat.once()
+    turning = threading.Thread(target=loop.run_forever)
+    turning.start()
+    loop.call_soon_threadsafe(stuck.wait)
+
+    async def check() -> None:
+        """Would answer, if the loop came to it."""
+
+    endpoint.ready(beat, loop, check)
+    try:
+        assert (await get(endpoint, "/metrics"))[0] == 200  # each in the five seconds for which the client waits
+        assert await get(endpoint, "/readyz") == (503, "what the role needs did not answer in time\n")
+    finally:
+        stuck.set()
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        turning.join()
+        loop.close()
+
+
+async def test_somebody_who_asks_and_says_nothing_holds_up_nobody(endpoint: Endpoint) -> None:
+    """A connection without a request, as a port scanner makes it."""
+    assert endpoint.port is not None
+    with socket.create_connection(("127.0.0.1", endpoint.port)):
+        assert (await get(endpoint, "/metrics"))[0] == 200
 
 
 async def test_metrics_are_openmetrics(endpoint: Endpoint) -> None:
@@ -82,5 +137,8 @@ async def test_there_is_nothing_else(endpoint: Endpoint) -> None:
 
 
 def test_without_a_port_nothing_is_served() -> None:
-    """The default: a role started by hand takes no port."""
-    assert Endpoint("web", Telemetry(), Metrics()).port is None
+    """The default: a role started by hand takes no port, and keeps no histograms that nobody could read."""
+    metrics = Metrics()
+    assert Endpoint("web", Telemetry(), metrics).port is None
+    metrics.observe("readfirst_batch_seconds", 1.0, {"stage": "context"})
+    assert metrics.registry.get_sample_value("readfirst_batch_seconds_count", {"stage": "context"}) is None

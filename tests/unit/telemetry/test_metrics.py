@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 from typing import get_args
@@ -11,8 +12,10 @@ from prometheus_client.openmetrics.exposition import generate_latest
 
 from pipeline.adapters.telemetry.catalogue import CATALOGUE, VALUES_MAX, VALUES_MAX_ELSE, Label, Name, table
 from pipeline.adapters.telemetry.metrics import Metrics, Sample
+from pipeline.domain.stages import STAGES
 
-INFRA = Path(__file__).resolve().parents[3] / "infra"
+ROOT = Path(__file__).resolve().parents[3]
+INFRA = ROOT / "infra"
 
 
 def served(metrics: Metrics) -> list[str]:
@@ -23,6 +26,22 @@ def served(metrics: Metrics) -> list[str]:
 def test_every_name_is_in_the_catalogue_and_no_other() -> None:
     """The type and the table name the same metrics."""
     assert set(get_args(Name)) == set(CATALOGUE)
+
+
+def test_the_code_exports_every_metric_of_the_catalogue() -> None:
+    """Each name is used somewhere besides its declaration: what nobody fills must not stand on a panel or in a rule."""
+    code = [path for folder in ("pipeline", "agents") for path in (ROOT / folder).rglob("*.py") if path.name != "catalogue.py"]
+    said = {node.value for path in code for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+
+    assert set(CATALOGUE) - said == set()
+
+
+@pytest.mark.parametrize("stage", [stage.name for stage in STAGES])
+def test_every_stage_tells_what_became_of_its_records(stage: str) -> None:
+    """Its agent hands its figures to the endpoint, and they are those of this stage."""
+    assert f"exports.{stage}(" in (ROOT / "agents" / f"{stage}.py").read_text()
+    exported = (ROOT / "pipeline" / "adapters" / "telemetry" / "exports.py").read_text()
+    assert f'_records("{stage}", ' in exported
 
 
 @pytest.mark.parametrize("name", CATALOGUE)

@@ -95,7 +95,7 @@ async def test_an_unchanged_list_is_not_sent_again(web: Web) -> None:
 
 
 async def test_the_detail_says_what_moved_the_deadline(web: Web) -> None:
-    """Evidence with minutes, the target it would have without, the accession number from the vault."""
+    """Evidence with minutes and what would change it, the target it would have without, the accession number from the vault."""
     web.vault.known_numbers["acc"] = "A123"
     study = msgspec.structs.replace(item(1).study, accession="acc")
     web.put(item(1, study=study, context_version=2))
@@ -103,7 +103,9 @@ async def test_the_detail_says_what_moved_the_deadline(web: Web) -> None:
         detail = (await client.get("/api/worklist/1.2.1")).json()
 
     assert detail["minutes_won"] == 30
-    assert [(reason["label"], reason["minutes"], reason["binding"]) for reason in detail["reasons"]] == [("K 6.8", 30.0, True)]
+    assert [(reason["label"], reason["minutes"], reason["binding"], reason["reverts_when"]) for reason in detail["reasons"]] == [
+        ("K 6.8", 30.0, True, "K back to 6.1 or below")
+    ]
     assert detail["accession"] == "A123"
     assert detail["person"]["birth_date"] == "1986-01-02"
 

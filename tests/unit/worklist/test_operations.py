@@ -16,7 +16,7 @@ from pipeline.services.dead_letters import dead_letter
 from pipeline.services.letters import LetterDesk
 from pipeline.services.monitor import Monitor
 from pipeline.worklist.app import create_app
-from pipeline.worklist.operations import OperationsRoom, thinned
+from pipeline.worklist.operations import OperationsApi, thinned
 from schemas.topics import LABS
 from tests.unit.worklist.web import CHANGE, NOW, Web
 
@@ -33,7 +33,7 @@ class Room(Web):
             lambda patient: partition_of(patient.encode(), 8), partitions=8, zone=ZoneInfo("UTC"), letters_limit=10,
         )  # fmt: skip
         desk = LetterDesk(MemoryLetters(self.log), self.settled, self.log, self.clock)
-        room = OperationsRoom(self.monitor, desk, self.clock)
+        room = OperationsApi(self.monitor, desk, self.clock)
         self.app = create_app(self.worklist, self.worklist, self.vault, self.clock, time_zone="Europe/Berlin", operations=room)
 
     def reader(self, name: str | None = "Ann", **headers: str) -> httpx.AsyncClient:

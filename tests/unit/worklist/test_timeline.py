@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
+
 from pipeline.worklist.timeline import timeline
 from schemas.codes import Coding, ObservationStatus
 from schemas.events import AdtEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
@@ -34,6 +36,15 @@ def values(*events: ObservationEvent) -> list[float]:
 def test_points_stand_where_they_were_true() -> None:
     """Not where they were told: a late result goes into its place."""
     assert values(measured("a", 5.0, 10, 9), measured("b", 4.0, 60, 1)) == [4.0, 5.0]
+
+
+def test_a_date_alone_is_said() -> None:
+    """Its point stands at the start of the day; nobody measured at midnight."""
+    event = measured("a", 5.0, 10, 9)
+    told = msgspec.structs.replace(event.observations[0], effective=Timestamp(NOW, "20260301", "day"))
+    ((point,),) = (series["points"] for series in timeline([msgspec.structs.replace(event, observations=[told])])["series"])
+
+    assert point["when"] == "2026-03-01"
 
 
 def test_a_correction_takes_the_place_of_what_it_corrects() -> None:

@@ -10,12 +10,13 @@ import httpx
 import msgspec
 
 from pipeline.adapters.memory.context_store import MemoryContextStore
+from pipeline.adapters.memory.feedback import MemoryFeedback
 from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.adapters.memory.worklist import MemoryWorklist
 from pipeline.errors import Unavailable
 from pipeline.ports import Identity, ItemChange, Summary
 from pipeline.services.alert_desk import AlertDesk
-from pipeline.worklist.alerts import AlertRoom
+from pipeline.worklist.alerts import AlertsApi
 from pipeline.worklist.app import create_app
 from schemas.assessments import Evidence, StudyState
 from schemas.worklist import Reason, WorklistItem
@@ -52,7 +53,8 @@ def item(number: int, **changes: Any) -> WorklistItem:
     study = StudyState(
         study_uid=f"1.2.{number}", ready_at=NOW - timedelta(minutes=20), modality="CT", description="Head", location="ED^BAY 3"
     )
-    reason = Reason(evidence=Evidence(kind="critical-lab", code="2823-3", label="K 6.8", severity=0.9, at=NOW), minutes=30, binding=True)
+    potassium = Evidence(kind="critical-lab", code="2823-3", label="K 6.8", severity=0.9, at=NOW, reverts_when="K back to 6.1 or below")
+    reason = Reason(evidence=potassium, minutes=30, binding=True)
     due = NOW + timedelta(minutes=10 * number)
     made = WorklistItem(
         study=study, patient=f"p{number}", due_at=due, target_at=due + timedelta(minutes=30), reasons=[reason], why="K 6.8 at 10:30Z",
@@ -74,9 +76,11 @@ class Web:
             self.vault.identities[f"p{number}"] = Identity(
                 f"p{number}", str(100 + number), "HOSP", f"Family{number}^Given", "19860102", "F"
             )
-        self.alerts = self.worklist.alerts
-        room = AlertRoom(self.alerts, AlertDesk(self.alerts, self.alerts, self.worklist, self.clock), self.clock)
-        self.app = create_app(self.worklist, self.worklist, self.vault, self.clock, time_zone="Europe/Berlin", alerts=room)
+        self.alerts, self.feedback = self.worklist.alerts, MemoryFeedback()
+        room = AlertsApi(self.alerts, AlertDesk(self.alerts, self.alerts, self.worklist, self.clock), self.clock)
+        self.app = create_app(
+            self.worklist, self.worklist, self.vault, self.clock, time_zone="Europe/Berlin", alerts=room, feedback=self.feedback
+        )
 
     def put(self, made: WorklistItem, cause: str = "arrived") -> None:
         """What the ranking stage does."""

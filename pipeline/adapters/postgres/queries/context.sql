@@ -42,9 +42,18 @@ select root, patient from member
 -- The stored facts of these patients.
 select patient, body from fact where patient = any(%(patients)s)
 
+-- name: waiting
+-- Patients on the list whose images came over these partitions; if asked, of those only who was judged before the rules in force.
+select distinct patient from worklist_item as item
+where not closed and (not %(behind)s or item.context_version < (
+    select context_version from site_version where faults is null order by id desc limit 1
+)) and exists (
+    select from fact where fact.patient = item.patient and fact.topic = %(topic)s and fact.part = any(%(partitions)s::int[])
+)
+
 -- name: newest_facts
 -- The timeline of a person.
-select body from fact where patient = any(%(patients)s) order by recorded_at desc, off desc limit %(limit)s
+select body from fact where patient = any(%(patients)s) and (%(topics)s::text[] is null or topic = any(%(topics)s)) order by recorded_at desc, off desc limit %(limit)s
 
 -- name: known_events
 -- Which of these events are facts already.

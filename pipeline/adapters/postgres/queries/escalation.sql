@@ -16,9 +16,9 @@ select document from alert where id = %(id)s for update
 
 -- name: usage
 -- What a shift has borne: alerts that may wait, and how right the model's were.
-select count(*) filter (where state <> 'suppressed'),
-    count(*) filter (where trigger = 'model-risk' and confirmed is not null),
-    count(*) filter (where trigger = 'model-risk' and confirmed)
+select count(*) filter (where muted is null),
+    count(*) filter (where trigger in ('finding', 'model-risk') and confirmed is not null),
+    count(*) filter (where trigger in ('finding', 'model-risk') and confirmed)
 from alert where raised_at >= %(since)s and category > 1
 
 -- name: upsert
@@ -47,8 +47,12 @@ select document from alert where next_at <= %(before)s order by next_at, id limi
 -- name: mark
 -- Committed before the message goes out: whoever finds the mark of a dead worker knows that the message may be out.
 insert into alert_dispatch (key) select distinct unnest(%(keys)s::text[]) order by 1
-on conflict (key) do update set tries = alert_dispatch.tries + 1, last_at = clock_timestamp()
-returning key, tries, tries - 1 - refused > 0
+on conflict (key) do update set tries = alert_dispatch.tries + (not alert_dispatch.told)::int, last_at = clock_timestamp()
+returning key, tries, tries - 1 - refused > 0, told
+
+-- name: told
+-- Committed as soon as the receiver has answered: whoever takes over from a dead worker sends it no more.
+update alert_dispatch set told = true where key = any(%(keys)s)
 
 -- name: refused
 -- Certainly not taken by anybody.

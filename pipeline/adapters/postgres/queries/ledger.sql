@@ -1,6 +1,7 @@
 -- name: reads
--- What was reported, and when a reader took it or the report came.
-select document, context_version, claimed_by, least(coalesce(claimed_at, ranked_at), ranked_at)
+-- What was reported, when a reader took it or the report came, and whether one had set its deadline.
+select document, context_version, claimed_by, least(coalesce(claimed_at, ranked_at), ranked_at),
+    exists (select from rank_change where rank_change.study_uid = worklist_item.study_uid and kind = 'override')
 from worklist_item
 where closed and ranked_at >= %(since)s and ranked_at < %(until)s
 

@@ -30,6 +30,10 @@ select state, count(*) from alert where state in ('notified', 'escalated', 'ackn
 -- The first thing to be done.
 select min(next_at) from alert where next_at is not null
 
+-- name: site_faults
+-- Why the newest site file is not in force, if it is not.
+select coalesce((select cardinality(faults) from site_version order by id desc limit 1), 0)
+
 -- name: newest_rank
 -- Where the history of ranks ends.
 select coalesce(max(id), 0) from rank_change

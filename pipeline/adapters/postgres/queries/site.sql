@@ -11,8 +11,9 @@ select version, digest, body, at, faults from site_version where faults is null 
 select version, digest, body, at, faults from site_version order by id desc limit 1
 
 -- name: add
--- Kept for ever: which rules held when.
-insert into site_version (version, digest, body, at, faults) values (%(version)s, %(digest)s, %(body)s, %(at)s, %(faults)s)
+-- Kept for ever: which rules held when, and from which context version on.
+insert into site_version (version, digest, body, at, faults, context_version)
+values (%(version)s, %(digest)s, %(body)s, %(at)s, %(faults)s, nextval('context_version'))
 
 -- name: versions
 -- Newest first.

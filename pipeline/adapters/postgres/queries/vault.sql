@@ -25,13 +25,13 @@ select pseudonym, sealed from vault.number where pseudonym = any(%(pseudonyms)s)
 insert into vault.number (pseudonym, sealed) select * from unnest(%(pseudonyms)s::text[], %(sealed)s::bytea[]) on conflict do nothing
 
 -- name: link
--- The last word counts.
-insert into vault.link (number, patient) values (%(number)s, %(patient)s)
-on conflict (number) do update set patient = excluded.patient where link.patient <> excluded.patient
+-- The last word counts, but of two gateways that speak at once each sees what the other has said.
+insert into vault.link (number, patient) values (%(number)s, %(meaning)s)
+on conflict (number) do update set patient = excluded.patient where link.patient = %(instead_of)s::text
 
--- name: patient_of
--- Whose order or accession it is.
-select patient from vault.link where number = %(number)s
+-- name: linked
+-- Whose orders and accessions they are, and what FHIR references refer to.
+select number, patient from vault.link where number = any(%(numbers)s)
 
 -- name: note_access
 -- Who looked at whom, when and why.
