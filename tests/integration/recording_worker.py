@@ -17,6 +17,7 @@ from pipeline.adapters.faust import batches, watch
 from pipeline.adapters.faust.application import application, source
 from pipeline.adapters.postgres.batches import PostgresOffsets
 from pipeline.adapters.postgres.database import Database
+from pipeline.errors import Unavailable
 from pipeline.ports import Batch
 from pipeline.services.batch import Outcome, SeekTo, unapplied
 from pipeline.settings import Kafka
@@ -27,7 +28,7 @@ from schemas.topics import BY_NAME
 class Plan:
     """fail_at, hang_at: offset of a record, in whatever partition, at which the stage raises or stands still, unless `once` exists.
 
-    broken: the stage cannot even be made.
+    away: what it raises is that a server does not answer. broken: the stage cannot even be made.
     """
 
     bootstrap_servers: str
@@ -38,6 +39,7 @@ class Plan:
     data: str
     fail_at: int | None = None
     hang_at: int | None = None
+    away: bool = False
     broken: bool = False
     once: str = ""
     security: dict[str, str] = field(default_factory=dict)
@@ -75,7 +77,7 @@ class Recorder:
             return False
         once.touch()
         if self._plan.fail_at is not None:
-            raise RuntimeError("as planned")
+            raise (Unavailable if self._plan.away else RuntimeError)("as planned")
         return True
 
 

@@ -209,6 +209,16 @@ async def test_an_error_ends_the_process_and_the_batch_comes_again(bench: Bench)
         assert first.fresh() + second.fresh() == list(range(10))
 
 
+async def test_a_server_that_does_not_answer_once_ends_nothing(bench: Bench) -> None:
+    """The same process hands the same batch over again, and all that waits behind it after it."""
+    number = await bench.send(10)
+    with bench.worker("worker", fail_at=7, away=True, once=str(bench.folder / "failed")) as worker:
+        await worker.until(lambda: bench.committed(LABS, number) == 10)
+        assert worker.child.exit_code() is None
+        assert worker.fresh() == list(range(10))
+        assert "stage_waits" in worker.text
+
+
 async def test_a_stage_that_cannot_be_made_ends_the_process(bench: Bench) -> None:
     """Faust would try again for ever, and the worker go on saying that it lives."""
     with bench.worker("broken", broken=True) as worker:

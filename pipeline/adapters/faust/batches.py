@@ -1,5 +1,5 @@
-"""The loop between Faust and a stage: hand over the batches that have come, then acknowledge each or read it again; on any other error
-stop the process.
+"""The loop between Faust and a stage: hand over the batches that have come, then acknowledge each or read it again; where a server does not
+answer, hand them over again; on any other error stop the process.
 
 Faust would skip a record whose agent raised and commit past it, so an error never leaves this loop: the process ends, the supervisor starts
 it again, and the batches come again.
@@ -21,7 +21,7 @@ from pipeline.adapters.faust.backlog import Backlog
 from pipeline.adapters.telemetry.logging import of_records
 from pipeline.adapters.telemetry.metrics import METRICS, Labels
 from pipeline.adapters.telemetry.tracing import TRACING
-from pipeline.errors import StackError
+from pipeline.errors import StackError, Unavailable
 from pipeline.ports import Batch, OffsetStore, Place, Received
 from pipeline.services.batch import Outcome, SeekTo
 from schemas.topics import BY_NAME
@@ -29,6 +29,9 @@ from schemas.topics import BY_NAME
 log = structlog.get_logger()
 EXIT_STAGE_FAILED = 70
 """sysexits.h EX_SOFTWARE: the supervisor restarts the worker."""
+PAUSES_S = (0.2, 1.0, 3.0)
+"""Before a stage is asked again whose server did not answer. With what the server is waited for each time well below the minute after which
+a partition that stands still ends the process (`watch`)."""
 
 
 class Stage(Protocol):
@@ -51,7 +54,8 @@ async def run(
 ) -> None:
     """Consumes for ever. `offsets` holds the applied offsets of the app's consumer group.
 
-    forget: called after each rebalance, before the first batch: what is remembered of partitions may be another worker's now.
+    forget: called after each rebalance, before the first batch: what is remembered of partitions may be another worker's now; and after a
+    failure, for what is remembered may be half done.
     """
     generation: int | None = None
     backlog, labels = Backlog(), stage_labels(app.conf.id)
@@ -65,7 +69,7 @@ async def run(
                 taken = [batch(events, topic_prefix) for events in messages.values()]
                 headers = [record.headers for each in taken for record in each.records]
                 with METRICS.timed("readfirst_batch_seconds", labels), TRACING.records(labels["stage"], headers), of_records(headers):
-                    outcomes = await stage.handle(taken)
+                    outcomes = await _handled(stage, taken, forget)
                     log.info("batch_handled", stage=labels["stage"], records=len(headers))
                 METRICS.observe("readfirst_batch_records", len(headers), labels)
                 for (tp, events), outcome in zip(messages.items(), outcomes, strict=True):
@@ -89,6 +93,19 @@ def fatal() -> Iterator[None]:
     except Exception:
         log.exception("stage_failed_worker_stops")
         os._exit(EXIT_STAGE_FAILED)
+
+
+async def _handled(stage: Stage, taken: Sequence[Batch], forget: Callable[[], None]) -> Sequence[Outcome]:
+    """A server that is away for a moment, or busy, is no reason to give up the partitions and begin anew: the same batches once more. Should
+    they be another worker's by then, they are found applied."""
+    for pause in PAUSES_S:
+        try:
+            return await stage.handle(taken)
+        except Unavailable as error:
+            log.warning("stage_waits", error=str(error), pause_s=pause)
+            forget()
+        await asyncio.sleep(pause)
+    return await stage.handle(taken)
 
 
 async def _settle(app: faust.App, tp: TP, events: Sequence[Any], outcome: Outcome, offsets: OffsetStore, topic_prefix: str) -> None:
