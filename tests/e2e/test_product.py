@@ -204,7 +204,17 @@ def test_every_sample_file_ends_as_accepted_refused_or_ignored(product: Product,
     assert totals == {"total": len(lines), "unanswered": 0} | {name: counted[name] for name in ("accepted", "refused", "ignored")}
     assert counted["refused"] < len(lines)  # those that came before are ignored as duplicates
     assert {name: size for name, size in memory(product.data).items() if size > MEMORY_MAX} == {}
-    assert {part.name: part.restarts for part in status(product.data).parts if part.restarts} == {}
+    assert restarted(product.data) == {}
+
+
+def restarted(data: Path) -> dict[str, str]:
+    """Of each part that ended and came again, what its log says of the end, in full."""
+    ended = [part for part in status(data).parts if part.restarts]
+    logs = {part.name: Path(part.log).read_text(errors="replace") for part in ended}
+    return {
+        name: text[text.rfind("stage_failed_worker_stops") :][:6000] if "stage_failed" in text else text[-3000:]
+        for name, text in logs.items()
+    }
 
 
 def memory(data: Path) -> dict[str, int]:
