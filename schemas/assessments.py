@@ -95,6 +95,9 @@ class AssessRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     as_of: the latest time that the context knows of, UTC. urgency: Triton priority, 1 (first) to 3.
     evidence: from the physiology rules and the order, with the context it was derived from.
     trigger: id of the newest input event that led here.
+    What a site's own model may read beyond the features: values: the newest of catalogue observables that are no feature, not older than
+    features may be. concepts: emergencies that the words of the studies to be read suspect. picture: claim check of the newest frontal
+    chest film that an image model looked at and did not refuse.
     """
 
     event_id: str
@@ -105,6 +108,9 @@ class AssessRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     urgency: int
     studies: list[StudyState]
     features: Features
+    values: dict[str, float] = {}
+    concepts: tuple[str, ...] = ()
+    picture: str | None = None
     evidence: list[Evidence] = []
     trigger: str | None = None
     sex: Sex = "U"
@@ -128,6 +134,8 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     coverage: share of the model's inputs that were present, 0..1. spread: half the width of the probability between one standard deviation
     of the ensemble's members either way. novelty: how far the input furthest out lies beyond what the model was trained on, in widths of
     that range; 0 within.
+    inputs: what the model was given beyond its features: "image", "words", names of values. unseen: why it was not given the picture that
+    the request names ("gone", "too-slow", …; "late": it was not prepared in time, and a score with it follows).
     """
 
     scorer: Literal["triton", "onnxruntime", "rules"]
@@ -140,6 +148,8 @@ class Risk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     novelty: float | None = None
     scored_at: Instant | None = None
     contributions: list[Contribution] = []
+    inputs: tuple[str, ...] = ()
+    unseen: str | None = None
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="schema", tag="assessment/1"):

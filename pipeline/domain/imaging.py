@@ -24,6 +24,9 @@ Version = tuple[datetime, str]
 NOT_IMAGES = frozenset({"SR", "PR", "KO", "SEG", "RWV", "DOC", "AU", "REG", "PLAN"})
 """Modalities (DICOM PS3.3 C.7.3.1.1.1) of objects that accompany images: they name a study's modality only when nothing else does."""
 
+FILMS = "chest_frontal"
+"""The head whose pictures a multimodal risk model reads: frontal chest films, and nothing that only looks like one."""
+
 _STUDY_WORDS = ("body_part", "study_description", "accession", "order", "priority", "patient_class", "location")
 _ORDER_WORDS = ("control", "accession", "study_uid", "deadline", "modality", "body_part", "indication", "patient_class", "location")
 _REPORT_WORDS = ("status", "study_uid", "accession", "order")
@@ -74,7 +77,8 @@ class Study(msgspec.Struct):
     """A study's events, folded.
 
     first: version of its first image, None while only its completion was announced. last: version of its newest event.
-    looked: by picture and head, what the head said of it, and the event it came with.
+    looked: by picture and head, what the head said of it, and the event it came with. picture: claim check of its newest frontal chest film
+    that was looked at and not refused, and that event.
     """
 
     uid: str
@@ -87,6 +91,7 @@ class Study(msgspec.Struct):
     conflict: bool = False
     unmatched: bool = False
     looked: dict[str, tuple[Version, ImageAssessment]] = {}
+    picture: tuple[Version, str] | None = None
 
     def add(self, event: ImagingEvent) -> None:
         """Folds an event in; once or ten times is the same."""
@@ -116,6 +121,8 @@ class Study(msgspec.Struct):
         picture = blake2b(f"{event.image.head}|{event.uri}".encode(), digest_size=8).hexdigest()
         said = (version, without_maps(event.image))
         self.looked[picture] = max(self.looked.get(picture, said), said, key=_standing)
+        if event.image.head == FILMS and event.image.refused is None:
+            self.picture = max(self.picture or (version, event.uri), (version, event.uri))
 
     @property
     def image(self) -> ImageAssessment | None:

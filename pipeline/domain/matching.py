@@ -26,10 +26,11 @@ Closed = Literal["reported", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A study as it stands, and when anything was last learned of it, its order or its reports."""
+    """A study as it stands, and when anything was last learned of it, its order or its reports. picture: as in Study, without its version."""
 
     state: StudyState
     last: datetime
+    picture: str | None = None
 
 
 def resolve(studies: Collection[Study], orders: Collection[Order], reports: Collection[Report]) -> list[Resolved]:
@@ -128,7 +129,7 @@ def _resolved(study: Study, match: Match | None, reports: Collection[Report]) ->
     closed: Closed | None = "cancelled" if cancelled else None
     if any(report.closing for report in about):
         closed = "reported"
-    return Resolved(_state(study, match, closed, about), max(lasts)[0])
+    return Resolved(_state(study, match, closed, about), max(lasts)[0], study.picture[1] if study.picture else None)
 
 
 def _reported(about: Collection[Report]) -> tuple[Reported, ...] | None:

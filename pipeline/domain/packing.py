@@ -33,6 +33,9 @@ _STATE = StudyState.__struct_fields__
 _LAST = "\U0010ffff"
 """Later than any event id: a packed watermark keeps its time alone, which can only ask for a rebuild too many."""
 
+_HERE = "\0"
+"""Stands in a picture's address for the UID of its study; no address holds it."""
+
 _MOVEMENT_WORDS = ("trigger", "cancels", "patient_class", "location", "discharged")
 _PSEUDONYM = re.compile(r"(?:[0-9a-f]{2})+")
 _NAMES = (*NAMES, "age", "sex")
@@ -179,13 +182,15 @@ class _Packer:
         return [
             self._time(item.last),
             {number: self._value(value) for number, value in enumerate(told) if value is not None and value is not False and value != ()},
+            *([] if item.picture is None else [_address(item.picture, item.state.study_uid)]),
         ]
 
     def _study(self, study: Study) -> list[Any]:
         marks = study.complete | study.conflict << 1 | study.unmatched << 2
         versions = self._versions(study.first, study.last)
         looked = [[_hex(picture), self._event(version), self._image(image)] for picture, (version, image) in study.looked.items()]
-        return [_hex(study.uid), *versions, self._maybe(study.acquired), study.instances, marks, self._words(study.words), *looked]
+        film = None if study.picture is None else (self._event(study.picture[0]), _address(study.picture[1], study.uid))
+        return [_hex(study.uid), *versions, self._maybe(study.acquired), study.instances, marks, self._words(study.words), film, *looked]
 
 
 class _Unpacker:
@@ -288,15 +293,15 @@ class _Unpacker:
         return self._events[event], Appointment(key=_unhex(key), at=self._maybe(at), order=order, accession=accession)
 
     def _outcome(self, row: list[Any]) -> Resolved:
-        last, told = row
-        return Resolved(
-            StudyState(**{_STATE[number]: self._value(_STATE[number], value) for number, value in told.items()}), self._time(last)
-        )
+        last, told, *film = row
+        state = StudyState(**{_STATE[number]: self._value(_STATE[number], value) for number, value in told.items()})
+        return Resolved(state, self._time(last), _whole_address(film[0], state.study_uid) if film else None)
 
     def _study(self, row: list[Any]) -> Study:
-        uid, first, last, acquired, instances, marks, words, *looked = row
+        packed_uid, first, last, acquired, instances, marks, words, film, *looked = row
+        uid = _unhex(packed_uid)
         return Study(
-            uid=_unhex(uid),
+            uid=uid,
             words=self._words(words),
             first=self._version(first),
             last=self._version(last),
@@ -306,6 +311,7 @@ class _Unpacker:
             conflict=bool(marks & 2),
             unmatched=bool(marks & 4),
             looked={_unhex(picture): (self._events[event], self._image(*image)) for picture, event, image in looked},
+            picture=None if film is None else (self._events[film[0]], _whole_address(film[1], uid)),
         )
 
 
@@ -353,6 +359,15 @@ def _long(event_id: bytes | str) -> str:
 def _hex(text: str) -> bytes | str:
     """Half the room where it is hexadecimal, as pseudonyms are."""
     return bytes.fromhex(text) if _PSEUDONYM.fullmatch(text) else text
+
+
+def _address(uri: str, study: str) -> str:
+    """Without the study's UID, which a claim check repeats."""
+    return uri.replace(study, _HERE, 1) if study else uri
+
+
+def _whole_address(packed: str, study: str) -> str:
+    return packed.replace(_HERE, study, 1)
 
 
 def _unhex(packed: bytes | str) -> str:

@@ -148,6 +148,15 @@ class Window:
         return [_placed(state, encounter, self.appointments.after_images(state, numbers)) for state in states]
 
     @property
+    def picture(self) -> str | None:
+        """Claim check of the newest frontal chest film of the last MAX_AGE, of a study to be read or lately closed; None without one."""
+        as_of, resolved = self.as_of, self._all_resolved()
+        if as_of is None or all(item.picture is None for item in resolved):
+            return None
+        taken = ((_taken(item.state), item.picture) for item in retained(resolved, as_of) if item.picture is not None)
+        return max((film for film in taken if film[0] >= as_of - MAX_AGE), default=(None, None))[1]
+
+    @property
     def all_studies(self) -> list[StudyState]:
         """Those that `studies` leaves out too, until `trim` lets them go; as order and images name them, nothing of movements."""
         return [item.state for item in self._all_resolved()]
@@ -223,6 +232,11 @@ def retained(resolved: Iterable[Resolved], as_of: datetime) -> Iterator[Resolved
     kept = [item for item in resolved if item.state.closed is None or item.last >= oldest]
     kept = sorted(kept, key=lambda item: (item.state.closed is None, item.last, item.state.study_uid))[-STUDIES_KEEP:]
     return iter(sorted(kept, key=lambda item: (item.state.ready_at, item.state.study_uid)))
+
+
+def _taken(state: StudyState) -> datetime:
+    """A film cannot have been taken after it came."""
+    return min(state.acquired_at or state.ready_at, state.ready_at)
 
 
 def _is_identity(event: AnyEvent) -> bool:

@@ -7,7 +7,7 @@ from pipeline.ports.feedback import FeedbackStore
 from pipeline.ports.ledger import LedgerStore
 from pipeline.ports.log import Clock, EventLog, Record
 from pipeline.ports.models import DriftCounts, ShadowScores
-from pipeline.ports.pictures import ImageModel, Looked, Picture, PictureReader
+from pipeline.ports.pictures import FilmSource, ImageModel, Looked, Picture, PictureReader
 from pipeline.ports.reviews import ReviewStore, ReviewTransaction
 from pipeline.ports.scoring import DegradedScore, DegradedScores, Scorer
 from pipeline.ports.site import ChurnHour, OrderingSource, SiteFigures, SiteRegister, SiteRules, SiteSource, SiteVersion
@@ -44,6 +44,7 @@ __all__ = [
     "EventLog",
     "Fact",
     "FeedbackStore",
+    "FilmSource",
     "Identity",
     "IdentityVault",
     "Ignored",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # gateways import the ports, and start without numpy
@@ -31,6 +31,14 @@ class PictureReader(Protocol):
 
     async def read(self, uri: str, side: int) -> Picture:
         """Raises UnfitPicture (none that may be judged, or none any more, and it never will be), or Unavailable (try again)."""
+        ...
+
+
+class FilmSource(Protocol):
+    """Films for a risk model, which answers with or without them."""
+
+    async def get(self, uris: Iterable[str], side: int, within_s: float) -> Mapping[str, Picture | str]:
+        """Of each that can be told by then the film, or the reason why there is none. Raises nothing; what comes later comes next time."""
         ...
 
 

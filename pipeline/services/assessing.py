@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
 
+from pipeline.domain import model_inputs
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.history import Tallies
 from pipeline.domain.readings import FlaggedResult, Readings
@@ -30,7 +31,7 @@ _MATERIAL = ("last", "min", "max")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a window says at its own time; `studies` are open or have just closed."""
+    """What a window says at its own time; `studies` are open or have just closed. values, picture: as in AssessRequest."""
 
     as_of: datetime
     studies: Sequence[StudyState]
@@ -38,6 +39,8 @@ class View:
     features: Features
     sex: Sex
     age: float | None
+    values: Mapping[str, float]
+    picture: str | None
 
     @property
     def open(self) -> bool:
@@ -68,6 +71,8 @@ class View:
                 tuple(_material_study(study) for study in self.studies if study.closed is None),
                 tuple(sorted((e.kind, e.code, e.label, e.stale) for e in self.evidence)),
                 tuple(_material_features(self.features)),
+                tuple((name, _rounded(name, value)) for name, value in self.values.items()),
+                self.picture,
                 self.sex,
                 self.age,
             )
@@ -80,7 +85,8 @@ def view(window: Window, studies: Sequence[StudyState], gather: Gather, extract:
     assert as_of is not None
     standing = [study for study in studies if study.closed is None] or studies
     seen = extract(readings, as_of, age, sex, window.tallies)
-    return View(as_of, studies, gather(readings, standing, window.flags, as_of, age), seen, sex, age)
+    found, further = gather(readings, standing, window.flags, as_of, age), model_inputs.newest(readings, as_of)
+    return View(as_of, studies, found, seen, sex, age, further, window.picture)
 
 
 def assessment(patient: str, version: int, seen: View, now: datetime, trigger: str | None) -> Assessment:
@@ -118,7 +124,12 @@ def answer(asked: AssessRequest, identity: str, risk: Risk, degraded: bool, now:
 
 
 def request(patient: str, version: int, seen: View, now: datetime, trigger: str | None) -> AssessRequest:
-    """To the model, for the studies that are still open."""
+    """To the model, for the studies that are still open.
+
+    It carries what only a site's own version reads, whoever is served: this stage knows no model, a version that is promoted or looks on is
+    asked by all of it from the next request on, and it is some hundred bytes beside the features' two thousand.
+    """
+    waiting = [study for study in seen.studies if study.closed is None]
     return AssessRequest(
         event_id=event_id("context", f"assess|{patient}|{version}"),
         patient=patient,
@@ -126,8 +137,11 @@ def request(patient: str, version: int, seen: View, now: datetime, trigger: str 
         as_of=seen.as_of,
         recorded_at=now,
         urgency=seen.urgency,
-        studies=[study for study in seen.studies if study.closed is None],
+        studies=waiting,
         features=seen.features,
+        values=dict(seen.values),
+        concepts=model_inputs.suspected(*(words for study in waiting for words in (study.indication, study.description))),
+        picture=seen.picture,
         evidence=list(seen.evidence),
         trigger=trigger,
         sex=seen.sex,

@@ -1,4 +1,7 @@
-"""The scoring stage: requests in, assessments with a risk out, most urgent first; the model away, by the next best and again later."""
+"""The scoring stage: requests in, assessments with a risk out, most urgent first; the model away, by the next best and again later.
+
+So, too, where the model reads a film that is not prepared yet: scored without it at once, and again with it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from datetime import timedelta
 import structlog
 
 from pipeline.domain.model_answer import by_rules
+from pipeline.domain.model_inputs import LATE
 from pipeline.errors import Unavailable
 from pipeline.ports import Batch, Clock, DegradedScore, DegradedScores, EventLog, OffsetStore, Record, Scorer
 from pipeline.services.assessing import URGENCIES, answer
@@ -27,8 +31,10 @@ CHUNK = 64
 """Requests asked at once: small enough that the urgent ones don't wait for the rest, as large as Triton's largest batch."""
 RESCORE_EVERY = timedelta(seconds=5)
 """How often `rescore` is to be called."""
+LATE_AT_ONCE = 4
+"""Requests asked again at once whose film was late: as many as a scorer gives films."""
 MOST_REMEMBERED = 2_000
-"""Patients with a degraded score that a worker keeps for scoring again; beyond it the oldest goes, and waits for the next worker."""
+"""Patients whose score is to be replaced that a worker keeps; beyond it the oldest goes, and waits for the next worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,11 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Degraded:
-    """As DegradedScore, by the request that this worker knows it by."""
+    """As DegradedScore, by the request that this worker knows it by. choice: as `_Answered.worth`."""
 
     asked: _Asked
     choice: int
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,16 @@ class _Answered:
     asked: _Asked
     risk: Risk
     choice: int
+
+    @property
+    def late(self) -> bool:
+        """Whether the same scorer will say more once the film is prepared."""
+        return self.risk.unseen == LATE
+
+    @property
+    def worth(self) -> int:
+        """What is to be scored again until it is 0: a late film counts as the next choice."""
+        return self.choice + self.late
 
 
 Note = Callable[[Sequence[AssessRequest], Sequence[Risk]], None]
@@ -140,7 +157,9 @@ class ScoringStage:
 
     async def _rescore(self) -> int:
         done = 0
-        for chunk in _chunks([degraded.asked for degraded in self._remembered.values()]):
+        late = [degraded.asked for degraded in self._remembered.values() if degraded.late]
+        rest = [degraded.asked for degraded in self._remembered.values() if not degraded.late]
+        for chunk in (*_chunks(rest), *_chunks(late, LATE_AT_ONCE)):
             done += await self._improve(chunk)
         self.rescored += done
         if done:
@@ -170,7 +189,7 @@ class ScoringStage:
         if worst == 0:
             return 0
         answers = await self._ask(chunk, before=worst)
-        better = [one for one in answers if (known := self._known(one.asked)) and one.choice < known.choice]
+        better = [one for one in answers if (known := self._known(one.asked)) and one.worth < known.choice]
         await self._log.append([self._record(one) for one in better])
         await self._remember([one for one in better if self._known(one.asked)])
         return len(better)
@@ -206,7 +225,7 @@ class ScoringStage:
 
     def _record(self, answered: _Answered) -> Record:
         request, risk = answered.asked.request, answered.risk
-        identity = event_id("scoring", f"{request.patient}:{request.context_version}:{risk.scorer}")
+        identity = event_id("scoring", f"{request.patient}:{request.context_version}:{risk.scorer}{':late' if answered.late else ''}")
         assessment = answer(request, identity, risk, answered.choice > 0, self._clock.now())
         headers = {"event_id": identity, "trace_id": answered.asked.trace_id, "source": "scoring"}
         return Record(ASSESSMENTS, request.patient.encode(), codec.encode(assessment), headers)
@@ -221,17 +240,18 @@ class ScoringStage:
 
     async def _remember(self, answers: Sequence[_Answered]) -> None:
         """In the store first: a worker that dies in between scores once more than it had to."""
-        if lesser := [DegradedScore(one.asked.request, one.asked.trace_id, one.choice) for one in answers if one.choice > 0]:
+        if lesser := [DegradedScore(one.asked.request, one.asked.trace_id, one.worth) for one in answers if one.worth > 0]:
             await self._store.note(lesser)
-        if known := [one.asked.request for one in answers if not one.choice and one.asked.request.patient in self._remembered]:
+        if known := [one.asked.request for one in answers if not one.worth and one.asked.request.patient in self._remembered]:
             await self._store.clear({request.patient: request.context_version for request in known})
-        for asked, choice in ((one.asked, one.choice) for one in answers):
-            earlier = self._remembered.get(asked.request.patient)
-            if earlier is not None and earlier.asked.request.context_version > asked.request.context_version:
+        for one in answers:
+            request = one.asked.request
+            earlier = self._remembered.get(request.patient)
+            if earlier is not None and earlier.asked.request.context_version > request.context_version:
                 continue
-            self._remembered.pop(asked.request.patient, None)
-            if choice > 0:
-                self._remembered[asked.request.patient] = _Degraded(asked, choice)
+            self._remembered.pop(request.patient, None)
+            if one.worth > 0:
+                self._remembered[request.patient] = _Degraded(one.asked, one.worth, one.late)
         while len(self._remembered) > MOST_REMEMBERED:
             del self._remembered[next(iter(self._remembered))]
 
@@ -246,8 +266,8 @@ def _latest(asked: Sequence[_Asked]) -> list[_Asked]:
     return list(latest.values())
 
 
-def _chunks(asked: Sequence[_Asked]) -> Iterator[list[_Asked]]:
+def _chunks(asked: Sequence[_Asked], size: int = CHUNK) -> Iterator[list[_Asked]]:
     """Most urgent first, in the order of coming within one urgency."""
     ordered = sorted(asked, key=lambda one: one.request.urgency)
-    for start in range(0, len(ordered), CHUNK):
-        yield ordered[start : start + CHUNK]
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]

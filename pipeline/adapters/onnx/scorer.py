@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx.asking import films_for
 from pipeline.adapters.telemetry.metrics import METRICS
-from pipeline.domain import features
-from pipeline.domain.model_answer import OUTPUTS, Answer, risks
+from pipeline.domain import features, model_inputs
+from pipeline.domain.model_answer import OUTPUTS, Answer, ModelReference, risks
+from pipeline.domain.model_inputs import Films
 from pipeline.errors import Unavailable
-from pipeline.ports import Clock
+from pipeline.ports import Clock, FilmSource
 from schemas.assessments import AssessRequest, Risk
 
 MOST_ROWS = 256
 """Rows asked at once: a larger batch is asked in parts, so that memory stays bounded."""
+FILMS_WITHIN_S = 0.25
+"""How long a score waits for films that are not prepared yet."""
+NOTHING: Mapping[str, NDArray[Any]] = {}
+_NO_FILMS: Films = {}
 
 
 class OnnxModel:
@@ -33,19 +41,23 @@ class OnnxModel:
         self.reference = source.reference
         self._session = ort.InferenceSession(source.onnx, options, providers=["CPUExecutionProvider"])
 
-    def run(self, x: NDArray[np.float32]) -> Answer:
-        """Of features [n, len(features.NAMES)]; n of 1 or more."""
-        parts = [self._session.run(OUTPUTS, {"features": x[start : start + MOST_ROWS]}) for start in range(0, len(x), MOST_ROWS)]
+    def run(self, x: NDArray[np.float32], further: Mapping[str, NDArray[Any]] = NOTHING) -> Answer:
+        """Of features [n, len(features.NAMES)], n of 1 or more; further: other inputs that the reference declares, with as many rows."""
+        asked = {"features": x, **further}
+        starts = range(0, len(x), MOST_ROWS)
+        parts = [self._session.run(OUTPUTS, {name: rows[start : start + MOST_ROWS] for name, rows in asked.items()}) for start in starts]
         return Answer(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 class OnnxScorer:
     """Scorer. The model is loaded at the first request, and again when another folder is served."""
 
-    def __init__(self, clock: Clock, served: Callable[[], Path] = lambda: artefact.SHIPPED) -> None:
-        """served: the artefact's folder, asked before each request."""
+    def __init__(self, clock: Clock, served: Callable[[], Path] = lambda: artefact.SHIPPED, films: FilmSource | None = None) -> None:
+        """served: the artefact's folder, asked before each request. films: for a version that reads them."""
         self._clock = clock
         self._served = served
+        self._films = films
+        self._reference = cache(artefact.load_reference)
         self._loaded: tuple[Path, OnnxModel] | None = None
 
     @property
@@ -60,12 +72,28 @@ class OnnxScorer:
         if not requests:
             return []
         with METRICS.answered("readfirst_scorer_seconds", {"scorer": "onnxruntime"}):
-            return await asyncio.to_thread(self._score, requests)
+            films: Films = {}
+            if self._films is not None:
+                films = await films_for(requests, self._described(), self._films, FILMS_WITHIN_S)
+            return await asyncio.to_thread(self._score, requests, films)
 
-    def _score(self, requests: Sequence[AssessRequest]) -> list[Risk]:
+    def _described(self) -> ModelReference:
+        try:
+            return self._reference(self._served())
+        except Exception as error:
+            raise Unavailable(f"the model in this process cannot be read: {type(error).__name__} {error}") from error
+
+    def _score(self, requests: Sequence[AssessRequest], films: Films = _NO_FILMS) -> list[Risk]:
+        """Those with a film apart from the others, who then need none looked at."""
         try:
             model = self._model
-            answer = model.run(features.matrix([request.features for request in requests]))
-            return risks(requests, answer, model.reference, "onnxruntime", self._clock.now())
+            found: dict[int, Risk] = {}
+            for seen in (True, False):
+                part = [one for one in requests if (model_inputs.film_of(one, model.reference, films) is not None) == seen]
+                if part:
+                    answer = model.run(features.matrix([one.features for one in part]), model_inputs.arrays(part, model.reference, films))
+                    told = risks(part, answer, model.reference, "onnxruntime", self._clock.now(), films=films)
+                    found |= {id(one): risk for one, risk in zip(part, told, strict=True)}
+            return [found[id(request)] for request in requests]
         except Exception as error:
             raise Unavailable(f"the model in this process did not score: {type(error).__name__} {error}") from error

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx.asking import films_for
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.adapters.telemetry.tracing import TRACING
-from pipeline.domain import features
+from pipeline.domain import features, model_inputs
 from pipeline.domain.model_answer import OUTPUTS, Answer, ModelReference, risks
-from pipeline.errors import Unavailable
-from pipeline.ports import Clock
+from pipeline.domain.model_inputs import Films
+from pipeline.errors import NotFound, StackError, Unavailable
+from pipeline.ports import Clock, FilmSource
 from schemas.assessments import AssessRequest, Risk
 
 MAX_BATCH = 8
 """Rows a request, and max_batch_size on a processor: a row costs no less in a larger batch, and an urgent one would wait for it."""
 LOWEST_PRIORITY = 3
+_REFUSED = "StatusCode.INVALID_ARGUMENT"
+"""What Triton says to inputs that its model has not."""
 
 CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -38,33 +46,42 @@ class TritonScorer:
     """Scorer. The client is made inside the running loop at the first request; one for the process."""
 
     def __init__(
-        self, url: str, model: str, deadline_s: float, clock: Clock, served: Callable[[], Path] = lambda: artefact.SHIPPED
+        self,
+        url: str,
+        model: str,
+        deadline_s: float,
+        clock: Clock,
+        served: Callable[[], Path] = lambda: artefact.SHIPPED,
+        folder_of: Callable[[str], Path] | None = None,
+        films: FilmSource | None = None,
     ) -> None:
-        """served: the folder of the artefact that Triton serves, for its outcome and the order of its inputs; asked before each request."""
+        """served: the folder of the artefact that Triton serves, for its outcome and its inputs; asked before each request.
+
+        folder_of: that of a version, for the moment in which Triton serves another already; raises NotFound. films: for a version that
+        reads them.
+        """
         self._url = url
         self._model = model
         self._deadline_s = deadline_s
         self._clock = clock
         self._served = served
-        self._references: dict[Path, ModelReference] = {}
+        self._folder_of = folder_of
+        self._films = films
+        self._reference = cache(artefact.load_reference)
 
     @cached_property
     def _client(self) -> InferenceServerClient:
         return InferenceServerClient(self._url, channel_args=CHANNEL)
-
-    @property
-    def _reference(self) -> ModelReference:
-        folder = self._served()
-        if folder not in self._references:
-            self._references[folder] = artefact.load_reference(folder)
-        return self._references[folder]
 
     async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
         """As Scorer.score. Whatever goes wrong is Unavailable: a broken model must not stop the list."""
         try:
             async with asyncio.timeout(self._deadline_s):
                 with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}), TRACING.step("triton"):
-                    answers = await asyncio.gather(*(self._infer(part, urgency) for urgency, part in _parts(requests)))
+                    reference = self._reference(self._served())
+                    films = await films_for(requests, reference, self._films, self._deadline_s / 2)
+                    parts = _parts(requests, lambda one: model_inputs.film_of(one, reference, films) is not None)
+                    answers = await asyncio.gather(*(self._infer(part, urgency, reference, films) for urgency, part in parts))
         except Exception as error:
             raise Unavailable(f"Triton at {self._url} did not score: {type(error).__name__} {error}") from error
         found = {id(request): risk for part in answers for request, risk in part}
@@ -75,27 +92,56 @@ class TritonScorer:
         if "_client" in self.__dict__:
             await self._client.close()
 
-    async def _infer(self, requests: Sequence[AssessRequest], urgency: int) -> list[tuple[AssessRequest, Risk]]:
-        question = InferInput("features", [len(requests), len(features.NAMES)], "FP32")
-        question.set_data_from_numpy(features.matrix([request.features for request in requests]))
+    async def _infer(
+        self, requests: Sequence[AssessRequest], urgency: int, reference: ModelReference, films: Films
+    ) -> list[tuple[AssessRequest, Risk]]:
+        asked, further = features.matrix([request.features for request in requests]), model_inputs.arrays(requests, reference, films)
+        described = requests
+        try:
+            version, told = await self._ask({"features": asked, **further}, urgency)
+        except InferenceServerException as error:
+            if not further or error.status() != _REFUSED:
+                raise
+            version, told = await self._ask({"features": asked}, urgency)  # another version is served already, which knows them not
+            films, described = {}, [replace(request, values={}, concepts=()) for request in requests]
+        scored = risks(described, told, self._answered(version, reference), "triton", self._clock.now(), version, films)
+        return list(zip(requests, scored, strict=True))
+
+    async def _ask(self, arrays: dict[str, NDArray[Any]], urgency: int) -> tuple[str, Answer]:
         answer = await self._client.infer(
             self._model,
-            [question],
+            [_tensor(name, rows) for name, rows in arrays.items()],
             outputs=[InferRequestedOutput(name) for name in OUTPUTS],
             priority=min(max(urgency, 1), LOWEST_PRIORITY),
             timeout=int(self._deadline_s * 1e6),
             client_timeout=self._deadline_s,
             headers=TRACING.context(),
         )
-        version = answer.get_response().model_version
-        told = Answer(*(np.asarray(answer.as_numpy(name)) for name in OUTPUTS))
-        scored = risks(requests, told, self._reference, "triton", self._clock.now(), version)
-        return list(zip(requests, scored, strict=True))
+        return answer.get_response().model_version, Answer(*(np.asarray(answer.as_numpy(name)) for name in OUTPUTS))
+
+    def _answered(self, version: str, reference: ModelReference) -> ModelReference:
+        """Of the version that answered: while one is promoted, that is not the one that was asked."""
+        if version == reference.version or self._folder_of is None:
+            return reference
+        try:
+            return self._reference(self._folder_of(version))
+        except (NotFound, StackError):  # Triton's repository is not this site's: its groups may be the same all the same
+            return reference
 
 
-def _parts(requests: Sequence[AssessRequest]) -> Iterator[tuple[int, list[AssessRequest]]]:
-    """Requests of one urgency, at most MAX_BATCH of them, most urgent first."""
-    for urgency, group in groupby(sorted(requests, key=lambda request: request.urgency), key=lambda request: request.urgency):
+def _tensor(name: str, rows: NDArray[Any]) -> InferInput:
+    tensor = InferInput(name, list(rows.shape), np_to_triton_dtype(rows.dtype))
+    tensor.set_data_from_numpy(rows)
+    return tensor
+
+
+def _parts(requests: Sequence[AssessRequest], seen: Callable[[AssessRequest], bool]) -> Iterator[tuple[int, list[AssessRequest]]]:
+    """Requests of one urgency, at most MAX_BATCH of them, most urgent first; those with a film apart: the others need none looked at."""
+
+    def kind(request: AssessRequest) -> tuple[int, bool]:
+        return request.urgency, seen(request)
+
+    for (urgency, _), group in groupby(sorted(requests, key=kind), key=kind):
         same = list(group)
         for start in range(0, len(same), MAX_BATCH):
             yield urgency, same[start : start + MAX_BATCH]

@@ -19,6 +19,7 @@ from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain import drift
 from pipeline.domain.model_answer import ModelReference
+from pipeline.domain.model_inputs import CONCEPTS
 from pipeline.errors import StackError
 from pipeline.models.artefacts import pretty
 from pipeline.models.clinical.distribution import distribution
@@ -26,7 +27,7 @@ from pipeline.models.finetuning import card, evaluation, graph, head, verdict
 from pipeline.models.finetuning.alignment import Aligned
 from pipeline.models.finetuning.audit import Audit, require_enough
 from pipeline.models.finetuning.fusion import Fused, Recipe, learn
-from pipeline.models.finetuning.inputs import CONCEPTS, HEAD, Inputs, Mask, Progress, gather, shipped_model
+from pipeline.models.finetuning.inputs import HEAD, Inputs, Mask, Progress, gather, shipped_model
 from pipeline.models.finetuning.pairs import Pair
 from pipeline.models.finetuning.splits import held_out
 from pipeline.models.imaging.export import OPSET
@@ -41,17 +42,11 @@ _COMPARED = 16
 Step = Callable[[str], None]
 
 
-class FineTunedReference(ModelReference, frozen=True, kw_only=True):
-    """As any clinical artefact's, so that it can be promoted; and what its further inputs are.
-
-    side: pixels of `image`, None where it has no such input. values, concepts: columns of the inputs of that name.
-    """
+class FineTunedReference(ModelReference, frozen=True, kw_only=True, omit_defaults=False):
+    """As any clinical artefact's, so that it can be promoted; and how it was made."""
 
     base_version: str
     adapt: str
-    side: int | None
-    values: tuple[str, ...]
-    concepts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

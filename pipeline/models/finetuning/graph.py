@@ -19,9 +19,9 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from torch import Tensor, nn
 
 from pipeline.domain import features
+from pipeline.domain.model_inputs import CONCEPTS
 from pipeline.models.artefacts import without_traces
 from pipeline.models.finetuning.fusion import Fused
-from pipeline.models.finetuning.inputs import CONCEPTS
 from pipeline.models.imaging.export import IR_VERSION, OPSET, halve
 from pipeline.models.imaging.network import WIDTH, Encoder, Pooled
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pipeline.adapters.onnx import artefact, heads
 from pipeline.adapters.onnx.pictures import OnnxHead
 from pipeline.adapters.onnx.scorer import OnnxModel
-from pipeline.domain import features, indications
+from pipeline.domain import features, model_inputs
 from pipeline.domain.catalogue import BY_NAME
-from pipeline.domain.emergencies import BUNDLES
+from pipeline.domain.model_inputs import CONCEPTS
 from pipeline.domain.readings import Reading
 from pipeline.models.evaluation.calibration import logit
 from pipeline.models.finetuning.pairs import Pair
@@ -31,9 +31,6 @@ Progress = Callable[[int, int], None]
 Kept = dict[str, NDArray[np.float64]]
 
 HEAD = "chest_frontal"
-CONCEPTS: tuple[str, ...] = tuple(bundle.code for bundle in BUNDLES)
-CATALOGUE_VALUES: tuple[str, ...] = tuple(name for name in BY_NAME if name not in features.OBSERVABLES)
-"""What the catalogue has and the clinical features have not."""
 _AT = datetime(2000, 1, 1, tzinfo=UTC)
 """The time of every picture: only the hours before it count."""
 _BATCH = 16
@@ -115,13 +112,12 @@ def shipped_model() -> OnnxModel:
 def value_names(pairs: Sequence[Pair]) -> tuple[str, ...]:
     """The clinical features' observables, the rest of the catalogue, the site's own."""
     own = {seen.name for pair in pairs for seen in pair.observations} - BY_NAME.keys()
-    return (*features.OBSERVABLES, *CATALOGUE_VALUES, *sorted(own))
+    return (*features.OBSERVABLES, *model_inputs.VALUES, *sorted(own))
 
 
 def concepts(text: str) -> list[float]:
     """1 for each emergency that the words suspect."""
-    found = {suspicion.bundle.code for suspicion in indications.find(text)}
-    return [float(code in found) for code in CONCEPTS]
+    return model_inputs.one_hot(model_inputs.suspected(text), CONCEPTS)
 
 
 def _features(pair: Pair) -> Features:

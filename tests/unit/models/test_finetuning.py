@@ -23,13 +23,14 @@ from pipeline import cli
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.domain import drift, features
+from pipeline.domain.model_inputs import CONCEPTS
 from pipeline.errors import StackError
 from pipeline.models.finetuning import build as building
 from pipeline.models.finetuning import encoder, evaluation, graph, splits, verdict
 from pipeline.models.finetuning.audit import audit
 from pipeline.models.finetuning.build import FineTunedReference, Site, build
 from pipeline.models.finetuning.fusion import Recipe, learn
-from pipeline.models.finetuning.inputs import CONCEPTS, Inputs, gather, shipped_model
+from pipeline.models.finetuning.inputs import Inputs, gather, shipped_model
 from pipeline.models.finetuning.pairs import Left, Manifest, Observed, Pair
 
 SIDE = 64
