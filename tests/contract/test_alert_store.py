@@ -29,6 +29,11 @@ from tests.alert_builders import alert, study
 from tests.store_fixtures import START, change
 
 
+WAITING = """select count(*) from pg_locks join pg_database on pg_database.oid = pg_locks.database
+    where locktype = 'advisory' and not granted and datname = current_database()"""
+ANOTHER = """insert into worklist_item select (json_populate_record(one, '{"study_uid": "2", "seq": 1000}')).* from worklist_item as one"""
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
     """Alerts, and the worklist beside them."""
@@ -231,6 +236,24 @@ async def test_a_touched_study_is_news(stores: Stores) -> None:
 
     changed, after = await stores.alerts.to_judge(START - timedelta(days=1), before, 10)
     assert ([one.study.study_uid for one in changed], after > before) == (["1"], True)
+
+
+async def test_a_study_that_comes_while_others_are_touched_is_left_alone(database: Database) -> None:
+    """Whoever holds its row may wait for the lock that the touch holds: each would wait for the other."""
+    async with PostgresRankingStore(database).begin("ranking", [Place(ASSESSMENTS.name, 0)]) as batch:
+        await batch.store([change(study("1"))])
+    async with database.transaction() as other:
+        await other.execute("select pg_advisory_xact_lock(hashtextextended('worklist', 3))")
+        touching = asyncio.create_task(PostgresAlerts(database).touch(["1", "2"]))
+        while (await (await other.execute(WAITING)).fetchone()) == (0,):  # noqa: ASYNC110 (Postgres tells nobody)
+            await asyncio.sleep(0.01)
+        await other.execute(ANOTHER)
+    await touching
+
+    async with database.connection() as connection:
+        rows = await (await connection.execute("select study_uid, seq from worklist_item")).fetchall()
+    seqs = dict(rows)
+    assert seqs["2"] == 1000 and seqs["1"] > 1
 
 
 async def test_a_studys_alert_is_acknowledged_once_and_taken_over_by_word(stores: Stores) -> None:

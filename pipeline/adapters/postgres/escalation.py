@@ -134,15 +134,18 @@ class PostgresAlerts:
             return [one for (one,) in await (await connection.execute(_sql.ahead_of, {"now": now})).fetchall()]
 
     async def touch(self, studies: Collection[str]) -> None:
-        """As AlertStore.touch. Locks in the order of all who write items: rows, then the seq."""
+        """As AlertStore.touch. Locks in the order of all who write items: rows, then the seq.
+
+        A row that comes in between is not locked and must not be waited for under the seq's lock; its own seq is later than the alert.
+        """
         if not studies:
             return
-        mine = {"studies": [key(study) for study in studies]}
         async with self._database.transaction() as connection:
-            await connection.execute(_sql.lock_items, mine)
-            await connection.execute(_worklist.lock_seq)
-            told = await (await connection.execute(_sql.touch, mine)).fetchall()
-            if told:
+            rows = await connection.execute(_sql.lock_items, {"studies": [key(study) for study in studies]})
+            locked = [study for (study,) in await rows.fetchall()]
+            if locked:
+                await connection.execute(_worklist.lock_seq)
+                told = await (await connection.execute(_sql.touch, {"studies": locked})).fetchall()
                 await connection.execute(_worklist.tell, {"seq": max(seq for (seq,) in told)})
 
     # --- the reader
