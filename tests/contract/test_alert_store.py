@@ -28,7 +28,6 @@ from schemas.worklist import WorklistItem
 from tests.alert_builders import alert, study
 from tests.store_fixtures import START, change
 
-
 WAITING = """select count(*) from pg_locks join pg_database on pg_database.oid = pg_locks.database
     where locktype = 'advisory' and not granted and datname = current_database()"""
 ANOTHER = """insert into worklist_item select (json_populate_record(one, '{"study_uid": "2", "seq": 1000}')).* from worklist_item as one"""
