@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pipeline.adapters.onnx.artefact import SHIPPED, load
 from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.adapters.triton.scorer import LOWEST_PRIORITY, MAX_BATCH
+from pipeline.domain import features
 from pipeline.domain.model_answer import ModelReference
+from pipeline.models.onnx_defaults import without_defaults
 
 Flavour = Literal["cpu", "gpu"]
 
@@ -30,7 +33,9 @@ _CONFIG = """\
 name: "{model}"
 {instances}
 max_batch_size: {batch}
-input [{{ name: "features" data_type: TYPE_FP32 dims: [ {features} ] }}]
+input [
+  {inputs}
+]
 output [
   {{ name: "risk" data_type: TYPE_FP32 dims: [ 1 ] }},
   {{ name: "contributions" data_type: TYPE_FP32 dims: [ {groups} ] }},
@@ -50,16 +55,45 @@ dynamic_batching {{
 }}
 version_policy {{ specific {{ versions: [ {version} ] }} }}
 model_warmup [
-  {{ name: "one" batch_size: 1 inputs {{ key: "features" value {{ data_type: TYPE_FP32 dims: [ {features} ] zero_data: true }} }} }},
-  {{ name: "many" batch_size: {batch} inputs {{ key: "features" value {{ data_type: TYPE_FP32 dims: [ {features} ] zero_data: true }} }} }}
+  {{ name: "one" batch_size: 1 {warm} }},
+  {{ name: "many" batch_size: {batch} {warm} }}
 ]
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A tensor of one row."""
+
+    name: str
+    kind: str
+    dims: tuple[int, ...]
+
+    def declared(self) -> str:
+        """As in `input`."""
+        return f'name: "{self.name}" {self._shape}'
+
+    def warm(self) -> str:
+        """As in `model_warmup`."""
+        return f'inputs {{ key: "{self.name}" value {{ {self._shape} zero_data: true }} }}'
+
+    @property
+    def _shape(self) -> str:
+        return f"data_type: TYPE_{self.kind} dims: [ {', '.join(map(str, self.dims))} ]"
+
+
+_FEATURES = _Input("features", "FP32", (len(features.NAMES),))
 
 
 def build(target: Path, flavour: Flavour, artefact: Path = SHIPPED) -> None:
     """Writes the model's folder below `target`, replacing what was there. Raises StackError when the artefact is damaged."""
     source = load(artefact)
-    put(target, source.reference.model, source.reference.version, source.onnx, config(source.reference, flavour), flavour)
+    told, body = source.reference, source.onnx
+    if flavour == "gpu":
+        # Its backend counts only inputs that must be given, and has none that need not be where requests are batched (onnxruntime_backend,
+        # ValidateInputs): there all are given, always.
+        body = without_defaults(body, {one.name for one in _further(told)})
+    put(target, told.model, told.version, body, config(told, flavour), flavour)
 
 
 def put(target: Path, model: str, version: str, onnx: bytes, config: str, flavour: Flavour) -> None:
@@ -78,12 +112,22 @@ def put(target: Path, model: str, version: str, onnx: bytes, config: str, flavou
 
 def config(reference: ModelReference, flavour: Flavour) -> str:
     """Triton's ModelConfig as protobuf text."""
+    further, optional = _further(reference), " optional: true" if flavour == "cpu" else ""
+    declared = [_FEATURES.declared(), *(f"{one.declared()}{optional}" for one in further)]
     return _CONFIG.format(
         model=reference.model,
         instances=_INSTANCES[flavour],
         batch=_BATCH[flavour],
-        features=len(reference.features),
+        inputs=",\n  ".join(f"{{ {one} }}" for one in declared),
+        warm=" ".join(one.warm() for one in (_FEATURES, *further)),
         groups=len(reference.groups),
         priorities=LOWEST_PRIORITY,
         version=reference.version,
     )
+
+
+def _further(reference: ModelReference) -> list[_Input]:
+    """What the model reads beyond the features: as `model_inputs.arrays` gives it."""
+    image = [_Input("image", "UINT8", (reference.side, reference.side)), _Input("has_image", "FP32", (1,))] if reference.side else []
+    columns = {"values": reference.values, "concepts": reference.concepts}
+    return [*image, *(_Input(name, "FP32", (len(names),)) for name, names in columns.items() if names)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.grpc.model_config_pb2 import DataType
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.onnx.asking import films_for
@@ -68,6 +69,8 @@ class TritonScorer:
         self._folder_of = folder_of
         self._films = films
         self._reference = cache(artefact.load_reference)
+        self._inputs: list[Any] | None = None
+        self._version = ""
 
     @cached_property
     def _client(self) -> InferenceServerClient:
@@ -95,17 +98,29 @@ class TritonScorer:
     async def _infer(
         self, requests: Sequence[AssessRequest], urgency: int, reference: ModelReference, films: Films
     ) -> list[tuple[AssessRequest, Risk]]:
-        asked, further = features.matrix([request.features for request in requests]), model_inputs.arrays(requests, reference, films)
-        described = requests
+        arrays = {"features": features.matrix([one.features for one in requests]), **model_inputs.arrays(requests, reference, films)}
         try:
-            version, told = await self._ask({"features": asked, **further}, urgency)
+            sent = _fitting(arrays, await self._taken())
+            version, told = await self._ask(sent, urgency)
         except InferenceServerException as error:
-            if not further or error.status() != _REFUSED:
+            if error.status() != _REFUSED:
                 raise
-            version, told = await self._ask({"features": asked}, urgency)  # another version is served already, which knows them not
-            films, described = {}, [replace(request, values={}, concepts=()) for request in requests]
-        scored = risks(described, told, self._answered(version, reference), "triton", self._clock.now(), version, films)
+            self._inputs = None  # another version is served already, and takes others
+            sent = _fitting(arrays, await self._taken())
+            version, told = await self._ask(sent, urgency)
+        if version != self._version:
+            self._version, self._inputs = version, None
+        described = [_as_sent(request, sent) for request in requests]
+        seen = films if "image" in sent else {}
+        scored = risks(described, told, self._answered(version, reference), "triton", self._clock.now(), version, seen)
         return list(zip(requests, scored, strict=True))
+
+    async def _taken(self) -> Sequence[Any]:
+        """The inputs of the model that Triton serves, as its configuration has them; asked again when it refuses some, or another version has
+        answered."""
+        if self._inputs is None:
+            self._inputs = list((await self._client.get_model_config(self._model, client_timeout=self._deadline_s)).config.input)
+        return self._inputs
 
     async def _ask(self, arrays: dict[str, NDArray[Any]], urgency: int) -> tuple[str, Answer]:
         answer = await self._client.infer(
@@ -127,6 +142,25 @@ class TritonScorer:
             return self._reference(self._folder_of(version))
         except (NotFound, StackError):  # Triton's repository is not this site's: its groups may be the same all the same
             return reference
+
+
+def _fitting(arrays: dict[str, NDArray[Any]], taken: Sequence[Any]) -> dict[str, NDArray[Any]]:
+    """Of the arrays those that the model takes, and "not there" for what it must be given."""
+    rows, found = len(arrays["features"]), {}
+    for one in taken:
+        given, shape = arrays.get(one.name), tuple(one.dims)
+        if given is not None and given.shape[1:] == shape:
+            found[one.name] = given
+        elif not one.optional:
+            kind = triton_to_np_dtype(DataType.Name(one.data_type).removeprefix("TYPE_"))
+            found[one.name] = np.full((rows, *shape), np.nan if one.name == "values" else 0, kind)
+    return found
+
+
+def _as_sent(request: AssessRequest, sent: Collection[str]) -> AssessRequest:
+    """Without what the model was not given."""
+    values, concepts = request.values if "values" in sent else {}, request.concepts if "concepts" in sent else ()
+    return replace(request, values=values, concepts=concepts)
 
 
 def _tensor(name: str, rows: NDArray[Any]) -> InferInput:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from dataclasses import replace as varied
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
+from msgspec.structs import replace
 
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.onnx.artefact import DISTRIBUTION_FILE, REFERENCE_FILE
 from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.adapters.onnx.weights import MODEL_FILE
-from pipeline.domain import drift
+from pipeline.domain import drift, model_inputs
 from pipeline.domain.model_answer import ModelReference
 from pipeline.domain.model_inputs import CONCEPTS
 from pipeline.errors import StackError
@@ -27,7 +29,7 @@ from pipeline.models.finetuning import card, evaluation, graph, head, verdict
 from pipeline.models.finetuning.alignment import Aligned
 from pipeline.models.finetuning.audit import Audit, require_enough
 from pipeline.models.finetuning.fusion import Fused, Recipe, learn
-from pipeline.models.finetuning.inputs import HEAD, Inputs, Mask, Progress, gather, shipped_model
+from pipeline.models.finetuning.inputs import HEAD, Inputs, Mask, Matrix, Progress, gather, shipped_model
 from pipeline.models.finetuning.pairs import Pair
 from pipeline.models.finetuning.splits import held_out
 from pipeline.models.imaging.export import OPSET
@@ -38,7 +40,7 @@ CACHE = ".seen"
 TOLERANCE = 1e-4
 THREADS = 2
 _COMPARED = 16
-"""Rows on which torch and ONNX are compared."""
+"""Rows on which torch and ONNX are compared, and of pictures asked at once."""
 Step = Callable[[str], None]
 
 
@@ -80,7 +82,7 @@ def build(
     alignment: dict[str, Any] = {}
     if site.aligned is not None:
         step("testing the same with films and reports aligned")
-        favoured = replace(data, favoured=site.aligned.directions)
+        favoured = varied(data, favoured=site.aligned.directions)
         beside = _tested(favoured, pairs, test, site.recipe, progress)
         gain = evaluation.gain(data, beside, tested)
         alignment = {"alignment": {**site.aligned.figures, "finetuning": gain, "used": evaluation.helps(gain)}}
@@ -107,9 +109,15 @@ def build(
         step("learning the image head's read-out")
         image = head.files(data, site.finding, version, site.recipe.seed)
     reference = _reference(fused, data, site, version, body)
-    # Who serves it asks by the features alone, so that drift is measured against what it says of them alone.
-    made_on = distribution(data.clinical, OnnxModel(artefact.Artefact(reference, body)).run(data.clinical).risk[:, 0])
+    made_on = distribution(data.clinical, _said(OnnxModel(artefact.Artefact(reference, body)), data, pairs, site.side))
     return _write(site.out, reference, body, metrics, made_on, image), metrics
+
+
+def _said(model: OnnxModel, data: Inputs, pairs: Sequence[Pair], side: int) -> Matrix:
+    """The risk of each pair, asked as in service: by all that is there. Drift is measured against it."""
+    parts = (np.arange(start, min(start + _COMPARED, len(pairs))) for start in range(0, len(pairs), _COMPARED))
+    asked = (question(data, pairs, rows, side, model.reference.side is not None) for rows in parts)
+    return np.concatenate([model.run(one.pop("features"), one).risk[:, 0] for one in asked]).astype(np.float64)
 
 
 def _tested(data: Inputs, pairs: Sequence[Pair], test: Mask | None, recipe: Recipe, progress: Progress) -> evaluation.Tested:
@@ -188,7 +196,7 @@ def _split(tested: evaluation.Tested, results: dict[str, Any]) -> str:
 
 def _reference(fused: Fused, data: Inputs, site: Site, version: str, body: bytes) -> FineTunedReference:
     shipped = artefact.load_reference()
-    return FineTunedReference(
+    made = FineTunedReference(
         model=shipped.model,
         version=version,
         outcome=site.outcome,
@@ -200,10 +208,11 @@ def _reference(fused: Fused, data: Inputs, site: Site, version: str, body: bytes
         sha256=hashlib.sha256(body).hexdigest(),
         base_version=shipped.version,
         adapt=site.recipe.adapt,
-        side=None if graph.tower(fused) is None else site.side,
+        side=site.side if graph.sees(fused) else None,
         values=data.own_values,
         concepts=CONCEPTS,
     )
+    return replace(made, groups=(*shipped.groups, *model_inputs.groups(made)))
 
 
 def _write(

@@ -1,7 +1,7 @@
 """One ONNX graph of the shipped clinical model, the encoder and the join.
 
-Only `features` must be given: every other input has a default that says "not there", so that whoever serves the shipped model can serve
-this one as it is.
+Only `features` must be given: every other input has a default that says "not there". Whoever asks gives what there is of those that the
+reference beside the file declares.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class ImageTower(nn.Module):  # type: ignore[misc]
 
 
 class Join(nn.Module):  # type: ignore[misc]
-    """The parts' logits to risk [n, 1] and contributions [n, groups]: risk minus the risk without that group of clinical features."""
+    """The parts' logits to risk [n, 1] and contributions [n, groups]: risk minus the risk without that group, those of the clinical features
+    first, then the picture's (of a model that reads any), the words' and each further value's: as `model_inputs.groups`.
+    """
 
     mean: Tensor
     size: Tensor
@@ -61,6 +63,7 @@ class Join(nn.Module):  # type: ignore[misc]
 
     def __init__(self, fused: Fused, farthest: float = 4.0) -> None:
         super().__init__()
+        self.sees = sees(fused)
         for name, value in (("mean", fused.values.mean), ("size", fused.values.size), ("weight", fused.values.weight)):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
         self.register_buffer("words", torch.tensor(fused.words[:, None], dtype=torch.float32))
@@ -82,14 +85,16 @@ class Join(nn.Module):  # type: ignore[misc]
         says = self.join["values"] * self._said(torch.cat([newest, values], 1))
         known = (~torch.isnan(features)).any(1, keepdim=True).float()
         clinical = self.join["clinical"] * (_logit(clinical_risk) - self.clinical_mean) * known
-        rest = self.join["image"] * image_logit * has_image + concepts @ self.words + self.intercept
-        total = clinical + says.sum(1, keepdim=True) + rest
+        shown, told = self.join["image"] * image_logit * has_image, concepts @ self.words
+        total = clinical + says.sum(1, keepdim=True) + shown + told + self.intercept
         risk = torch.sigmoid(total)
         without = self.join["clinical"] * (_logit(clinical_risk - clinical_contributions) - self.clinical_mean) * known
         of_group = torch.cat([says[:, :_OBSERVABLES], torch.zeros_like(features[:, -2:])], 1)
         left_out = torch.sigmoid(total - clinical + without - of_group)
         absent = torch.isnan(torch.cat([newest, features[:, _OBSERVABLES * _STATISTICS :]], 1))
-        return risk, torch.where(absent, torch.zeros_like(left_out), risk - left_out)
+        of_features = torch.where(absent, torch.zeros_like(left_out), risk - left_out)
+        further = torch.cat([*([shown] if self.sees else []), told, says[:, _OBSERVABLES:]], 1)
+        return risk, torch.cat([of_features, risk - torch.sigmoid(total - further)], 1)
 
     def _said(self, values: Tensor) -> Tensor:
         missing = torch.isnan(values)
@@ -98,9 +103,14 @@ class Join(nn.Module):  # type: ignore[misc]
         return torch.where(missing, torch.zeros_like(shown), shown.clamp(-self.farthest, self.farthest)) * self.weight
 
 
+def sees(fused: Fused) -> bool:
+    """Whether anything was learned of pictures, and they have a weight."""
+    return fused.image is not None and fused.join["image"] != 0
+
+
 def tower(fused: Fused) -> ImageTower | None:
-    """None where nothing was learned of pictures, or they have no weight."""
-    if fused.image is None or fused.join["image"] == 0:
+    """None for a model that sees nothing."""
+    if fused.image is None or not sees(fused):
         return None
     made: ImageTower = ImageTower(fused.image.encoder(), fused.image.readout.weight, fused.image.readout.bias).eval()
     return made

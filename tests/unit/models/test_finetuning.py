@@ -23,7 +23,6 @@ from pipeline import cli
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.domain import drift, features
-from pipeline.domain.model_inputs import CONCEPTS
 from pipeline.errors import StackError
 from pipeline.models.finetuning import build as building
 from pipeline.models.finetuning import encoder, evaluation, graph, splits, verdict
@@ -142,11 +141,40 @@ def test_it_serves_where_the_shipped_model_does(built: tuple[Path, dict[str, Any
     assert not np.delete(contributions, place, axis=1).any()
 
 
-def test_drift_is_measured_against_the_pairs_and_what_it_says_of_them(built: tuple[Path, dict[str, Any]], data: Inputs) -> None:
-    """Asked the same rows again, by their features as in service, nothing has drifted; asked about others, its input and risk have."""
+def test_picture_words_and_values_contribute_on_their_own(built: tuple[Path, dict[str, Any]], data: Inputs, pairs: list[Pair]) -> None:
+    """Each group's is what the risk loses without it; nothing where there is nothing."""
+    model = OnnxModel(artefact.load(built[0]))
+    groups = model.reference.groups
+    assert groups == (*features.GROUPS, "image", "words", *data.own_values)
+    asked = building.question(data, pairs, np.array([1, 7, 12]), SIDE, True)
+    seen = asked.pop("features")
+    whole, alone = model.run(seen, asked), model.run(seen)
+    without = {
+        "image": {**asked, "has_image": asked["has_image"] * 0},
+        "words": {**asked, "concepts": asked["concepts"] * 0},
+        "site_score": {
+            **asked,
+            "values": np.where(np.arange(len(data.own_values)) == data.own_values.index("site_score"), np.nan, asked["values"]),
+        },
+    }
+    for name, rest in without.items():
+        rest["values"] = rest["values"].astype(np.float32)
+        moved = whole.risk[:, 0] - model.run(seen, rest).risk[:, 0]
+        assert whole.contributions[:, groups.index(name)] == pytest.approx(moved, abs=1e-6)
+    assert [bool(moved) for moved in whole.contributions[:, groups.index("image")]] == [True, False, True], "the second has no picture"
+    assert whole.contributions[:, groups.index("words")].any()
+    assert not alone.contributions[:, len(features.GROUPS) :].any()
+
+
+def test_drift_is_measured_against_the_pairs_and_what_it_says_of_them(
+    built: tuple[Path, dict[str, Any]], data: Inputs, pairs: list[Pair]
+) -> None:
+    """Asked the same rows again, by all that is there as in service, nothing has drifted; asked about others, its input and risk have."""
     made_on = artefact.load_distribution(built[0])
     assert made_on is not None
-    found = asked_again(built[0], made_on, data.clinical)
+    further = building.question(data, pairs, np.arange(len(pairs)), SIDE, True)
+    del further["features"]
+    found = asked_again(built[0], made_on, data.clinical, further)
     assert made_on.rows == len(data.clinical)
     assert {"lactate", "age", "risk"} <= found.keys()
     assert max(found.values()) < 0.01
@@ -154,16 +182,16 @@ def test_drift_is_measured_against_the_pairs_and_what_it_says_of_them(built: tup
     place = features.NAMES.index("lactate.last")
     sicker = data.clinical.copy()
     sicker[:, place] = 15.0
-    other = asked_again(built[0], made_on, sicker)
+    other = asked_again(built[0], made_on, sicker, further)
     assert min(other["lactate"], other["risk"]) > 0.25
     assert other["age"] < 0.01
 
 
-def asked_again(folder: Path, made_on: drift.Reference, rows: np.ndarray) -> dict[str, float]:
+def asked_again(folder: Path, made_on: drift.Reference, rows: np.ndarray, further: dict[str, np.ndarray]) -> dict[str, float]:
     """PSI by input, of what the version in `folder` says of these rows."""
     observables = {name: rows[:, features.NAMES.index(f"{name}.last")] for name in features.OBSERVABLES}
     demographics = {name: rows[:, features.NAMES.index(name)] for name in features.DEMOGRAPHICS}
-    risk = OnnxModel(artefact.load(folder)).run(rows).risk[:, 0]
+    risk = OnnxModel(artefact.load(folder)).run(rows, further).risk[:, 0]
     columns = {**observables, **demographics, drift.RISK: risk}
     counts: Counter[tuple[str, int]] = Counter()
     for row in range(len(rows)):
@@ -187,7 +215,7 @@ def test_nothing_is_overwritten(built: tuple[Path, dict[str, Any]], pairs: list[
 
 
 def _extra() -> dict[str, Any]:
-    return {"base_version": "1", "adapt": "frozen", "side": SIDE, "values": (), "concepts": CONCEPTS}
+    return {"base_version": "1", "adapt": "frozen"}
 
 
 def test_the_same_seed_gives_the_same_weights(data: Inputs, pairs: list[Pair]) -> None:
