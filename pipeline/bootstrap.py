@@ -34,13 +34,13 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.adapters.kafka.ends import KafkaEnds
+    from pipeline.adapters.onnx.registry import HeadRegistry
     from pipeline.adapters.onnx.versions import ModelVersions
     from pipeline.adapters.postgres.escalation import PostgresAlerts
     from pipeline.domain.drift import Reference
     from pipeline.domain.escalation_policy import EscalationPolicy
-    from pipeline.domain.image_answer import HeadReference
     from pipeline.domain.window import Window
-    from pipeline.ports import ImageModel
+    from pipeline.ports import FilmSource, ImageModel
     from pipeline.ports.operations import Ranked
     from pipeline.services.alert_desk import AlertDesk
     from pipeline.services.alert_steps import AlertSteps
@@ -124,11 +124,11 @@ class Resources:
 
         return ModelVersions(self.settings.models_dir, self.settings.triton.model)
 
-    def head_versions(self, head: str) -> ModelVersions:
-        """The versions of an image head on this site."""
-        from pipeline.adapters.onnx.versions import ModelVersions
+    def heads(self) -> HeadRegistry:
+        """The image heads of this site."""
+        from pipeline.adapters.onnx.registry import HeadRegistry
 
-        return ModelVersions.of_head(self.settings.models_dir, head)
+        return HeadRegistry(self.settings.models_dir)
 
     @property
     def shadow_scores(self) -> PostgresShadowScores:
@@ -222,7 +222,7 @@ class Resources:
         from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
         from pipeline.services.ranking import RankingStage
 
-        return RankingStage(PostgresRankingStore(self.database), self.log, self.clock, group, policy)
+        return RankingStage(PostgresRankingStore(self.database), self.log, self.clock, group, policy, self.heads().scopes)
 
     def review(self, policy: Callable[[], Policy]) -> Review:
         """Items looked at again as time passes, or the rules change."""
@@ -266,14 +266,19 @@ class Resources:
     async def scoring_stage(self, group: str) -> AsyncIterator[ScoringStage]:
         """Triton first where the settings name one, the same model in this process second."""
         from pipeline.adapters.onnx.scorer import OnnxScorer
+        from pipeline.adapters.pictures.films import KeptFilms
+        from pipeline.adapters.pictures.reading import PooledReader
         from pipeline.adapters.postgres.degraded_scores import PostgresDegradedScores
         from pipeline.adapters.triton.scorer import TritonScorer
         from pipeline.services.looking_on import watching
         from pipeline.services.scoring import ScoringStage
 
-        triton, models, watch = self.settings.triton, self.models, self.looking_on()
-        local = OnnxScorer(self.clock, models.served)
-        served = TritonScorer(triton.url, triton.model, triton.deadline_s, self.clock, models.served) if triton.url else None
+        triton, models, reader = self.settings.triton, self.models, PooledReader(self.objects)
+        films = KeptFilms(reader)
+        watch, local = self.looking_on(films), OnnxScorer(self.clock, models.served, films)
+        served = None
+        if triton.url:
+            served = TritonScorer(triton.url, triton.model, triton.deadline_s, self.clock, models.served, models.folder_of, films)
         degraded, looking = PostgresDegradedScores(self.database), asyncio.create_task(watching(watch), name="looking-on")
         choices = served or local, local if served else None
         try:
@@ -281,11 +286,13 @@ class Resources:
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
+            films.close()
+            reader.close()
             if served is not None:
                 await served.close()
 
-    def looking_on(self) -> LookingOn:
-        """The version that looks on, if any, and the counts of what was asked."""
+    def looking_on(self, films: FilmSource) -> LookingOn:
+        """The version that looks on, if any, and the counts of what was asked. films: for a version that reads them."""
         from pipeline.adapters.onnx import artefact
         from pipeline.adapters.onnx.scorer import OnnxScorer
         from pipeline.adapters.telemetry import exports
@@ -304,7 +311,7 @@ class Resources:
 
         tally = DriftTally(self.drift_counts, lambda: made_on(models.served()), self.clock)
         exports.drift(models.model, tally)
-        scorer = OnnxScorer(self.clock, folder)
+        scorer = OnnxScorer(self.clock, folder, films)
         return LookingOn(lambda: scorer if models.shadow() else None, self.shadow_scores, tally)
 
     def picture_watch(self, versions: Mapping[str, ModelVersions]) -> PictureWatch:
@@ -337,22 +344,18 @@ class Resources:
     @asynccontextmanager
     async def picture_stage(self, group: str) -> AsyncIterator[PictureStage]:
         """Every head that is installed, each in the version of this site, by Triton first where the settings name one."""
-        from pipeline.adapters.onnx import heads
         from pipeline.adapters.onnx.pictures import OnnxImageModel
         from pipeline.adapters.pictures.reading import PooledReader
         from pipeline.adapters.triton.pictures import TritonImageModel
         from pipeline.services.looking_on import watching
         from pipeline.services.pictures import InstalledHead, PictureStage
 
-        triton, reader, known = self.settings.triton, PooledReader(self.objects), cache(heads.reference_in)
-        served = {name: TritonImageModel(triton.url, name, triton.image_deadline_s) for name in heads.names()} if triton.url else {}
-        of_site, installed = {name: self.head_versions(name) for name in heads.names()}, {}
-        for name, versions in of_site.items():
+        triton, reader, registry, installed = self.settings.triton, PooledReader(self.objects), self.heads(), {}
+        served = {name: TritonImageModel(triton.url, name, triton.image_deadline_s) for name in registry.versions} if triton.url else {}
+        for name, versions in registry.versions.items():
             models: list[tuple[ScorerName, ImageModel]] = [("triton", served[name])] if name in served else []
-            installed[name] = InstalledHead(
-                partial(served_reference, versions, known), [*models, ("onnxruntime", OnnxImageModel(versions.served))]
-            )
-        watch = self.picture_watch(of_site)
+            installed[name] = InstalledHead(partial(registry.reference, name), [*models, ("onnxruntime", OnnxImageModel(versions.served))])
+        watch = self.picture_watch(registry.versions)
         looking = asyncio.create_task(watching(watch), name="looking-on")
         try:
             yield PictureStage(self.offsets, self.log, reader, installed, self.clock, group, watch.note)
@@ -375,11 +378,6 @@ async def resources(settings: Settings) -> AsyncIterator[Resources]:
         finally:
             await worklist.close()
             await log.close()
-
-
-def served_reference(versions: ModelVersions, known: Callable[[Path], HeadReference], version: str | None) -> HeadReference:
-    """What is beside the weights of a version; of the one that is served where none is named."""
-    return known(versions.served() if version is None else versions.folder_of(version))
 
 
 def site_key(settings: Settings) -> bytes:

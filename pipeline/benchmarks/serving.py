@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -68,9 +69,9 @@ def measure(seconds: float, progress: Progress) -> dict[str, Any]:
     with servers.folder() as data, servers.stack(data, progress, roles=(), servers=("triton",), steps=()) as settings:
         if settings.triton.url is None:
             raise StackError("Triton does not run on this machine", "run `readfirst doctor`")
-        clinical, image = _models(settings)
+        clinical, *images = _models(settings)
         throughput = {}
-        for model in (clinical, image):
+        for model in (clinical, *images):
             throughput[model.name] = asyncio.run(_throughput(settings.triton.url, model, seconds))
             progress(model.name, f"{throughput[model.name]['ratio']} of one process")
         urgent = _urgent(settings.triton.url, clinical, seconds, progress)
@@ -78,8 +79,8 @@ def measure(seconds: float, progress: Progress) -> dict[str, Any]:
 
 
 def decoded(seconds: float, progress: Progress) -> dict[str, Any]:
-    """Films of 2048 x 2048 pixels in 16 bits to a head's input, in one thread, by transfer syntax: a processor second each."""
-    side, found = heads.load_reference("chest_frontal").side, {}
+    """Films of 2048 x 2048 pixels in 16 bits to the largest head's input, in one thread, by transfer syntax: a processor second each."""
+    side, found = max(heads.load_reference(name).side for name in heads.names()), {}
     for name, syntax in SYNTAXES.items():
         body, done, began = film(syntax), 0, time.process_time()
         while time.process_time() - began < seconds / len(SYNTAXES):
@@ -110,15 +111,16 @@ def film(syntax: UID, side: int = FILM_SIDE) -> bytes:
     return whole.getvalue()
 
 
-def _models(settings: Settings) -> tuple[Model, Model]:
-    rng = np.random.default_rng(_SEED)
-    clinical, head = OnnxModel(artefact.load()), OnnxHead(heads.load("chest_frontal"))
+def _models(settings: Settings) -> list[Model]:
+    """The clinical model, then every head."""
+    rng, clinical = np.random.default_rng(_SEED), OnnxModel(artefact.load())
     rows = rng.normal(size=(ROWS, len(features.NAMES))).astype(np.float32)
-    pictures = rng.integers(0, 256, (PICTURES, head.reference.side, head.reference.side), dtype=np.uint8)
-    return (
-        Model(settings.triton.model, "features", "FP32", OUTPUTS, rows, clinical.run),
-        Model(head.reference.head, INPUT, "UINT8", ASKED, pictures, lambda batch: head.run(batch, ASKED)),
-    )
+    found = [Model(settings.triton.model, "features", "FP32", OUTPUTS, rows, clinical.run)]
+    for name in heads.names():
+        head = OnnxHead(heads.load(name))
+        pictures = rng.integers(0, 256, (PICTURES, head.reference.side, head.reference.side), dtype=np.uint8)
+        found.append(Model(name, INPUT, "UINT8", ASKED, pictures, partial(head.run, outputs=ASKED)))
+    return found
 
 
 async def _throughput(url: str, model: Model, seconds: float) -> dict[str, float]:

@@ -46,7 +46,7 @@ def train(
     data: Data = DEFAULT_DATA,
     out: Annotated[
         Path,
-        typer.Option(help="for model, metrics and card: of `clinical` itself, else clinical_risk/ and chest_frontal/ in it"),
+        typer.Option(help="for model, metrics and card: of `clinical` itself, else clinical_risk/ and a folder of the head's name in it"),
     ] = Path("trained"),
     seed: Annotated[int, typer.Option(help="of `clinical`: others give other weights of the same worth")] = 20121,
     small: Annotated[bool, typer.Option(help="a tiny configuration: the whole way in a minute or two, weights of no worth")] = False,
@@ -99,7 +99,7 @@ def evaluate(
     if task not in TASKS:
         raise StackError(f"there is no task {task!r}", f"choose one of: {', '.join(TASKS)}")
     if task in imaging.TASKS:
-        _print(imaging.evaluate(task, data, model, prevalence or _site_share(imaging.FINDINGS.get(task)), out), as_json)
+        _print(imaging.evaluate(task, data, model, prevalence, out, _site_share), as_json)
         if out is not None:
             Console(stderr=True).print(f"written to {out}", highlight=False)
         return
@@ -115,10 +115,10 @@ def evaluate(
     _print({"task": task, **figures}, as_json)
 
 
-def _site_share(finding: str | None) -> float | None:
-    """What the site file says of a finding. None: no finding is meant, or there is no site file."""
+def _site_share(finding: str) -> float | None:
+    """What the site file says of a finding. None: there is no site file."""
     place = Settings().site_file
-    return load(place).policy.prevalence(finding) if place and finding else None
+    return load(place).policy.prevalence(finding) if place else None
 
 
 def _train_imaging(data: Path, out: Path, small: bool) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _train_imaging(data: Path, out: Path, small: bool) -> dict[str, Any]:
             lambda what: progress.update(bar, description=what, total=None),
             lambda done, of: progress.update(bar, completed=done, total=of),
         )
-    Console(stderr=True).print(f"written to {out}: the card is {out / 'chest_frontal' / 'CARD.md'}", highlight=False)
+    Console(stderr=True).print(f"written to {out}, with the head's card", highlight=False)
     return figures
 
 

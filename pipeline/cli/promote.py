@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from pipeline.models.promotion import Compared
 
 MODEL = "clinical_risk"
-Model = Annotated[str, typer.Option(help=f"{MODEL}, or an image head by its name (chest_frontal); a candidate says itself what it is")]
+Model = Annotated[
+    str, typer.Option(help=f"{MODEL}, or an image head by its name, as its folder has it; a candidate says itself what it is")
+]
 Stack = Annotated[Path | None, typer.Option("--stack", help="the data folder of the stack")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object")]
 
@@ -99,7 +101,7 @@ def _objections(versions: ModelVersions, candidate: Path, data: Path) -> tuple[l
         if versions.model == MODEL:
             compared = clinical.compare_on(data, versions.served(), candidate)
         else:
-            compared, further = imaging.compare_on(data, versions.served(), candidate)
+            compared, further = imaging.compare_on(data, versions.served(), candidate, versions.shipped)
     except (FileNotFoundError, NotFound) as error:
         return [], [f"there is nothing to compare it on: {error}"]
     return compared, [*(words for one in compared for words in one.objections), *further]

@@ -60,6 +60,7 @@ def record(
     as_json: AsJson = False,
 ) -> None:
     """Records what came in, and what was answered to it, from the running stack: pseudonyms only, as they stand in Kafka."""
+    from pipeline.adapters.onnx.registry import HeadRegistry
     from pipeline.adapters.site.file import load
     from pipeline.cli.running import running_settings
     from pipeline.domain.site import DEFAULT
@@ -77,7 +78,16 @@ def record(
     policy = (load(settings.site_file).policy if settings.site_file else DEFAULT).version
     started = time.monotonic()
     with _stopping() as stopping, _bar("recording") as step:
-        done = recording.record(settings.kafka, path, wanted, policy, append=append, stopping=stopping, progress=step)
+        done = recording.record(
+            settings.kafka,
+            path,
+            wanted,
+            policy,
+            HeadRegistry(settings.models_dir).scopes(),
+            append=append,
+            stopping=stopping,
+            progress=step,
+        )
     seconds, size = time.monotonic() - started, path.stat().st_size
     told = {
         "log": str(path),

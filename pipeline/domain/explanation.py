@@ -49,8 +49,8 @@ def inputs_of(risk: Risk | None) -> list[str]:
     )
 
 
-def missing(study: StudyState, assessment: Assessment, risk: Risk | None) -> list[str]:
-    """The inputs that are not known, as nouns."""
+def missing(study: StudyState, assessment: Assessment, risk: Risk | None, heads: image_heads.Scopes) -> list[str]:
+    """The inputs that are not known, as nouns. heads: the image models that there are."""
     said = [evidence.label for evidence in assessment.evidence if evidence.kind == "missing"]
     return [
         *(["order"] if study.order is None and study.priority is None else []),
@@ -58,7 +58,7 @@ def missing(study: StudyState, assessment: Assessment, risk: Risk | None) -> lis
         *said,
         *(["age"] if assessment.age is None else []),
         *(["model score"] if risk is None or risk.probability is None else []),
-        *([picture] if (picture := image_heads.missing(study)) else []),
+        *([picture] if (picture := image_heads.missing(study, heads)) else []),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from pipeline.domain.image_heads import Scope
 from schemas.findings import Activation, ImageAssessment, ImageFinding
 
 MAP_SIDE_MAX = 16
@@ -27,7 +28,12 @@ class HeadFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HeadReference(msgspec.Struct, frozen=True, kw_only=True):
-    """What is published beside a head's weights. side: pixels of its input. sha256: of the ONNX file."""
+    """What is published beside a head's weights. side: pixels of its input. sha256: of the ONNX file. spread: whether the graph says how
+    uncertain each probability is.
+
+    scope: the pictures that it looks at; None in versions from before it stood here: as the head that ships. tasks: of `evaluate`, those
+    that test it, each with the finding that it is about; compared: the one that tells at promotion whether a version is worse.
+    """
 
     head: str
     version: str
@@ -35,6 +41,15 @@ class HeadReference(msgspec.Struct, frozen=True, kw_only=True):
     expects: str
     findings: tuple[HeadFinding, ...]
     sha256: str
+    spread: bool = False
+    scope: Scope | None = None
+    tasks: dict[str, str | None] = {}
+    compared: str | None = None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Of the findings, in the graph's order."""
+        return tuple(finding.code for finding in self.findings)
 
 
 def assessed(

@@ -1,46 +1,50 @@
-"""Which pictures an image model may look at, and what its answer means for the list. One row a head; its files are in models/heads/."""
+"""Which pictures an image model may look at, and what its answer means for the list. What there is comes from models/heads/."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 from pipeline.domain.site import DEFAULT, Policy
 from schemas.assessments import Evidence, StudyState
 from schemas.findings import ImageAssessment, ImageFinding
 
+Word = Annotated[str, msgspec.Meta(pattern="^[A-Z0-9_ ]+$")]
+"""A DICOM code string; headers are compared in capitals."""
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
     """What a head was made for, in DICOM's words. None among body parts or views: the header may be silent."""
 
-    head: str
-    modalities: frozenset[str]
-    body_parts: frozenset[str | None]
-    views: frozenset[str | None]
+    modalities: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1)]
+    body_parts: Annotated[tuple[Word | None, ...], msgspec.Meta(min_length=1)]
+    views: Annotated[tuple[Word | None, ...], msgspec.Meta(min_length=1)]
+
+    def covers(self, modality: str | None, body_part: str | None, view: str | None) -> bool:
+        """Whether such a picture is meant, the header's words in capitals."""
+        return modality in self.modalities and body_part in self.body_parts and view in self.views
 
 
-SCOPES = (
-    Scope(
-        "chest_frontal",
-        frozenset({"CR", "DX"}),
-        frozenset({"CHEST", "THORAX", "LUNG", None}),
-        frozenset({"AP", "PA", None}),
-    ),
-)
+Scopes: TypeAlias = Mapping[str, Scope]
+"""Head -> what it was made for: the heads that there are. Where two cover a picture, the first looks."""
+NO_HEADS: Scopes = MappingProxyType({})
 
 
-def find(modality: str | None, body_part: str | None, view: str | None) -> Scope | None:
+def find(heads: Scopes, modality: str | None, body_part: str | None, view: str | None) -> str | None:
     """The head for such a picture, None where there is none."""
     wanted = (_word(modality), _word(body_part), _word(view))
-    return next((scope for scope in SCOPES if _covers(scope, *wanted)), None)
+    return next((head for head, scope in heads.items() if scope.covers(*wanted)), None)
 
 
-def missing(study: StudyState) -> str | None:
+def missing(study: StudyState, heads: Scopes) -> str | None:
     """What keeps the picture from being judged, as a noun; None where it has been. Unknown is not normal."""
     if study.image is not None:
         return None if study.image.refused is None else f"image assessment, refused: {study.image.explanation or study.image.refused}"
-    if find(study.modality, study.body_part, None) is None:
+    if find(heads, study.modality, study.body_part, None) is None:
         kind = " ".join(word for word in (_word(study.modality), _word(study.body_part)) if word)
         return f"image assessment: no image model for {kind or 'an unknown modality'}"
     return "image assessment"
@@ -79,10 +83,6 @@ def _evidence(image: ImageAssessment, finding: ImageFinding, policy: Policy) -> 
         source=image.scorer,
         reverts_when=f"{finding.label} {policy.image.none_below:.2f} or below on every picture",
     )
-
-
-def _covers(scope: Scope, modality: str | None, body_part: str | None, view: str | None) -> bool:
-    return modality in scope.modalities and body_part in scope.body_parts and view in scope.views
 
 
 def _word(text: str | None) -> str | None:

@@ -16,6 +16,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from pipeline.domain import adjustments, deadlines, evidence, explanation, stability
+from pipeline.domain.image_heads import NO_HEADS, Scopes
 from pipeline.domain.site import DEFAULT, Policy
 from schemas.assessments import Assessment, Evidence, Risk, StudyState
 from schemas.worklist import WorklistItem
@@ -61,9 +62,17 @@ def each_once(studies: Sequence[StudyState], policy: Policy = DEFAULT) -> list[S
 
 
 def rank(
-    previous: WorklistItem | None, assessment: Assessment, study: StudyState, ranked_at: datetime, policy: Policy = DEFAULT
+    previous: WorklistItem | None,
+    assessment: Assessment,
+    study: StudyState,
+    ranked_at: datetime,
+    policy: Policy = DEFAULT,
+    heads: Scopes = NO_HEADS,
 ) -> WorklistItem:
-    """The item of `study`, one of the assessment's studies. `previous` is what the list shows now; what readers did to it stays."""
+    """The item of `study`, one of the assessment's studies. `previous` is what the list shows now; what readers did to it stays.
+
+    heads: the image models that there are: without one for the study, its picture's word is not waited for.
+    """
     risk = known_risk(previous, assessment)
     found = deadlines.decide(study, _evidence(study, assessment.evidence, risk, policy), policy)
     reasons = list(found.reasons)
@@ -80,7 +89,7 @@ def rank(
         risk=risk,
         degraded=_degraded(previous, assessment),
         provisional=not study.complete,
-        missing=explanation.missing(study, assessment, risk),
+        missing=explanation.missing(study, assessment, risk, heads),
         state="closed" if study.closed else "open",
         sex=assessment.sex,
         age=assessment.age,

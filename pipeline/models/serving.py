@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.adapters.onnx import artefact, heads
+from pipeline.adapters.onnx.registry import HeadRegistry
 from pipeline.adapters.onnx.versions import ModelVersions
 from pipeline.adapters.triton import control
 from pipeline.errors import Unavailable
@@ -19,8 +20,7 @@ def build_repository(repository: Path, flavour: Flavour, models: Path | None = N
         triton_repository.build(repository, flavour)
         triton_heads.build(repository, flavour)
         return
-    of_heads = [ModelVersions.of_head(models, name) for name in heads.names()]
-    for versions in (ModelVersions(models, artefact.load_reference().model), *of_heads):
+    for versions in (ModelVersions(models, artefact.load_reference().model), *HeadRegistry(models).versions.values()):
         _build(repository, flavour, versions.served())
 
 

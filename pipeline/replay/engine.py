@@ -15,6 +15,8 @@ import msgspec
 import structlog
 
 from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.onnx.heads import scopes
+from pipeline.domain.image_heads import Scopes
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.ports import ItemChange, Record, Scorer
 from pipeline.replay import digest as digests
@@ -80,6 +82,7 @@ async def replay(
     *,
     policy: Policy = DEFAULT,
     scorer: Scorer | Literal["recorded"] | None = None,
+    heads: Scopes | None = None,
     until: datetime | None = None,
     batch_size: int = BATCH,
     restarts: Collection[int] = (),
@@ -92,12 +95,16 @@ async def replay(
     save_state: Path | None = None,
 ) -> Replayed:
     """`scorer` None: the rules alone, so every item is degraded; "recorded": the scores that the log holds. A scorer's clock is `clock`.
+    heads: the image models that there are; None: those that the log's
+    header names, else those that ship.
 
     restarts: the workers are made anew after so many records, as after a crash. pace: awaited before each record, with its time.
     progress: told now and then how many events have gone through. from_state: goes on where `save_state` of an earlier replay stopped;
     records that went in then are passed over. Raises UnreadableLog, DamagedLog for a state that cannot be used.
     """
-    engine = Engine(policy, scorer, clock or ManualClock(), keep_history=keep_history, on_move=on_move)
+    engine = Engine(
+        policy, scorer, clock or ManualClock(), _noted(records) if heads is None else heads, keep_history=keep_history, on_move=on_move
+    )
     if from_state is not None:
         await engine.restore(from_state)
     with quietly():
@@ -109,6 +116,11 @@ async def replay(
     return engine.result()
 
 
+def _noted(records: LogReader | Iterable[LoggedRecord]) -> Scopes:
+    noted = records.header.heads if isinstance(records, LogReader) else None
+    return scopes() if noted is None else noted
+
+
 class Engine:
     """One replay under way."""
 
@@ -117,6 +129,7 @@ class Engine:
         policy: Policy,
         scorer: Scorer | Literal["recorded"] | None,
         clock: ManualClock,
+        heads: Scopes,
         *,
         keep_history: bool = True,
         on_move: Callable[[RankMove], None] | None = None,
@@ -129,7 +142,7 @@ class Engine:
         self._on_move = on_move
         self._facts = ReplayedFacts(clock)
         self._list = ReplayedList(self._moved)
-        self._stages = Stages(clock, self._facts, self._list, policy, None if isinstance(scorer, str) else scorer)
+        self._stages = Stages(clock, self._facts, self._list, policy, None if isinstance(scorer, str) else scorer, heads)
         self._watched: dict[bytes, set[str]] = {}
         """Patients with something to read -> their open studies."""
         self._requests: dict[str, AssessRequest] = {}

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from pipeline.domain.image_heads import Scope
 from pipeline.errors import ReadfirstError
 from schemas.time import Instant
 
@@ -52,6 +53,7 @@ class LoggedRecord(NamedTuple):
 class LogHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a reader must know before the first record. schemas: topic -> `name/major`. models: name -> version, as it was asked live.
 
+    heads: the image models that there were, and what each was made for; None where nobody noted it.
     names, zone: of a log written by hand only: study UID -> what its author calls the study, and the author's time zone (IANA).
     """
 
@@ -60,6 +62,7 @@ class LogHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     program: str = ""
     policy: str = ""
     models: dict[str, str] = {}
+    heads: dict[str, Scope] | None = None
     partitions: int = 0
     scrubbed: bool = False
     note: str = ""

@@ -49,7 +49,9 @@ def play(
             begins, ends = (log.day.moment(moment) for moment in model_down)
             asked = _Interrupted(asked, clock, begins, ends)
     end = log.day.moment(until) if until is not None else None
-    running = replay(log.records, policy=policy, scorer=asked, until=end, batch_size=batch_size, restarts=restarts, clock=clock)
+    running = replay(
+        log.records, policy=policy, scorer=asked, heads=log.heads, until=end, batch_size=batch_size, restarts=restarts, clock=clock
+    )
     with ThreadPoolExecutor(1) as outside:  # a test may itself run in an event loop
         return outside.submit(asyncio.run, _played(running, log, policy, end)).result()
 

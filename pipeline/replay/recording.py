@@ -15,6 +15,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline.adapters.kafka.connection import client_config
+from pipeline.domain.image_heads import Scopes
 from pipeline.errors import NotFound, Unavailable
 from pipeline.replay.log_file import LoggedRecord, LogHeader, LogWriter, Place, milliseconds
 from pipeline.settings import Kafka
@@ -70,7 +71,7 @@ def topics_named(names: Iterable[str]) -> tuple[Topic, ...]:
     return tuple(found)
 
 
-def header(topics: Iterable[Topic], policy: str, partitions: int, note: str = "") -> LogHeader:
+def header(topics: Iterable[Topic], policy: str, partitions: int, heads: Scopes | None = None) -> LogHeader:
     """Of a log that is begun now."""
     return LogHeader(
         created_at=datetime.now(UTC),
@@ -78,7 +79,7 @@ def header(topics: Iterable[Topic], policy: str, partitions: int, note: str = ""
         program=f"readfirst {version('readfirst')}",
         policy=policy,
         partitions=partitions,
-        note=note,
+        heads=None if heads is None else dict(heads),
     )
 
 
@@ -87,6 +88,7 @@ def record(
     path: Path,
     wanted: Wanted,
     policy: str,
+    heads: Scopes | None = None,
     *,
     append: bool = False,
     stopping: Callable[[], bool] = lambda: False,
@@ -96,7 +98,7 @@ def record(
 
     append: goes on where the log at `path` ends. progress: records written, and how many there are to write (0: nobody knows).
     """
-    with LogWriter(path, header(wanted.topics, policy, kafka.partitions), append=append) as writer, _consumer(kafka) as consumer:
+    with LogWriter(path, header(wanted.topics, policy, kafka.partitions, heads), append=append) as writer, _consumer(kafka) as consumer:
         recorder = _Recorder(consumer, kafka, wanted, writer, progress)
         recorder.assign()
         recorder.run(stopping)

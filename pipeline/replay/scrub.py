@@ -60,6 +60,7 @@ def scrub(source: LogReader, path: Path, key: bytes | None = None) -> Scrubbed:
         program=source.header.program,
         policy=source.header.policy,
         models=source.models,
+        heads=source.header.heads,
         partitions=partitions,
         scrubbed=True,
     )

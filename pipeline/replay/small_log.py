@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.adapters.memory.event_log import partition_of
+from pipeline.domain.image_heads import Scope
 from pipeline.replay.log_file import LoggedRecord, LogHeader, LogReader, LogWriter, milliseconds
 from pipeline.replay.order import in_order
 from pipeline.replay.story import Story
@@ -22,11 +23,12 @@ _SCHEMAS = {topic.name: str(topic.document.__struct_config__.tag) for topic in T
 
 @dataclass(frozen=True, slots=True)
 class SmallLog:
-    """records: in the order in which they are replayed. names: study UID -> what the author calls it."""
+    """records: in the order in which they are replayed. names: study UID -> what the author calls it. heads: as LogHeader's."""
 
     records: Sequence[LoggedRecord]
     day: Day = PLAIN_DAY
     names: Mapping[str, str] = field(default_factory=dict)
+    heads: dict[str, Scope] | None = None
 
     @classmethod
     def of(cls, *stories: Story) -> SmallLog:
@@ -60,7 +62,7 @@ class SmallLog:
             reader.close()
         begins = datetime.fromtimestamp(span[0] / 1000, UTC) if span else header.created_at
         zone = Day.named(zone=header.zone).zone
-        return cls(records, Day(begins.astimezone(zone).date(), zone), header.names)
+        return cls(records, Day(begins.astimezone(zone).date(), zone), header.names, header.heads)
 
     def write(self, path: Path | str, note: str = "") -> None:
         """As a file of its own; the same log gives the same file."""
@@ -70,6 +72,7 @@ class SmallLog:
             partitions=PARTITIONS,
             note=note,
             names=dict(self.names),
+            heads=self.heads,
             zone=self.day.zone.key,
         )
         with LogWriter(path, header) as writer:

@@ -15,6 +15,7 @@ from pipeline.adapters.memory.context_store import MemoryContextStore
 from pipeline.adapters.memory.degraded_scores import MemoryDegradedScores
 from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.domain import evidence
+from pipeline.domain.image_heads import Scopes
 from pipeline.domain.site import Policy
 from pipeline.errors import Unavailable
 from pipeline.ports import Batch, Received, Record, Scorer
@@ -70,12 +71,15 @@ class _Produced:
 class Stages:
     """Context, scoring and ranking over one set of stores. `scorer` None: the rules alone."""
 
-    def __init__(self, clock: ManualClock, facts: MemoryContextStore, listed: ReplayedList, policy: Policy, scorer: Scorer | None) -> None:
+    def __init__(
+        self, clock: ManualClock, facts: MemoryContextStore, listed: ReplayedList, policy: Policy, scorer: Scorer | None, heads: Scopes
+    ) -> None:
         self._clock = clock
         self._facts = facts
         self._listed = listed
         self._policy = policy
         self._scorer = scorer
+        self._heads = heads
         self._offsets = MemoryOffsets()
         self.degraded = MemoryDegradedScores()
         self._produced = _Produced()
@@ -94,7 +98,7 @@ class Stages:
             self._context.applied, self._context.ignored, self._context.dead_lettered = before.applied, before.ignored, before.dead_lettered
         self._scoring = ScoringStage(self._offsets, self.degraded, self._produced, self._scorer, None, self._clock, GROUP)
         self._review = Review(self._listed, self._produced, self._clock, lambda: self._policy)
-        self._ranking = RankingStage(self._listed, self._produced, self._clock, GROUP, lambda: self._policy)
+        self._ranking = RankingStage(self._listed, self._produced, self._clock, GROUP, lambda: self._policy, lambda: self._heads)
 
     @property
     def context(self) -> ContextStage:

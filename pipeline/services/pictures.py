@@ -89,7 +89,7 @@ class PictureStage:
         group: str,
         note: Callable[[Sequence[Looked]], None] = lambda looked: None,
     ) -> None:
-        """heads: by name, as `image_heads.SCOPES` names them. note: is told of every picture that was looked at or refused."""
+        """heads: by name. note: is told of every picture that was looked at or refused."""
         self._offsets = offsets
         self._log = log
         self._reader = reader
@@ -123,6 +123,8 @@ class PictureStage:
 
     def _wanted(self, records: Sequence[Received]) -> Iterator[_Wanted]:
         """What cannot be decoded is the context stage's to bury: it reads the same records."""
+        served = {name: head.served() for name, head in self._heads.items()}
+        scopes = {name: reference.scope for name, reference in served.items() if reference.scope is not None}
         for record in records:
             try:
                 event = codec.decode(record.topic, record.body)
@@ -132,12 +134,11 @@ class PictureStage:
             if event.kind != "instance" or event.uri is None:
                 self.ignored["no-picture"] += 1
                 continue
-            scope = image_heads.find(event.modality, event.body_part, event.view)
-            head = self._heads.get(scope.head) if scope else None
-            if head is None:
+            name = image_heads.find(scopes, event.modality, event.body_part, event.view)
+            if name is None:
                 self.ignored["no-head"] += 1
             else:
-                yield _Wanted(event, record.headers.get("trace_id", ""), head, head.served())
+                yield _Wanted(event, record.headers.get("trace_id", ""), self._heads[name], served[name])
 
     async def _look(self, wanted: Sequence[_Wanted]) -> None:
         new = {one.key: one for one in wanted if one.key not in self._known}

@@ -10,6 +10,7 @@ import structlog
 from msgspec.structs import replace
 
 from pipeline.domain import explanation, ranking
+from pipeline.domain.image_heads import NO_HEADS, Scopes
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.ports import Batch, Clock, EventLog, ItemChange, RankingStore, Received, Record
 from pipeline.services.batch import Outcome, unapplied
@@ -34,13 +35,21 @@ class RankingStage:
     """Handles batches of `assessments`. The counters count study rankings, dead_lettered counts records, by reason."""
 
     def __init__(
-        self, store: RankingStore, log: EventLog, clock: Clock, group: str, policy: Callable[[], Policy] = lambda: DEFAULT
+        self,
+        store: RankingStore,
+        log: EventLog,
+        clock: Clock,
+        group: str,
+        policy: Callable[[], Policy] = lambda: DEFAULT,
+        heads: Callable[[], Scopes] = lambda: NO_HEADS,
     ) -> None:
+        """policy, heads: the rules and the image models in force; asked once a batch, and never in vain."""
         self._store = store
         self._log = log
         self._clock = clock
         self._group = group
         self._policy = policy
+        self._heads = heads
         self.ranked = 0
         self.unchanged = 0
         self.outdated = 0
@@ -67,7 +76,7 @@ class RankingStage:
 
     def _rank(self, stored: Mapping[str, WorklistItem], understood: Sequence[_Understood]) -> tuple[list[ItemChange], list[Record], int]:
         """Follows every assessment, so that none of their scores is lost, and tells only where each study has come to."""
-        now, policy, outdated = self._clock.now(), self._policy(), 0
+        now, policy, heads, outdated = self._clock.now(), self._policy(), self._heads(), 0
         items: dict[str, WorklistItem] = dict(stored)
         last: dict[str, _Understood] = {}
         for one in understood:
@@ -77,7 +86,7 @@ class RankingStage:
                 if ranking.is_outdated(before, one.assessment):
                     outdated += 1
                     continue
-                items[study.study_uid] = ranking.rank(before, one.assessment, study, now, policy)
+                items[study.study_uid] = ranking.rank(before, one.assessment, study, now, policy, heads)
                 last[study.study_uid] = one
         changes = [_change(stored.get(uid), items[uid], one.assessment.trigger or one.assessment.event_id) for uid, one in last.items()]
         records = [_record(change, last[change.item.study.study_uid]) for change in changes if change.changed]

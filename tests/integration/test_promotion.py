@@ -20,11 +20,11 @@ from pipeline.adapters.local.triton import TritonServer
 from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.adapters.onnx import artefact, heads
+from pipeline.adapters.onnx.registry import HeadRegistry
 from pipeline.adapters.onnx.versions import ModelVersions
 from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.adapters.triton.pictures import TritonImageModel
 from pipeline.adapters.triton.scorer import TritonScorer
-from pipeline.bootstrap import served_reference
 from pipeline.cli import build
 from pipeline.errors import StackError, Unavailable
 from pipeline.models.imaging import acceptance, films
@@ -119,9 +119,10 @@ def head_candidate(folder: Path, version: str) -> Path:
 async def test_a_promoted_head_looks_and_says_its_version(tmp_path: Path, triton: tuple[TritonServer, Path]) -> None:
     """Pictures go to the new version inside Triton once it is promoted, to the old one again after the way back, whatever is kept."""
     server, repository = triton
-    versions = ModelVersions.of_head(tmp_path / "versions", HEAD)
+    registry = HeadRegistry(tmp_path / "versions")
+    versions = registry.versions[HEAD]
     log, looking = MemoryEventLog(), TritonImageModel(server.url, HEAD, 10.0)
-    head = InstalledHead(partial(served_reference, versions, heads.reference_in), [("triton", looking)])
+    head = InstalledHead(partial(registry.reference, HEAD), [("triton", looking)])
     stage = PictureStage(MemoryOffsets(), log, Films(), {HEAD: head}, SystemClock(), "pictures")
     try:
         await stage.handle([batch([told(0)])])

@@ -11,10 +11,11 @@ import msgspec
 from pipeline.adapters.onnx import weights
 from pipeline.domain import drift
 from pipeline.domain.image_answer import HeadReference
+from pipeline.domain.image_heads import Scopes
 from pipeline.errors import StackError
 
 HEADS = Path(__file__).resolve().parents[2] / "models" / "heads"
-"""The heads that come with Readfirst. A folder's name is its head's, as `domain.image_heads.SCOPES` names it."""
+"""The heads that come with Readfirst. A folder's name is its head's."""
 REFERENCE_FILE, DISTRIBUTION_FILE = "head.json", "distribution.json"
 T = TypeVar("T")
 _REMEDY = "install Readfirst again, or train the head: readfirst train imaging --help"
@@ -68,3 +69,9 @@ def _decoded(file: Path, kind: type[T]) -> T:
 def names(folder: Path = HEADS) -> list[str]:
     """The heads that are there."""
     return sorted(path.parent.name for path in folder.glob(f"*/{REFERENCE_FILE}"))
+
+
+def scopes(folder: Path = HEADS) -> Scopes:
+    """What each was made for; a head that does not say it is never asked. Raises StackError for a damaged one."""
+    found = {name: load_reference(name, folder).scope for name in names(folder)}
+    return {name: scope for name, scope in found.items() if scope is not None}

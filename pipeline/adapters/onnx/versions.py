@@ -70,9 +70,9 @@ class ModelVersions:
         self.kind = kind
 
     @classmethod
-    def of_head(cls, models: Path, head: str) -> ModelVersions:
-        """Of an image head."""
-        return cls(models, head, heads.HEADS / head, IMAGE)
+    def of_head(cls, models: Path, head: str, folder: Path = heads.HEADS) -> ModelVersions:
+        """Of an image head that ships in `folder`."""
+        return cls(models, head, folder / head, IMAGE)
 
     def state(self) -> State:
         """Raises StackError when the file is damaged."""

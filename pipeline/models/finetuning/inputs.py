@@ -23,6 +23,7 @@ from pipeline.models.evaluation.calibration import logit
 from pipeline.models.finetuning.pairs import Pair
 from pipeline.models.imaging.export import round_weights
 from pipeline.models.imaging.network import WIDTH, Encoder, Pooled, walk
+from pipeline.models.imaging.recipe import HEAD as HEAD
 from schemas.assessments import Features
 
 Matrix = NDArray[np.float64]
@@ -30,7 +31,6 @@ Mask = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 Kept = dict[str, NDArray[np.float64]]
 
-HEAD = "chest_frontal"
 _AT = datetime(2000, 1, 1, tzinfo=UTC)
 """The time of every picture: only the hours before it count."""
 _BATCH = 16

@@ -29,18 +29,9 @@ from pipeline.models.imaging.evaluation import RIDGE_IMAGE
 from pipeline.models.imaging.films import Films, Mask
 from pipeline.models.imaging.likeness import Seen
 from pipeline.models.imaging.network import Encoder, ImageHead, Likeness
+from pipeline.models.imaging.recipe import COMPARED, EXPECTS, FINDINGS, HEAD, RIDGES, SCOPE, TASKS, VERSION
 
-HEAD = "chest_frontal"
-VERSION = "1"
-EXPECTS = "an upright frontal chest radiograph"
-FINDINGS = (
-    ("pneumonia", "pneumonia", True),
-    ("intensive-care-7d", "intensive care now or within 7 days (COVID-19)", False),
-)
-"""Code, label, and whether it ranks."""
 METRICS_FILE, CARD_FILE = "metrics.json", "CARD.md"
-RIDGES = (30.0, 100.0, 200.0, 500.0)
-"""Tried by cross-validation inside the training patients; the figures stand in the card."""
 _FOREIGN_EVERY = 6
 
 Matrix = NDArray[np.float64]
@@ -73,7 +64,7 @@ def build(
     step: Step = lambda what: None,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
-    """Writes the head into `out`/chest_frontal and returns the metrics. `most`: films of each set, for a quick trial. Raises NotFound."""
+    """Writes the head into a folder of its name in `out` and returns the metrics. `most`: films a set, for a trial. Raises NotFound."""
     encoder = Encoder()
     step("reading films")
     read = (("nih", films.nih(data, side)), ("hannover", films.hannover(data, side)))
@@ -202,4 +193,7 @@ def _reference(nih: _Set, hannover: _Set, side: int, body: bytes) -> HeadReferen
             for (code, label, ranks), share in zip(FINDINGS, shares, strict=True)
         ),
         sha256=hashlib.sha256(body).hexdigest(),
+        scope=SCOPE,
+        tasks=TASKS,
+        compared=COMPARED,
     )

@@ -39,9 +39,14 @@ def nih(head: OnnxHead, data: Path, prevalence: float | None = None) -> dict[str
 
 def held_out(head: OnnxHead, data: Path) -> tuple[Films, Matrix]:
     """NIH's films of the fifth of the patients that was held out, and what the head says of pneumonia. Raises NotFound."""
-    whole = films.nih(data, head.reference.side)
-    test = whole.chosen(films.held_out(whole.patient, "nih"))
-    return test, head.run(test.pictures)[0][:, 0].astype(np.float64)
+    test = nih_held_out(data, head.reference.side)
+    return test, head.run(test.pictures)[0][:, head.reference.codes.index("pneumonia")].astype(np.float64)
+
+
+def nih_held_out(data: Path, side: int) -> Films:
+    """Raises NotFound."""
+    whole = films.nih(data, side)
+    return whole.chosen(films.held_out(whole.patient, "nih"))
 
 
 def of_nih(test: Films, probability: Matrix, prevalence: float | None = None) -> dict[str, Any]:

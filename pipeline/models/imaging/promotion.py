@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +14,36 @@ from pipeline.domain.image_answer import LIMIT, HeadReference
 from pipeline.domain.image_heads import odds_at
 from pipeline.models.evaluation.bootstrap import bootstrap_difference
 from pipeline.models.evaluation.discrimination import Labels, Scores
-from pipeline.models.imaging import evaluation, films, foreign
+from pipeline.models.imaging import evaluation, foreign
+from pipeline.models.imaging.films import Films, Mask
 from pipeline.models.promotion import SAMPLES, Compared, compare
 
-FINDING = "pneumonia"
-"""What the films of NIH are labelled with."""
+TESTS: Mapping[str, tuple[Callable[[Path, int], Films], Callable[[Films], dict[str, Mask]]]] = {
+    "nih": (evaluation.nih_held_out, evaluation.members),
+}
+"""Tasks that a head's description may name for its comparison: films of patients that no version was made on, and their subgroups."""
 _SPOILED_EVERY = 10
 
 
-def compare_on(data: Path, served: Path, candidate: Path) -> tuple[list[Compared], list[str]]:
-    """NIH's patients held out, and the card's subgroups, each head's probabilities brought to the share there; and what else speaks
-    against the candidate: findings that it does not know, films that it refuses, spoiled films that it lets pass.
+def compare_on(data: Path, served: Path, candidate: Path, shipped: Path) -> tuple[list[Compared], list[str]]:
+    """The task that the head's description names, and its subgroups, each version's probabilities brought to the share there; and what
+    else speaks against the candidate: findings that it does not know, films that it refuses, spoiled films that it lets pass.
 
     Raises NotFound where the films are not, StackError for a damaged head.
     """
     before, after = (OnnxHead(heads.load_from(each), threads=2) for each in (served, candidate))
-    lost = _codes(before.reference) - _codes(after.reference)
-    if before.reference.side != after.reference.side or FINDING in lost:
-        return [], [f"it looks at other pictures, or does not know {FINDING}: the two cannot be compared"]
-    whole = films.nih(data, before.reference.side)
-    test = whole.chosen(films.held_out(whole.patient, "nih"))
+    lost = set(before.reference.codes) - set(after.reference.codes)
+    task, finding = _task(before.reference, heads.reference_in(shipped))
+    if task is None or task not in TESTS or finding is None:
+        return [], [f"{before.reference.head} names no task that tells here how good it is: the two cannot be compared"]
+    if before.reference.side != after.reference.side or finding in lost:
+        return [], [f"it looks at other pictures, or does not know {finding}: the two cannot be compared"]
+    read, members = TESTS[task]
+    test = read(data, before.reference.side)
     share = float(test.positive.mean())
     (first, far), (second, further) = (head.run(test.pictures) for head in (before, after))
-    old, new = _at(share, before.reference, first), _at(share, after.reference, second)
-    compared = compare(test.positive, old, new, evaluation.members(test), test.patient)
+    old, new = _at(share, before.reference, finding, first), _at(share, after.reference, finding, second)
+    compared = compare(test.positive, old, new, members(test), test.patient)
     spoiled = foreign.spoiled(test.pictures[::_SPOILED_EVERY], tuple(foreign.WAYS), 0)
     strange = (head.run(spoiled)[1] for head in (before, after))
     objections = [f"it does not know {code}" for code in sorted(lost)]
@@ -61,13 +68,17 @@ def refusals(
     return found
 
 
-def _codes(reference: HeadReference) -> set[str]:
-    return {finding.code for finding in reference.findings}
+def _task(*references: HeadReference) -> tuple[str | None, str | None]:
+    """What the first that tells is compared by, and the finding that it is about. Versions of old do not tell."""
+    for one in references:
+        if one.compared is not None:
+            return one.compared, one.tasks.get(one.compared)
+    return None, None
 
 
-def _at(share: float, reference: HeadReference, found: NDArray[np.floating]) -> Scores:
+def _at(share: float, reference: HeadReference, finding: str, found: NDArray[np.floating]) -> Scores:
     """The finding's probabilities where `share` of the films have it, as ranking brings them to the site's share."""
-    place = [finding.code for finding in reference.findings].index(FINDING)
+    place = reference.codes.index(finding)
     return np.array([odds_at(float(chance), reference.findings[place].prevalence, share) for chance in found[:, place]])
 
 

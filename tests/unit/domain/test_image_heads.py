@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from pipeline.domain import image_heads
 from pipeline.domain.deadlines import decide
 from pipeline.domain.image_answer import HeadFinding, HeadReference, assessed
+from pipeline.domain.image_heads import NO_HEADS, Scope
 from pipeline.domain.imaging import Study
 from pipeline.domain.site import Policy
 from schemas.assessments import StudyState
@@ -18,6 +20,8 @@ from schemas.events import FindingEvent
 from schemas.findings import Activation, ImageAssessment, ImageFinding
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CHEST = Scope(modalities=("CR", "DX"), body_parts=("CHEST", "THORAX", None), views=("AP", "PA", None))
+HEADS = {"chest_frontal": CHEST, "hand": Scope(modalities=("CR",), body_parts=("HAND", None), views=(None,))}
 
 
 def finding(probability: float, ranks: bool = True) -> ImageFinding:
@@ -43,21 +47,31 @@ def study(seen: ImageAssessment | None = None, modality: str = "DX", body_part: 
         ("DX", "CHEST", "LL", None),
         ("CT", "CHEST", None, None),
         ("DX", "HAND", "PA", None),
+        ("CR", "hand ", None, "hand"),
+        ("CR", None, None, "chest_frontal"),
         (None, "CHEST", "PA", None),
     ],
 )
 def test_which_head_looks(modality: str | None, body_part: str | None, view: str | None, head: str | None) -> None:
     """By modality, body part and view; what the header leaves open is decided by the head's own check."""
-    found = image_heads.find(modality, body_part, view)
-    assert (found.head if found else None) == head
+    assert image_heads.find(HEADS, modality, body_part, view) == head
+    assert image_heads.find(NO_HEADS, modality, body_part, view) is None
+
+
+def test_a_scope_is_in_dicom_s_words_and_says_something() -> None:
+    """What could never match a header is refused where it is read."""
+    for wrong in ({"modalities": ["cr"]}, {"modalities": []}, {"views": []}, {"body_parts": ["left hand"]}):
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({**msgspec.to_builtins(CHEST), **wrong}, Scope)
 
 
 def test_what_is_not_seen_is_said() -> None:
     """No head, not yet, refused: three different words, and none once it was seen."""
-    assert image_heads.missing(study(modality="CT", body_part="HEAD")) == "image assessment: no image model for CT HEAD"
-    assert image_heads.missing(study()) == "image assessment"
-    assert image_heads.missing(study(image(refused="an even area"))) == "image assessment, refused: an even area"
-    assert image_heads.missing(study(image(finding(0.2)))) is None
+    assert image_heads.missing(study(modality="CT", body_part="HEAD"), HEADS) == "image assessment: no image model for CT HEAD"
+    assert image_heads.missing(study(), HEADS) == "image assessment"
+    assert image_heads.missing(study(), NO_HEADS) == "image assessment: no image model for DX CHEST"
+    assert image_heads.missing(study(image(refused="an even area")), HEADS) == "image assessment, refused: an even area"
+    assert image_heads.missing(study(image(finding(0.2))), HEADS) is None
 
 
 def test_the_training_share_is_taken_out() -> None:

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.event_log import MemoryEventLog
+from pipeline.domain.image_heads import Scope
 from pipeline.ports import Record
 from pipeline.replay import comparison, comparison_page, saved
 from pipeline.replay.builder import patient
 from pipeline.replay.engine import Replayed, replay
 from pipeline.replay.feeding import feed
 from pipeline.replay.log_file import LoggedRecord, LogHeader, LogReader, LogWriter, UnreadableLog
+from pipeline.replay.play import play
 from pipeline.replay.running import Choice, opened, result, scorer_of
 from pipeline.replay.scorers import ModelAbsent
 from pipeline.replay.scrub import scrub
@@ -40,6 +43,22 @@ def log(tmp_path: Path) -> Path:
 
 def rules(path: Path) -> Replayed:
     return asyncio.run(replay(LogReader(path)))
+
+
+def test_the_image_models_that_there_were_are_those_of_the_replay(log: Path, tmp_path: Path) -> None:
+    """Noted in the log, kept by a scrubbed copy and by whoever reads it for a test; of a log that notes none, those that ship."""
+    other, scrubbed, header = tmp_path / "other.rfl", tmp_path / "scrubbed.rfl", LogReader(log).header
+    heads = {"head_ct": Scope(modalities=("CT",), body_parts=("HEAD",), views=(None,))}
+    with LogWriter(other, msgspec.structs.replace(header, heads=heads)) as writer:
+        for record in LogReader(log):
+            writer.write(record)
+    scrub(LogReader(other), scrubbed, key=b"k" * 32)
+
+    assert {rules(path).items[0].missing[-1] for path in (other, scrubbed)} == {"image assessment"}
+    assert rules(log).items[0].missing[-1] == "image assessment: no image model for CT HEAD"
+    small = SmallLog.read(other)
+    small.write(tmp_path / "again.rfl")
+    assert play(small).digest == rules(other).digest == rules(tmp_path / "again.rfl").digest != rules(log).digest
 
 
 def test_a_replay_without_an_event_differs_from_where_it_is_missing(log: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.domain.image_answer import HeadFinding, HeadReference
+from pipeline.domain.image_heads import Scope
 from pipeline.errors import NotFound, Unavailable, UnfitPicture
 from pipeline.ports import Looked, Picture, Received
 from pipeline.services.batch import Done
@@ -32,6 +33,7 @@ REFERENCE = HeadReference(
     expects="a chest film",
     findings=(HeadFinding(code="pneumonia", label="pneumonia", prevalence=0.5, ranks=True),),
     sha256="",
+    scope=Scope(modalities=("CR", "DX"), body_parts=("CHEST", None), views=("AP", "PA", None)),
 )
 
 

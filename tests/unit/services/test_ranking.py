@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.worklist import MemoryWorklist
+from pipeline.domain.image_heads import Scope
 from pipeline.errors import Unavailable
 from pipeline.ports import Received
 from pipeline.services.batch import Done, SeekTo
@@ -193,3 +195,13 @@ async def test_two_studies_of_one_patient(bench):
     await bench.feed(assessment(1, studies=[STUDY, other]))
 
     assert (await bench.item("9")).due_at < (await bench.item()).due_at
+
+
+async def test_a_picture_s_word_is_waited_for_where_there_is_a_model(bench):
+    """Which there are is asked once a batch: a version that looks at more needs no restart."""
+    hand = Scope(modalities=("CR",), body_parts=("HAND",), views=(None,))
+    study = replace(STUDY, modality="CR", body_part="HAND")
+    for version, heads in enumerate(({}, {"hand": hand}), 1):
+        bench.stage._heads = lambda heads=heads: heads
+        await bench.feed(assessment(version, studies=(study,)))
+        assert ("image assessment: no image model for CR HAND" in (await bench.item()).missing) == (not heads)
