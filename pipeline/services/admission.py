@@ -65,8 +65,9 @@ class Admission:
     async def take(self, records: Sequence[Received], suspects: Collection[Place]) -> Admitted:
         """suspects: where records may have taken effect partly before (produced, not committed), so all are checked."""
         decoded = await self._new(self._decoded(records), suspects)
-        await self._identify([(record, event) for record, event in decoded if identity.is_statement(event)])
-        plain = [(record, event) for record, event in decoded if not identity.is_statement(event)]
+        told = [(record, event) for record, event in decoded if identity.is_statement(event)]
+        await self._identify(told)
+        plain = [(record, event) for record, event in decoded if not identity.is_statement(event)] if told else decoded
         survivors = await self._transaction.survivors(list({event.subject or event.patient for _, event in plain}))
         for record, event in plain:
             self._place(record, event, survivors)
@@ -84,7 +85,7 @@ class Admission:
                 self._bury(record, "wrong-key", "the record's key is not the document's patient")
             elif not EARLIEST <= event.recorded_at <= LATEST:
                 self._bury(record, "invalid", "recorded_at is in no year that this program can reckon with")
-            elif b"\\u0000" in record.body and _NUL.search(record.body):
+            elif b"\\" in record.body and _NUL.search(record.body):
                 self._bury(record, "undecodable-text", "a NUL stands in a text; Postgres reads none, and with it no list that it is in")
             else:
                 decoded.append((record, event))

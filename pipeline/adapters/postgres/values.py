@@ -20,6 +20,19 @@ def event_uuid(event_id: str) -> UUID:
         return uuid5(EVENT_NAMESPACE, event_id)
 
 
+_DIGITS, _BYTES = 32, 16
+
+
+def event_bytes(event_id: str) -> bytes:
+    """The 16 bytes of `event_uuid`, a fifth of the way to them where the id is plain."""
+    digits = event_id.replace("-", "")
+    try:
+        plain = bytes.fromhex(digits)
+    except ValueError:
+        plain = b""
+    return plain if (len(digits), len(plain)) == (_DIGITS, _BYTES) else event_uuid(event_id).bytes
+
+
 _KEY_MAX = 200
 """Characters. Three such keys of four bytes each still fit one index row (2,704 bytes)."""
 
