@@ -33,8 +33,9 @@ _STATE = StudyState.__struct_fields__
 _LAST = "\U0010ffff"
 """Later than any event id: a packed watermark keeps its time alone, which can only ask for a rebuild too many."""
 
-_HERE = "\0"
-"""Stands in a picture's address for the UID of its study; no address holds it."""
+_STORE = ("object:", ".dcm")
+"""Around the UIDs of study, series and instance in a claim check."""
+_NUMBERS = re.compile(r"[0-9./]+")
 
 _MOVEMENT_WORDS = ("trigger", "cancels", "patient_class", "location", "discharged")
 _PSEUDONYM = re.compile(r"(?:[0-9a-f]{2})+")
@@ -190,7 +191,7 @@ class _Packer:
         versions = self._versions(study.first, study.last)
         looked = [[_hex(picture), self._event(version), self._image(image)] for picture, (version, image) in study.looked.items()]
         film = None if study.picture is None else (self._event(study.picture[0]), _address(study.picture[1], study.uid))
-        return [_hex(study.uid), *versions, self._maybe(study.acquired), study.instances, marks, self._words(study.words), film, *looked]
+        return [_uid(study.uid), *versions, self._maybe(study.acquired), study.instances, marks, self._words(study.words), film, *looked]
 
 
 class _Unpacker:
@@ -299,7 +300,7 @@ class _Unpacker:
 
     def _study(self, row: list[Any]) -> Study:
         packed_uid, first, last, acquired, instances, marks, words, film, *looked = row
-        uid = _unhex(packed_uid)
+        uid = _whole_uid(packed_uid)
         return Study(
             uid=uid,
             words=self._words(words),
@@ -361,13 +362,38 @@ def _hex(text: str) -> bytes | str:
     return bytes.fromhex(text) if _PSEUDONYM.fullmatch(text) else text
 
 
-def _address(uri: str, study: str) -> str:
-    """Without the study's UID, which a claim check repeats."""
-    return uri.replace(study, _HERE, 1) if study else uri
+def _uid(uid: str) -> bytes | str:
+    """Half the room for digits and dots."""
+    return _nibbles(uid.replace(".", "a")) if _NUMBERS.fullmatch(uid) else uid
 
 
-def _whole_address(packed: str, study: str) -> str:
-    return packed.replace(_HERE, study, 1)
+def _whole_uid(packed: bytes | str) -> str:
+    return packed if isinstance(packed, str) else _letters(packed).replace("a", ".")
+
+
+def _address(uri: str, study: str) -> bytes | str:
+    """A claim check as the object store gives it: two UIDs, which begin like their study's where one device made all three."""
+    head, root, told = f"{_STORE[0]}{study}/", study.rpartition(".")[0], uri.removesuffix(_STORE[1])
+    numbers = told.removeprefix(head)
+    if head + numbers + _STORE[1] != uri or not _NUMBERS.fullmatch(numbers):
+        return uri
+    return _nibbles((numbers.replace(root, "c") if root else numbers).replace(".", "a").replace("/", "b"))
+
+
+def _whole_address(packed: bytes | str, study: str) -> str:
+    if isinstance(packed, str):
+        return packed
+    numbers = _letters(packed).replace("b", "/").replace("a", ".").replace("c", study.rpartition(".")[0])
+    return f"{_STORE[0]}{study}/{numbers}{_STORE[1]}"
+
+
+def _nibbles(digits: str) -> bytes:
+    """Two of 0 to e a byte."""
+    return bytes.fromhex(digits + "f" * (len(digits) % 2))
+
+
+def _letters(packed: bytes) -> str:
+    return packed.hex().removesuffix("f")
 
 
 def _unhex(packed: bytes | str) -> str:

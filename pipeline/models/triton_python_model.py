@@ -19,6 +19,7 @@ class TritonPythonModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        options.log_severity_level = 3  # it warns of every input that has a default
         config = json.loads(args["model_config"])
         self._inputs = [one["name"] for one in config["input"]]
         self._outputs = [output["name"] for output in config["output"]]

@@ -111,7 +111,7 @@ class TritonScorer:
         if version != self._version:
             self._version, self._inputs = version, None
         described = [_as_sent(request, sent) for request in requests]
-        seen = films if "image" in sent else {}
+        seen = {} if "image" in arrays.keys() - sent.keys() else films
         scored = risks(described, told, self._answered(version, reference), "triton", self._clock.now(), version, seen)
         return list(zip(requests, scored, strict=True))
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from pipeline.adapters.onnx.artefact import load_reference
 from pipeline.domain import features
@@ -55,6 +56,28 @@ def test_the_strongest_five_by_size() -> None:
     assert risk.outcome == REFERENCE.outcome
     assert (risk.spread, risk.novelty) == (0.05, 1.5)
     assert risk.coverage == pytest.approx(7 / 35, abs=1e-3)
+
+
+def test_what_a_sites_version_was_given_is_told_by_name() -> None:
+    """Film, words and further values have groups of their own; coverage counts them, and a film that is not there says why."""
+    further = {"side": 8, "values": ("haemoglobin", "site_score"), "concepts": ("sepsis", "stroke")}
+    site = replace(REFERENCE, groups=(*features.GROUPS, "image", "words", *further["values"]), **further)
+    asked = replace(request(), picture="u", values={"haemoglobin": 7.1, "crp": 90.0}, concepts=("sepsis",))
+    moved = np.hstack([changes(potassium=0.1), [[0.3, 0.2, -0.15, 0.0]]]).astype(np.float32)
+    (seen,), (gone,) = (
+        risks([asked], answer(np.array([[0.4]]), moved), site, "triton", NOW, films=films)
+        for films in ({"u": np.zeros((8, 8), np.uint8)}, {"u": "gone"})
+    )
+
+    assert [(one.feature, one.label, one.value) for one in seen.contributions] == [
+        ("image", "chest film", None),
+        ("words", "sepsis suspected", None),
+        ("haemoglobin", "Hb 7.1 g/dL", 7.1),
+        ("potassium", "K 6.8 mmol/L", 6.8),
+    ]
+    assert (seen.inputs, seen.unseen) == (("image", "words", "haemoglobin"), None)
+    assert (gone.inputs, gone.unseen) == (("words", "haemoglobin"), "gone")
+    assert (seen.coverage, gone.coverage) == (pytest.approx(9 / 38, abs=1e-3), pytest.approx(8 / 38, abs=1e-3))
 
 
 def test_nothing_moved_nothing_said() -> None:

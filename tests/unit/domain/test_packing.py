@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.domain.catalogue import OBSERVABLES, Observable
 from pipeline.domain.evidence import gather
@@ -43,6 +44,10 @@ _random = random.Random(1)
 
 def unique() -> str:
     return str(uuid.UUID(int=_random.getrandbits(128), version=4))
+
+
+def made_uid() -> str:
+    return f"1.2.826.0.1.3680043.8.498.{_random.getrandbits(90)}"
 
 
 def pseudonym() -> str:
@@ -85,7 +90,7 @@ def one_by_one() -> list[AnyEvent]:
 
 
 def study(number: int, indication: str) -> list[AnyEvent]:
-    accession, order, report, uid = pseudonym(), pseudonym(), pseudonym(), f"1.2.826.0.1.3680043.8.498.{_random.getrandbits(90)}"
+    accession, order, report, uid = pseudonym(), pseudonym(), pseudonym(), made_uid()
     at = T0 + timedelta(hours=number)
     ordered = OrderEvent(
         event_id=unique(),
@@ -138,7 +143,13 @@ def looked_at(imaged: ImagingEvent, activation: Activation | None) -> FindingEve
     )
     said = ImageAssessment(head="chest_frontal", version="1", at=T0, scorer="triton", findings=findings, unlikeness=0.812)
     return FindingEvent(
-        event_id=unique(), patient="p", source="pictures", recorded_at=T0, study_uid=imaged.study_uid, uri="object:1/2/3", image=said
+        event_id=unique(),
+        patient="p",
+        source="pictures",
+        recorded_at=T0,
+        study_uid=imaged.study_uid,
+        uri=f"object:{imaged.study_uid}/{made_uid()}/{made_uid()}.dcm",
+        image=said,
     )
 
 
@@ -196,8 +207,29 @@ def test_what_is_unpacked_shows_the_same() -> None:
     again = unpack(pack(window))
 
     assert (again.readings, again.studies, again.as_of) == (window.readings, window.studies, window.as_of)
+    assert again.picture == window.picture is not None
     assert again.tallies == window.tallies != {}
     assert (again.encounter, again.age, again.sex) == (window.encounter, window.age, window.sex)
+
+
+def test_a_settled_window_knows_its_film() -> None:
+    """Too many studies to carry along as they were folded: packed or not, the newest film is known."""
+    many = [event for number in range(12) for event in study(number, "fall")]
+    looked = [looked_at(event, None) for event in many if isinstance(event, ImagingEvent)]
+    window = derive([*many, *looked])
+    assert window.settled
+    assert window.picture == unpack(pack(window)).picture == looked[-1].uri
+
+
+@pytest.mark.parametrize(
+    "uri", ["object:1.2.3/1.2.4/1.2.5.dcm", "object:1.2.3/7/1.2.5~0a1b2c3d.dcm", "s3://films/1.dcm", "object:9/1/2.dcm"]
+)
+def test_any_claim_check_comes_back(uri: str) -> None:
+    """As the store here gives it, a second version's, another store's, another study's."""
+    imaged = next(event for event in study(1, "fall") if isinstance(event, ImagingEvent))
+    window = derive([replace(imaged, study_uid="1.2.3"), replace(looked_at(imaged, None), study_uid="1.2.3", uri=uri)])
+    again = unpack(pack(window))
+    assert (again.picture, again.studies) == (uri, window.studies)
 
 
 def test_a_date_without_a_time_stays_one() -> None:

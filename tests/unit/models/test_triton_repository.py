@@ -9,10 +9,11 @@ from typing import Any
 import onnxruntime
 import pytest
 from google.protobuf import text_format
+from msgspec.structs import replace
 from tritonclient.grpc import model_config_pb2
 
 from pipeline.adapters.onnx.artefact import load, load_reference
-from pipeline.models.triton_repository import Flavour, build
+from pipeline.models.triton_repository import Flavour, build, config
 
 VERSION = load_reference().version
 
@@ -48,6 +49,22 @@ def test_the_configuration(tmp_path: Path, flavour: Flavour, backend: str, kind:
     assert batching.default_queue_policy.default_timeout_microseconds > 0
     assert list(config.version_policy.specific.versions) == [int(reference.version)]
     assert max(warmup.batch_size for warmup in config.model_warmup) == config.max_batch_size
+
+
+def test_a_sites_further_inputs_are_optional(tmp_path: Path) -> None:
+    """Declared with their shapes and warmed up. (On a GPU all must be given: tests/integration/test_site_version.py.)"""
+    reference = replace(load_reference(), side=32, values=("haemoglobin", "crp"), concepts=("sepsis",))
+    parsed = text_format.Parse(config(reference, "cpu"), model_config_pb2.ModelConfig())
+    told = {one.name: (list(one.dims), one.optional, one.data_type) for one in parsed.input}
+    uint8, fp32 = (model_config_pb2.DataType.Value(f"TYPE_{kind}") for kind in ("UINT8", "FP32"))
+    assert told == {
+        "features": ([len(reference.features)], False, fp32),
+        "image": ([32, 32], True, uint8),
+        "has_image": ([1], True, fp32),
+        "values": ([2], True, fp32),
+        "concepts": ([1], True, fp32),
+    }
+    assert all(set(warm.inputs) == set(told) for warm in parsed.model_warmup)
 
 
 def test_the_files_of_each_flavour(tmp_path: Path) -> None:

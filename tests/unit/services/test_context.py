@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_struct
 
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.context_store import MemoryContextStore
@@ -164,6 +165,34 @@ async def test_what_a_model_said_of_a_picture_is_news(bench: Bench) -> None:
 
     assert [told.studies[0].image for told in bench.assessments()] == [None, said]
     assert bench.stage.suppressed == 1
+
+
+def finding(
+    name: str, minutes: float, uri: str, study: str = "1.2", refused: str | None = None, head: str = "chest_frontal"
+) -> FindingEvent:
+    said = ImageAssessment(head=head, version="1", at=at(minutes), scorer="triton", unlikeness=0.2, refused=refused)
+    told: dict[str, Any] = {"patient": ANN, "source": "pictures", "recorded_at": at(minutes), "study_uid": study, "uri": uri}
+    return FindingEvent(event_id=event_id("test", name), image=said, **told)
+
+
+async def test_what_only_a_sites_own_model_reads_goes_with_the_request(bench: Bench) -> None:
+    """The newest film that was looked at and not refused, values beyond the features, the emergencies that words suspect; each is news."""
+    film = {"modality": "DX", "body_part": "CHEST"}
+    await bench.send(image("i1", 0, study_description="CXR, sepsis?", **film))
+    await bench.send(finding("f1", 1, "object:1.2/1.3/1.4.dcm"))
+    assert bench.requests()[-1].picture == "object:1.2/1.3/1.4.dcm"
+    await bench.send(vital("hb", 6.81234, 2, loinc="718-7", unit="g/dL"))
+    asked = bench.requests()[-1]
+    assert (asked.picture, asked.values, asked.concepts) == ("object:1.2/1.3/1.4.dcm", {"haemoglobin": 6.8123}, ("sepsis",))
+    sent = len(bench.requests())
+    await bench.send(vital("hb2", 6.8119, 3, loinc="718-7", unit="g/dL"), finding("f2", 3, "u", refused="colour"))
+    await bench.send(finding("f3", 3, "u", head="hand"))
+    assert {one.picture for one in bench.requests()[sent - 1 :]} == {"object:1.2/1.3/1.4.dcm"}
+    older = replace_struct(image("i2", 4, study="1.9", **film), acquired=Timestamp(at(-9e3)))
+    await bench.send(older, finding("f4", 5, "object:1.9/1.3/1.4.dcm", "1.9"))
+    assert bench.requests()[-1].picture == "object:1.2/1.3/1.4.dcm", "an older film that came later"
+    await bench.send(finding("f5", 6, "object:1.2/1.3/1.5.dcm"))
+    assert bench.requests()[-1].picture == "object:1.2/1.3/1.5.dcm"
 
 
 async def test_vitals_of_patients_without_studies_are_facts_only(bench: Bench) -> None:

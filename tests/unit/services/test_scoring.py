@@ -30,7 +30,7 @@ class FakeScorer:
     def __init__(self, scorer: str, probability: float = 0.5) -> None:
         self.scorer = scorer
         self.probability = probability
-        self.down = False
+        self.down = self.late = False
         self.puzzled_by: set[str] = set()
         self.asked: list[list[str]] = []
         self.while_asked: Callable[[], object] = lambda: None
@@ -40,7 +40,8 @@ class FakeScorer:
         self.while_asked()
         if self.down:
             raise Unavailable("down (ordered by the test)")
-        known = Risk(scorer=self.scorer, probability=self.probability, model="m", model_version="1")  # type: ignore[arg-type]
+        late = "late" if self.late else None
+        known = Risk(scorer=self.scorer, probability=self.probability, model="m", model_version="1", unseen=late)  # type: ignore[arg-type]
         return [Risk(scorer="rules") if request.patient in self.puzzled_by else known for request in requests]
 
 
@@ -296,6 +297,23 @@ async def test_the_rules_are_replaced_by_the_second_choice_and_then_by_the_first
     assert await world.stage.rescore() == 1
 
     assert [answer.risk.scorer for answer in world.assessments if answer.risk] == ["rules", "onnxruntime", "triton"]
+
+
+@pytest.mark.parametrize("primary", [True, False])
+async def test_a_score_without_its_film_is_given_at_once_and_again_with_it(primary: bool) -> None:
+    """Not degraded; replaced once by the same scorer under another event id, and by a worker that comes after, too."""
+    world = World(primary=primary)
+    scorer = world.triton if primary else world.local
+    scorer.late = True
+    await world.handle(received(0, request()), received(1, request("q")))
+    assert (world.stage.degraded, world.stage.waiting) == (0, 2)
+    assert await world.stage.rescore() == 0, "not there yet"
+
+    scorer.late = False
+    assert await world.new_stage().rescore() == 2
+    answered = sorted((one.patient, one.degraded, one.risk.unseen or "seen") for one in world.assessments if one.risk)
+    assert answered == [(patient, False, how) for patient in ("p", "q") for how in ("late", "seen")]
+    assert len({one.event_id for one in world.assessments}) == 4
 
 
 async def test_rescoring_waits_for_the_event_log() -> None:
