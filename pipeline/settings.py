@@ -5,9 +5,11 @@ Example: `READFIRST_KAFKA__BOOTSTRAP_SERVERS=broker:9093 READFIRST_KAFKA__SECURI
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -16,6 +18,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 def default_data_dir() -> Path:
     """The user's data folder (XDG Base Directory), `readfirst` below it."""
     return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "readfirst"
+
+
+def _no_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
+    open_ = {name: value for name, value in values.items() if not isinstance(value, SecretStr)}
+    return {name: _no_secrets(value) if isinstance(value, dict) else value for name, value in open_.items()}
 
 
 class Kafka(BaseModel):
@@ -52,6 +59,11 @@ class Triton(BaseModel):
     model: str = "clinical_risk"
     deadline_s: float = Field(0.5, gt=0, description="client time limit of one request, seconds")
     image_deadline_s: float = Field(10.0, gt=0, description="the same for a batch of pictures")
+    repository: Path | None = Field(
+        None, description="the folder that Triton serves, where no local stack keeps one: `run models` builds it, `promote` changes it"
+    )
+    flavour: Literal["cpu", "gpu"] = Field("cpu", description="what the repository is built for")
+    control: str | None = Field(None, description="host:port; every address it has is a Triton that is told of a promotion; None: url")
 
 
 class Gateways(BaseModel):
@@ -126,6 +138,7 @@ class Settings(BaseSettings):
     site_key: SecretStr | None = Field(
         default=None, description="HMAC and vault key, 32 bytes hex; the local stack makes one in `data/site.key`"
     )
+    models: Path | None = Field(None, description="where the versions of models lie; None: `data/models`")
     site_file: Path | None = Field(None, description="the site's rules (YAML, `readfirst site show`); read again when it changes")
     kafka: Kafka = Kafka()
     postgres: Postgres = Postgres()
@@ -150,10 +163,15 @@ class Settings(BaseSettings):
         toml = (TomlConfigSettingsSource(settings_cls, toml_file=file),) if file else ()
         return (init_settings, env_settings, *toml)
 
+    def told(self) -> dict[str, Any]:
+        """What is set and no secret, as JSON has it; `Settings(**told)` puts it before the environment."""
+        told: dict[str, Any] = json.loads(json.dumps(_no_secrets(self.model_dump(exclude_unset=True)), default=str))
+        return told
+
     @property
     def models_dir(self) -> Path:
         """Where the versions of models are that this site has trained or taken over."""
-        return self.data / "models"
+        return self.models or self.data / "models"
 
     @property
     def objects_dir(self) -> Path:

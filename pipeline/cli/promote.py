@@ -13,13 +13,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.running import folder
+from pipeline.cli.running import folder, models_folder
 from pipeline.errors import NotFound, StackError, Unavailable
+from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.adapters.onnx.versions import ModelVersions
     from pipeline.domain.drift import Reference
     from pipeline.models.promotion import Compared
+    from pipeline.models.triton_repository import Flavour
 
 MODEL = "clinical_risk"
 Model = Annotated[
@@ -75,21 +77,38 @@ def _roll_back(versions: ModelVersions, stack: Path | None, person: str, reason:
 
 def _before_triton(stack: Path | None, versions: ModelVersions, target: Path, note: Callable[[], object]) -> None:
     """Triton first, then the state that agents and the next start go by. Where that cannot be noted (no room, Ctrl-C), Triton goes back."""
-    from pipeline.adapters.local.stack import settings_of, status
     from pipeline.models.serving import serve
 
-    place, before = folder(stack), versions.served()
-    url = settings_of(place).triton.url if status(place).running else None
+    before, triton = versions.served(), None
     try:
-        if url:
-            serve(target, before, place / "triton", url)
+        triton = _triton(stack)
+        if triton:
+            serve(target, before, *triton)
         note()
     except Unavailable as error:
-        raise StackError(str(error), "the old version goes on; look at log/triton.log, or stop the stack and promote then") from error
+        raise StackError(str(error), "the old version goes on; look at Triton's log, or stop it and promote then") from error
     except BaseException:
-        if url and versions.served() == before:  # the state says what is right: it may have been noted in the very moment of the interrupt
-            serve(before, target, place / "triton", url)
+        # the state says what is right: it may have been noted in the very moment of the interrupt
+        if triton and versions.served() == before:
+            serve(before, target, *triton)
         raise
+
+
+def _triton(stack: Path | None) -> tuple[Path, list[str], Flavour] | None:
+    """Repository, addresses and flavour of what has to be told; None where no Triton runs. Raises Unavailable, StackError."""
+    from pipeline.adapters.local.stack import settings_of, status
+    from pipeline.adapters.triton import control
+
+    place, told = folder(stack), Settings().triton
+    running = status(place)
+    if running.running and not running.external:
+        url = settings_of(place).triton.url
+        return (place / "triton", [url], "cpu") if url else None
+    if told.repository is not None and told.url:
+        return told.repository, control.servers(told.control) if told.control else [told.url], told.flavour
+    if running.running and told.url:
+        raise StackError("this stack's Triton is a server of its own", "name the folder that it serves: READFIRST_TRITON__REPOSITORY")
+    return None
 
 
 def _objections(versions: ModelVersions, candidate: Path, data: Path) -> tuple[list[Compared], list[str]]:
@@ -240,10 +259,10 @@ def _versions(stack: Path | None, model: str = MODEL, candidate: Path | None = N
     if candidate is not None:
         model = heads.reference_in(candidate).head if is_head(candidate) else MODEL
     if model == MODEL:
-        return ModelVersions(folder(stack) / "models", MODEL)
+        return ModelVersions(models_folder(stack), MODEL)
     if model not in heads.names():
         raise StackError(f"there is no model {model!r}", f"choose one of: {', '.join((MODEL, *heads.names()))}")
-    return ModelVersions.of_head(folder(stack) / "models", model)
+    return ModelVersions.of_head(models_folder(stack), model)
 
 
 def _now() -> datetime:

@@ -19,6 +19,7 @@ from pipeline.adapters.local.loop import run as run_loop
 from pipeline.adapters.telemetry.endpoint import Check, Endpoint
 from pipeline.adapters.telemetry.logging import configure
 from pipeline.adapters.telemetry.tracing import TRACING
+from pipeline.errors import StackError
 from pipeline.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     role: Annotated[
-        str, typer.Argument(help=f"one of: migrate, topics, gateway-dicom, gateway-hl7, gateway-http, web, {', '.join(AGENTS)}")
+        str, typer.Argument(help=f"one of: migrate, topics, models, gateway-dicom, gateway-hl7, gateway-http, web, {', '.join(AGENTS)}")
     ],
 ) -> None:
     """Runs one role in this process, configured by READFIRST_ settings."""
@@ -215,7 +216,19 @@ def _topics(settings: Settings) -> None:
         typer.echo(f"made topic {name}")
 
 
-ONCE: dict[str, Callable[[Settings], None]] = {"migrate": _migrate, "topics": _topics}
+def _models(settings: Settings) -> None:
+    """What Triton serves, from what this site has promoted."""
+    from pipeline.models.serving import build_repository
+
+    told = settings.triton
+    if told.repository is None:
+        raise StackError("nothing says which folder Triton serves", "name it: READFIRST_TRITON__REPOSITORY")
+    told.repository.mkdir(parents=True, exist_ok=True)
+    build_repository(told.repository, told.flavour, settings.models_dir)
+    typer.echo(f"built {told.repository} ({told.flavour})")
+
+
+ONCE: dict[str, Callable[[Settings], None]] = {"migrate": _migrate, "topics": _topics, "models": _models}
 SERVERS: dict[str, Callable[[Settings, Life], Awaitable[None]]] = {
     "gateway-hl7": _hl7,
     "gateway-dicom": _dicom,

@@ -18,9 +18,20 @@ def folder(data: Path | None) -> Path:
     return data or Settings().data or default_data_dir()
 
 
+def models_folder(data: Path | None) -> Path:
+    """Where the versions of models lie that a command means."""
+    return Settings().model_copy(update={"data": folder(data)}).models_dir
+
+
 def running_settings(data: Path | None) -> Settings:
-    """The addresses of the running stack. Raises StackError where none runs."""
+    """What reaches the running stack. In a container, or wherever no stack runs and the settings name the servers: the settings.
+
+    Raises StackError where there is neither.
+    """
     if not status(folder(data)).running:
+        settings = Settings()
+        if data is None and {"kafka", "postgres"} <= settings.model_fields_set:
+            return settings
         raise StackError(
             f"no stack runs on {folder(data)}", "start one with `readfirst up` or `readfirst demo`, or name its folder with --data"
         )

@@ -23,7 +23,7 @@ from pipeline.adapters.local.process import rotate, tail
 from pipeline.adapters.local.stack import Stack
 from pipeline.adapters.local.state import PartState, StackState, State
 from pipeline.adapters.local.supervisor import Progress
-from pipeline.cli.running import folder
+from pipeline.cli.running import folder, models_folder
 from pipeline.errors import StackError
 
 Data = Annotated[Path | None, typer.Option(help="the one folder that holds all state; default: the user's data folder")]
@@ -103,7 +103,7 @@ def local_stack(data: Path, external: bool = False) -> Stack:
 def _build_models(target: Path, data: Path) -> None:
     from pipeline.models.serving import build_repository
 
-    build_repository(target, "cpu", data / "models")
+    build_repository(target, "cpu", models_folder(data))
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.adapters.onnx import artefact, heads
@@ -24,21 +26,26 @@ def build_repository(repository: Path, flavour: Flavour, models: Path | None = N
         _build(repository, flavour, versions.served())
 
 
-def serve(folder: Path, before: Path, repository: Path, url: str, flavour: Flavour = "cpu") -> None:
+def serve(folder: Path, before: Path, repository: Path, servers: Sequence[str], flavour: Flavour = "cpu") -> None:
     """Triton answers with the artefact in `folder` when this returns, and with the one in `before` when it raises Unavailable.
+
+    servers: host:port of each Triton that serves `repository`.
 
     Requests that come meanwhile are answered by the old version: Triton takes it away when the new one is ready.
     """
     model, version = _named(folder)
     _build(repository, flavour, folder)
     try:
-        control.load(url, model)
-        answers = control.version(url, model)
-        if answers != version:
-            raise Unavailable(f"Triton answers with version {answers or 'none'}, not {version}")
+        for server in servers:
+            control.load(server, model)
+            answers = control.version(server, model)
+            if answers != version:
+                raise Unavailable(f"Triton at {server} answers with version {answers or 'none'}, not {version}")
     except BaseException:
         _build(repository, flavour, before)
-        control.load(url, model)
+        for server in servers:
+            with suppress(Unavailable):  # it goes on with what it had; and one that is down starts with what the repository says
+                control.load(server, model)
         raise
 
 

@@ -6,6 +6,8 @@ import asyncio
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +25,7 @@ from pipeline.adapters.onnx import artefact, heads
 from pipeline.adapters.onnx.registry import HeadRegistry
 from pipeline.adapters.onnx.versions import ModelVersions
 from pipeline.adapters.onnx.weights import MODEL_FILE
+from pipeline.adapters.triton import control
 from pipeline.adapters.triton.pictures import TritonImageModel
 from pipeline.adapters.triton.scorer import TritonScorer
 from pipeline.cli import build
@@ -85,7 +88,7 @@ async def test_no_request_is_lost(tmp_path: Path, triton: tuple[TritonServer, Pa
         await answers(shipped)
         version = versions.install(candidate(tmp_path, "901"))
         new = versions.versions()[version]
-        await asyncio.to_thread(serve, new, versions.served(), repository, server.url)
+        await asyncio.to_thread(serve, new, versions.served(), repository, [server.url])
         versions.promote("901", NOW, "kim", None, [])
         await answers("901")
         foreign = candidate(tmp_path, "902", b"not a model")
@@ -93,9 +96,9 @@ async def test_no_request_is_lost(tmp_path: Path, triton: tuple[TritonServer, Pa
             (foreign / artefact.REFERENCE_FILE).read_text().replace(artefact.load_reference().sha256, _sha256(b"not a model"))
         )
         with pytest.raises(Unavailable):
-            await asyncio.to_thread(serve, foreign, new, repository, server.url)
+            await asyncio.to_thread(serve, foreign, new, repository, [server.url])
         await answers("901")
-        await asyncio.to_thread(serve, versions.shipped, new, repository, server.url)
+        await asyncio.to_thread(serve, versions.shipped, new, repository, [server.url])
         versions.roll_back(NOW, "kim", None)
         await answers(shipped)
     finally:
@@ -116,6 +119,41 @@ def head_candidate(folder: Path, version: str) -> Path:
     return target
 
 
+def test_the_settings_name_triton_where_no_stack_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container: the repository is built from what was promoted, changed by the command while Triton answers, and built again."""
+    run, repository, models = CliRunner(), tmp_path / "models", tmp_path / "versions"
+    for name, value in {"MODELS": models, "TRITON__REPOSITORY": repository, "DATA": tmp_path / "data"}.items():
+        monkeypatch.setenv(f"READFIRST_{name}", str(value))
+    new, shipped = candidate(tmp_path, "901"), artefact.load_reference().version
+    forced = ["--force", "--reason", "a trial", "--data", str(tmp_path / "nowhere"), "--by", "kim"]
+
+    with serving(tmp_path, lambda _: built()) as server:
+        monkeypatch.setenv("READFIRST_TRITON__URL", "127.0.0.1:1")
+        nobody = run.invoke(build(), ["promote", str(new), *forced])
+        assert nobody.exit_code == 1
+        assert "127.0.0.1:1" in str(nobody.exception)
+        assert (repository / "clinical_risk" / shipped).is_dir()
+
+        monkeypatch.setenv("READFIRST_TRITON__CONTROL", server.url)
+        promoted = run.invoke(build(), ["promote", str(new), *forced, "--json"])
+        assert promoted.exit_code == 0, promoted.output
+        assert json.loads(promoted.stdout)["served"] == "901"
+        assert control.version(server.url, "clinical_risk") == "901"
+        built()
+        assert (repository / "clinical_risk" / "901").is_dir()
+
+        back = run.invoke(build(), ["promote", "--rollback", "--reason", "enough", "--by", "kim"])
+        assert back.exit_code == 0, back.output
+        assert control.version(server.url, "clinical_risk") == shipped
+    assert ModelVersions(models, "clinical_risk").state().served is None
+
+
+def built() -> None:
+    """The step before Triton, as a container runs it."""
+    done = subprocess.run([sys.executable, "-m", "pipeline.cli", "run", "models"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 async def test_a_promoted_head_looks_and_says_its_version(tmp_path: Path, triton: tuple[TritonServer, Path]) -> None:
     """Pictures go to the new version inside Triton once it is promoted, to the old one again after the way back, whatever is kept."""
     server, repository = triton
@@ -127,11 +165,11 @@ async def test_a_promoted_head_looks_and_says_its_version(tmp_path: Path, triton
     try:
         await stage.handle([batch([told(0)])])
         before, version = versions.served(), versions.install(head_candidate(tmp_path, "903"))
-        await asyncio.to_thread(serve, versions.folder_of(version), before, repository, server.url)
+        await asyncio.to_thread(serve, versions.folder_of(version), before, repository, [server.url])
         await stage.handle([batch([told(1, uri="object:1/2/4")])])
         versions.promote(version, NOW, "kim", None, [])
         await stage.handle([batch([told(2)])])
-        await asyncio.to_thread(serve, before, versions.served(), repository, server.url)
+        await asyncio.to_thread(serve, before, versions.served(), repository, [server.url])
         versions.roll_back(NOW, "kim", None)
         await stage.handle([batch([told(3, uri="object:1/2/5")])])
     finally:

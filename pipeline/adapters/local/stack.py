@@ -61,7 +61,7 @@ class Stack:
         self._roles, self._servers, self._steps = tuple(roles), tuple(servers), tuple(steps)
         self._settings = settings or Settings()
         self._role_command, self._build_models, self._preload = role_command, build_models, preload
-        self._state = StackState(external=not servers)
+        self._state = StackState(external=not servers, settings=self._settings.told())
         self._lock: IO[str] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -208,10 +208,11 @@ def down(data: Path, progress: Progress = lambda part, what: None) -> bool:
     return supervisor is not None or bool(left)
 
 
-def settings_of(data: Path, base: Settings | None = None) -> Settings:
-    """The settings that reach the stack that runs (or last ran) on this data folder."""
-    settings = (base or Settings()).model_copy(update={"data": data.absolute()})
+def settings_of(data: Path) -> Settings:
+    """The settings that reach the stack that runs (or last ran) on this data folder: those it was started with, whatever this shell's
+    are, but for secrets, which only the shell can tell."""
     written = state.read(data)
+    settings = Settings(**written.settings).model_copy(update={"data": data.absolute()})
     key_file = settings.data / "site.key"
     if settings.site_key is None and key_file.exists():
         settings.site_key = SecretStr(key_file.read_text().strip())

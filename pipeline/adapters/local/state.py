@@ -52,12 +52,13 @@ class PartState:
 
 @dataclass
 class StackState:
-    """The whole stack, as last seen."""
+    """The whole stack, as last seen. settings: what it was started with that is set and no secret."""
 
     supervisor: Identity | None = None
     external: bool = False
     ports: dict[str, dict[str, int]] = field(default_factory=dict)
     parts: list[PartState] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def running(self) -> bool:
@@ -81,7 +82,8 @@ def read(data: Path) -> StackState:
     """The state as written; an empty one if there is none, or if it cannot be read."""
     try:
         raw = json.loads(Folders(data).state_file.read_text())
-        return StackState(_identity(raw["supervisor"]), raw["external"], raw["ports"], [_part(part) for part in raw["parts"]])
+        parts = [_part(part) for part in raw["parts"]]
+        return StackState(_identity(raw["supervisor"]), raw["external"], raw["ports"], parts, raw.get("settings", {}))
     except (OSError, ValueError, KeyError, TypeError):
         return StackState()
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from pipeline.errors import Unavailable
 
 LOAD_WITHIN_S = 60.0
+
+
+def servers(address: str) -> list[str]:
+    """host:port of each server that a name stands for, as a headless service's does. Raises Unavailable."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unavailable(f"nobody knows {host}, where Triton should be: {error}") from error
+    return [f"[{where[0]}]:{port}" if ":" in str(where[0]) else f"{where[0]}:{port}" for *_, where in found]
 
 
 def load(url: str, model: str) -> None:

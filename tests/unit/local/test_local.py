@@ -19,11 +19,13 @@ from pipeline.adapters.local.heartbeat import Heartbeat
 from pipeline.adapters.local.network import Reservations, free_port, is_free
 from pipeline.adapters.local.ports import Usual
 from pipeline.adapters.local.process import Identity, rotate, shorten
+from pipeline.adapters.local.stack import settings_of
 from pipeline.adapters.local.state import PartState, StackState, State
 from pipeline.adapters.local.supervisor import Backoff
 from pipeline.adapters.local.table import ROLES, SERVERS, Table, environment
+from pipeline.cli.running import running_settings
 from pipeline.errors import StackError
-from pipeline.settings import Kafka, Settings
+from pipeline.settings import Gateways, Kafka, Settings
 
 
 @pytest.fixture
@@ -252,6 +254,34 @@ def test_the_state_reads_back_and_the_dead_are_seen(tmp_path: Path) -> None:
     assert [row.state for row in state.status(tmp_path).parts] == [State.STOPPED]
     folders.state_file.write_text("{ torn")
     assert state.read(tmp_path) == StackState()
+
+
+def test_a_stacks_settings_are_those_it_was_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits, prefixes and zones of the stack, whatever the shell that asks has; no secret is written down, the shell's is used."""
+    kafka = Kafka(topic_prefix="ours.", sasl_password=SecretStr("hush"))
+    started = Settings(kafka=kafka, gateways=Gateways(dead_letters_max=7), site_file=tmp_path / "site.yaml", site_key=SecretStr("hush"))
+    folders = Folders(tmp_path)
+    folders.make()
+    state.write(folders, StackState(settings=started.told()))
+    assert "hush" not in folders.state_file.read_text()
+
+    monkeypatch.setenv("READFIRST_GATEWAYS__DEAD_LETTERS_MAX", "99")
+    monkeypatch.setenv("READFIRST_KAFKA__SASL_PASSWORD", "shell")
+    found = settings_of(tmp_path)
+    assert (found.gateways.dead_letters_max, found.kafka.topic_prefix, found.site_file) == (7, "ours.", tmp_path / "site.yaml")
+    assert found.kafka.sasl_password == SecretStr("shell")
+
+
+def test_in_a_container_the_settings_name_the_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no stack runs, commands reach what the settings name; where they name nothing, or another folder is meant, that is said."""
+    monkeypatch.setenv("READFIRST_DATA", str(tmp_path))
+    monkeypatch.setenv("READFIRST_KAFKA__BOOTSTRAP_SERVERS", "broker:9092")
+    with pytest.raises(StackError, match="no stack runs"):
+        running_settings(None)
+    monkeypatch.setenv("READFIRST_POSTGRES__DSN", "postgresql://there/readfirst")
+    assert running_settings(None).kafka.bootstrap_servers == "broker:9092"
+    with pytest.raises(StackError, match="no stack runs"):
+        running_settings(tmp_path)
 
 
 def test_a_folder_we_may_not_write_is_an_error_with_a_remedy(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_triton_goes_back_where_a_promotion_is_not_noted(
             write(*told)  # type: ignore[arg-type]
         raise error
 
-    monkeypatch.setattr("pipeline.adapters.local.stack.status", lambda _: SimpleNamespace(running=True))
+    monkeypatch.setattr("pipeline.adapters.local.stack.status", lambda _: SimpleNamespace(running=True, external=False))
     monkeypatch.setattr("pipeline.adapters.local.stack.settings_of", lambda _: SimpleNamespace(triton=SimpleNamespace(url="a:1")))
     monkeypatch.setattr("pipeline.models.serving.serve", lambda folder, *_: serves.append(folder))
     monkeypatch.setattr(ModelVersions, "_write", fail)
