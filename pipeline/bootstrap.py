@@ -294,6 +294,7 @@ class Resources:
     def looking_on(self, films: FilmSource) -> LookingOn:
         """The version that looks on, if any, and the counts of what was asked. films: for a version that reads them."""
         from pipeline.adapters.onnx import artefact
+        from pipeline.adapters.onnx.asking import BESIDE
         from pipeline.adapters.onnx.scorer import OnnxScorer
         from pipeline.adapters.telemetry import exports
         from pipeline.services.drift_tally import DriftTally
@@ -311,7 +312,7 @@ class Resources:
 
         tally = DriftTally(self.drift_counts, lambda: made_on(models.served()), self.clock)
         exports.drift(models.model, tally)
-        scorer = OnnxScorer(self.clock, folder, films)
+        scorer = OnnxScorer(self.clock, folder, films, BESIDE)
         return LookingOn(lambda: scorer if models.shadow() else None, self.shadow_scores, tally)
 
     def picture_watch(self, versions: Mapping[str, ModelVersions]) -> PictureWatch:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pipeline.domain import adjustments, image_heads
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.evidence import clock, told
+from pipeline.domain.model_inputs import IMAGE, WORDS
 from schemas.assessments import Assessment, Evidence, Risk, StudyState
 from schemas.worklist import Reason, WorklistItem
 
@@ -41,12 +42,10 @@ def _short(evidence: Evidence, as_of: datetime, risk: Risk | None) -> str:
 
 
 def inputs_of(risk: Risk | None) -> list[str]:
-    """Which kinds of input moved the model: "labs", "vitals", "image", in that order."""
+    """Which kinds of input moved the model: "labs", "vitals", "image", "words", in that order."""
     features = {contribution.feature.partition(".")[0] for contribution in risk.contributions if contribution.change} if risk else set()
     kinds = {_KIND_WORDS[BY_NAME[feature].kind] for feature in features if feature in BY_NAME}
-    return sorted(
-        kinds | ({"image"} if any(feature.startswith("image") for feature in features) else set()), key=("labs", "vitals", "image").index
-    )
+    return sorted(kinds | features & {IMAGE, WORDS}, key=("labs", "vitals", IMAGE, WORDS).index)
 
 
 def missing(study: StudyState, assessment: Assessment, risk: Risk | None, heads: image_heads.Scopes) -> list[str]:

@@ -26,7 +26,7 @@ Closed = Literal["reported", "cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A study as it stands, and when anything was last learned of it, its order or its reports. picture: as in Study, without its version."""
+    """A study as it stands, and when anything was last learned of it, its order or its reports. picture: claim check of its newest film."""
 
     state: StudyState
     last: datetime

@@ -28,6 +28,7 @@ def content(window: Window) -> dict[str, Any]:
         "tallies": window.tallies,
         "flags": window.flags,
         "studies": window.studies,
+        "picture": window.picture,
         "encounter": window.encounter,
         "age": window.age,
         "sex": window.sex,

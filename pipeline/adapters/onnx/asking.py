@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from pipeline.domain.model_answer import ModelReference
 from pipeline.domain.model_inputs import Films
 from pipeline.ports import FilmSource
 from schemas.assessments import AssessRequest
 
-MOST_FILMS = 4
-"""Films given at once: looking at one takes a processor some 30 ms, and a score has half a second. The other requests are scored without,
-and again with theirs.
+
+class Patience(NamedTuple):
+    """How many films a score takes at once, and how long it waits for them."""
+
+    films: int
+    seconds: float
+
+
+SCORE = Patience(4, 0.25)
+"""Looking at a film takes a processor some 30 ms, and a score has half a second. The other requests are scored without, and again with
+theirs.
 """
+BESIDE = Patience(64, 30.0)
+"""Of a version that looks on: nobody waits for it."""
 
 
-async def films_for(requests: Sequence[AssessRequest], reference: ModelReference, source: FilmSource | None, within_s: float) -> Films:
+async def films_for(requests: Sequence[AssessRequest], reference: ModelReference, source: FilmSource | None, patience: Patience) -> Films:
     """Those of the most urgent requests, as far as they are there in time; none for a model that reads none."""
     if reference.side is None:
         return {}
     if source is None:
         return {request.picture: "no-reader" for request in requests if request.picture is not None}
     named = (request.picture for request in sorted(requests, key=lambda request: request.urgency) if request.picture is not None)
-    wanted = list(dict.fromkeys(named))[:MOST_FILMS]
-    return await source.get(wanted, reference.side, within_s) if wanted else {}
+    wanted = list(dict.fromkeys(named))[: patience.films]
+    return await source.get(wanted, reference.side, patience.seconds) if wanted else {}

@@ -13,7 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.adapters.onnx import artefact
-from pipeline.adapters.onnx.asking import films_for
+from pipeline.adapters.onnx.asking import SCORE, Patience, films_for
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.domain import features, model_inputs
 from pipeline.domain.model_answer import OUTPUTS, Answer, ModelReference, risks
@@ -24,8 +24,8 @@ from schemas.assessments import AssessRequest, Risk
 
 MOST_ROWS = 256
 """Rows asked at once: a larger batch is asked in parts, so that memory stays bounded."""
-FILMS_WITHIN_S = 0.25
-"""How long a score waits for films that are not prepared yet."""
+MOST_FILMS = 16
+"""The same of rows with a film."""
 NOTHING: Mapping[str, NDArray[Any]] = {}
 _NO_FILMS: Films = {}
 
@@ -43,17 +43,24 @@ class OnnxModel:
 
     def run(self, x: NDArray[np.float32], further: Mapping[str, NDArray[Any]] = NOTHING) -> Answer:
         """Of features [n, len(features.NAMES)], n of 1 or more; further: other inputs that the reference declares, with as many rows."""
-        asked = {"features": x, **further}
-        starts = range(0, len(x), MOST_ROWS)
-        parts = [self._session.run(OUTPUTS, {name: rows[start : start + MOST_ROWS] for name, rows in asked.items()}) for start in starts]
+        asked, most = {"features": x, **further}, MOST_FILMS if "image" in further else MOST_ROWS
+        starts = range(0, len(x), most)
+        parts = [self._session.run(OUTPUTS, {name: rows[start : start + most] for name, rows in asked.items()}) for start in starts]
         return Answer(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 class OnnxScorer:
     """Scorer. The model is loaded at the first request, and again when another folder is served."""
 
-    def __init__(self, clock: Clock, served: Callable[[], Path] = lambda: artefact.SHIPPED, films: FilmSource | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        served: Callable[[], Path] = lambda: artefact.SHIPPED,
+        films: FilmSource | None = None,
+        patience: Patience = SCORE,
+    ) -> None:
         """served: the artefact's folder, asked before each request. films: for a version that reads them."""
+        self._patience = patience
         self._clock = clock
         self._served = served
         self._films = films
@@ -74,7 +81,7 @@ class OnnxScorer:
         with METRICS.answered("readfirst_scorer_seconds", {"scorer": "onnxruntime"}):
             films: Films = {}
             if self._films is not None:
-                films = await films_for(requests, self._described(), self._films, FILMS_WITHIN_S)
+                films = await films_for(requests, self._described(), self._films, self._patience)
             return await asyncio.to_thread(self._score, requests, films)
 
     def _described(self) -> ModelReference:

@@ -18,7 +18,7 @@ from tritonclient.grpc.model_config_pb2 import DataType
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
 from pipeline.adapters.onnx import artefact
-from pipeline.adapters.onnx.asking import films_for
+from pipeline.adapters.onnx.asking import SCORE, Patience, films_for
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.domain import features, model_inputs
@@ -82,7 +82,7 @@ class TritonScorer:
             async with asyncio.timeout(self._deadline_s):
                 with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}), TRACING.step("triton"):
                     reference = self._reference(self._served())
-                    films = await films_for(requests, reference, self._films, self._deadline_s / 2)
+                    films = await films_for(requests, reference, self._films, Patience(SCORE.films, self._deadline_s / 2))
                     parts = _parts(requests, lambda one: model_inputs.film_of(one, reference, films) is not None)
                     answers = await asyncio.gather(*(self._infer(part, urgency, reference, films) for urgency, part in parts))
         except Exception as error:
@@ -116,8 +116,7 @@ class TritonScorer:
         return list(zip(requests, scored, strict=True))
 
     async def _taken(self) -> Sequence[Any]:
-        """The inputs of the model that Triton serves, as its configuration has them; asked again when it refuses some, or another version has
-        answered."""
+        """The inputs of the model that Triton serves, by its configuration; asked again when it refuses some or another version answered."""
         if self._inputs is None:
             self._inputs = list((await self._client.get_model_config(self._model, client_timeout=self._deadline_s)).config.input)
         return self._inputs

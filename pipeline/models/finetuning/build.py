@@ -97,6 +97,7 @@ def build(
     metrics = {
         **_described(fused, site, version, body),
         "pairs": {**asdict(found), "refusals": []},
+        "never_asked_live": [name for name in data.own_values if name not in model_inputs.VALUES],
         "pictures_unlike_the_shipped_heads": int(data.seen.unlike.sum()),
         "split": _split(tested, results),
         "results": results,

@@ -43,8 +43,9 @@ ECE {ece}, Brier {brier}; they and the subgroups are of the mean probability of 
 {subgroups}
 
 {alignment}## Limits
-- Once promoted, it is asked with the clinical features alone: live scores do without the picture, the site's further values and the order's
-  words, and no figure above that includes these holds for them. Films count on the list by the image head.
+- Once promoted, it is asked live with all of it that there is: features, the catalogue's other values, emergencies that the words of orders
+  suspect (a report's words come too late to count), and the newest frontal chest film of the last seven days that the image head did not
+  refuse. A film that is not prepared in time is scored without, and again with it.{never}
 - Learned and tested at one site: elsewhere, and in other years, it may be worse.
 - Early stopping and the parts' weights were chosen inside the training patients; intervals resample patients and keep the folds.
 - The shipped models' answers are given where they have something to look at; they were made for other outcomes.
@@ -78,8 +79,10 @@ A read-out of the pictures that favours the {space} directions learned, beside o
 def render(metrics: Mapping[str, Any]) -> str:
     """Markdown. `metrics` is what metrics.json holds."""
     pairs, recipe, results = metrics["pairs"], metrics["recipe"], metrics["results"]
+    never = metrics.get("never_asked_live", ())
     return _CARD.format(
         **{name: metrics[name] for name in ("model", "version", "outcome", "opset", "base_version")},
+        never=f"\n  No code of the catalogue stands for {', '.join(never)}: live, that is always missing." if never else "",
         adapt=recipe["adapt"],
         rank=f" (rank {recipe['rank']})" if recipe["adapt"] == "low-rank" else "",
         seed=recipe["seed"],

@@ -52,8 +52,8 @@ class ImageTower(nn.Module):  # type: ignore[misc]
 
 
 class Join(nn.Module):  # type: ignore[misc]
-    """The parts' logits to risk [n, 1] and contributions [n, groups]: risk minus the risk without that group, those of the clinical features
-    first, then the picture's (of a model that reads any), the words' and each further value's: as `model_inputs.groups`.
+    """The parts' logits to risk [n, 1] and contributions [n, groups]: risk minus the risk without that group; the features' groups,
+    then the picture's (of a model that reads any), the words' and each further value's: as `model_inputs.groups`.
     """
 
     mean: Tensor

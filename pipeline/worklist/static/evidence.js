@@ -43,9 +43,15 @@ export function contributions(study, now) {
   }
   const scorer = { triton: "Triton", onnxruntime: "in-process, because Triton did not answer" }[risk.scorer] ?? risk.scorer;
   const words = el("p.risk-words", {}, el("strong", {}, `${Math.round(risk.probability * 100)} %`), ` ${risk.outcome ?? "risk"}, estimated`);
-  const source = el("p.small", {}, `${risk.model ?? "model"} ${risk.model_version ?? ""} (${scorer})${risk.scored_at ? ` at ${moment(risk.scored_at, now)}` : ""}; ${Math.round((risk.coverage ?? 0) * 100)} % of its inputs were known.`);
+  const source = el("p.small", {}, `${risk.model ?? "model"} ${risk.model_version ?? ""} (${scorer})${risk.scored_at ? ` at ${moment(risk.scored_at, now)}` : ""}; ${Math.round((risk.coverage ?? 0) * 100)} % of its inputs were known.${unseen(risk.unseen)}`);
   const parts = risk.contributions ?? [];
   return [words, ...(parts.length ? bars(parts) : []), missing(study), source].filter(Boolean);
+}
+
+/** Why the model was not given a film that there is. */
+function unseen(reason) {
+  if (!reason) return "";
+  return reason === "late" ? " Its chest film is not prepared yet: a score with it follows." : ` It was not given the chest film (${reason}).`;
 }
 
 const missing = (study) => (study.missing.length ? el("p.small", {}, `Not known: ${study.missing.join(", ")}.`) : null);

@@ -75,6 +75,14 @@ def test_why_tells_the_film_and_the_patient_apart():
     assert item.why == "image: pneumonia 0.90 · risk 0.81 (labs + vitals)"
 
 
+def test_why_names_film_and_words_that_moved_the_model():
+    """Beside labs and vitals, in one order."""
+    film, words = Contribution("image", "chest film", 0.2), Contribution("words", "sepsis suspected", 0.1)
+    moved = msgspec.structs.replace(risk(), contributions=[film, words, *risk().contributions])
+
+    assert follow(assessment(1, [], moved)).why == "risk 0.81 (labs + vitals + image + words)"
+
+
 def test_why_stays_short():
     """Of many reasons the line names the four strongest and counts the rest."""
     many = [msgspec.structs.replace(POTASSIUM, code=name) for name in ("sodium", "glucose", "inr", "ph", "wbc", "calcium")]

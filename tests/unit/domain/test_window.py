@@ -270,3 +270,28 @@ def test_more_pictures_than_a_window_carries_are_derived_anew() -> None:
     again = derive([*pictures, looked_at(0, 0.1, 20), one_more])
     assert again.settled and again.studies == window.studies
     assert not again.apply(looked_at(1, 0.1, 22))
+
+
+def test_the_newest_film_whatever_the_order() -> None:
+    """Of the newest study by its time of acquisition, the one that came last; none refused, none older than a week."""
+    studies = [image(1, 0), image(2, 1), image(3, -24 * 8)]
+    told = [(1, "a", 3.0, None), (2, "b", 1.0, None), (2, "c", 2.0, None), (2, "d", 4.0, "colour"), (3, "e", 5.0, None)]
+    films = [
+        FindingEvent(
+            event_id=uri,
+            patient="p",
+            source="pictures",
+            recorded_at=at(hours),
+            study_uid=f"1.{number:03}",
+            uri=uri,
+            image=ImageAssessment(head="chest_frontal", version="1", at=at(hours), refused=refused),
+        )
+        for number, uri, hours, refused in told
+    ]
+    events: list[AnyEvent] = [*studies, *films]
+    for turn in range(len(events)):
+        window = derive(())
+        for event in (*events[turn:], *reversed(events[:turn])):
+            assert window.apply(event)
+        assert window.picture == "c"
+    assert derive([*studies, films[-1]]).picture is None, "too old"

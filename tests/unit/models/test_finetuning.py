@@ -111,6 +111,7 @@ def test_a_version_is_written_with_its_card(built: tuple[Path, dict[str, Any]], 
     assert metrics["results"]["subgroups"]["hospital north"]["n"] + metrics["results"]["subgroups"]["hospital south"]["n"] == len(pairs)
     assert "24 patients, 12 of them with the outcome, prove little" in card
     assert "Fusion shows" in card
+    assert "stands for site_score: live, that is always missing" in card
 
 
 def test_the_file_and_torch_agree(built: tuple[Path, dict[str, Any]], data: Inputs, pairs: list[Pair]) -> None:
