@@ -97,7 +97,7 @@ def build(target: Path, flavour: Flavour, artefact: Path = SHIPPED) -> None:
 
 
 def put(target: Path, model: str, version: str, onnx: bytes, config: str, flavour: Flavour) -> None:
-    """Writes one model's folder whole, then gives it its name in place of what was there."""
+    """Writes one model's folder whole, then gives it its name in place of what was there; what is so already is left to who reads it."""
     fresh, final = target / f".{model}.new", target / model
     shutil.rmtree(fresh, ignore_errors=True)
     folder = fresh / version
@@ -106,8 +106,16 @@ def put(target: Path, model: str, version: str, onnx: bytes, config: str, flavou
     if flavour == "cpu":
         shutil.copyfile(PYTHON_BACKEND, folder / "model.py")
     (fresh / "config.pbtxt").write_text(config)
+    if _content(fresh) == _content(final):
+        shutil.rmtree(fresh)
+        return
     shutil.rmtree(final, ignore_errors=True)
     fresh.rename(final)
+
+
+def _content(folder: Path) -> dict[Path, bytes]:
+    files = (file for file in folder.rglob("*") if file.is_file() and file.parent.name != "__pycache__")  # Triton's Python writes it
+    return {file.relative_to(folder): file.read_bytes() for file in files}
 
 
 def config(reference: ModelReference, flavour: Flavour) -> str:

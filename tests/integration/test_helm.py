@@ -13,10 +13,12 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from pipeline.adapters.local.table import ROLES, STEPS
 from pipeline.adapters.telemetry.catalogue import CATALOGUE, Label, Name
 from pipeline.domain.stages import STAGES
+from pipeline.settings import Settings
 
 CHART = Path(__file__).resolve().parents[2] / "infra" / "helm" / "readfirst"
 RULES = CHART.parents[1] / "prometheus" / "rules.yaml"
@@ -35,6 +37,10 @@ LITTLE: dict[str, Any] = {
     "kafka": {"saslMechanism": "", "securityProtocol": "PLAINTEXT"},
     "networkPolicy": {"enabled": False},
     "objects": {"existingClaim": "images"},
+    "models": {"existingClaim": "models"},
+}
+PROMOTION: dict[str, Any] = {
+    "promotion": {"arguments": ["promote", "/candidates/3", "--data", "/candidates/data", "--by", "kim"], "claim": "candidates"}
 }
 
 
@@ -59,7 +65,7 @@ def render(helm: str, folder: Path, values: dict[str, Any]) -> list[dict[str, An
 
 def of_kind(objects: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
     """Those objects, by name without the release's."""
-    return {each["metadata"]["name"].removeprefix("rf-"): each for each in objects if each["kind"] == kind}
+    return {each["metadata"]["name"].removeprefix("rf-"): each for each in objects if each["kind"] == kind and "name" in each["metadata"]}
 
 
 def test_the_chart_is_clean(helm: str) -> None:
@@ -68,7 +74,11 @@ def test_the_chart_is_clean(helm: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("values", [{}, EVERYTHING, LITTLE], ids=["default", "everything", "little"])
+@pytest.mark.parametrize(
+    "values",
+    [{}, EVERYTHING, LITTLE, PROMOTION, {**LITTLE, **PROMOTION}],
+    ids=["default", "everything", "little", "promotion", "in-process"],
+)
 def test_kubernetes_would_take_it(helm: str, tmp_path: Path, values: dict[str, Any]) -> None:
     """Each object of Kubernetes' own kinds fits its schema, strictly: no unknown field either.
 
@@ -136,7 +146,7 @@ def test_what_the_rules_ask_for_is_what_the_pods_monitor_sets(helm: str, tmp_pat
 
 
 def test_triton_is_open_to_those_who_ask_models_and_every_role_is_closed_to_the_rest(helm: str, tmp_path: Path) -> None:
-    """Scoring and pictures; a role without a port of its own is open to Prometheus alone."""
+    """Scoring, pictures and promotions; a role without a port of its own is open to Prometheus alone."""
     policies = of_kind(render(helm, tmp_path, EVERYTHING), "NetworkPolicy")
     asking, watching = policies["triton"]["spec"]["ingress"]
 
@@ -144,11 +154,76 @@ def test_triton_is_open_to_those_who_ask_models_and_every_role_is_closed_to_the_
     assert [from_["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for from_ in asking["from"]] == [
         "agent-scoring",
         "agent-pictures",
+        "promotion",
     ]
     assert (asking["ports"], watching["ports"]) == ([{"port": "grpc"}], [{"port": "metrics"}])
     for role, policy in policies.items():
         if role.startswith("agent-"):
             assert [rule["ports"] for rule in policy["spec"]["ingress"]] == [[{"port": "metrics"}]]
+
+
+@pytest.mark.parametrize("claim", ["", "ours"])
+def test_a_promotion_reaches_what_triton_and_the_agents_read(helm: str, tmp_path: Path, claim: str) -> None:
+    """One claim, written by the promotion and by Triton's first container, read by the others; each Triton has an address of its own."""
+    objects = render(helm, tmp_path, {**PROMOTION, "models": {"existingClaim": claim}})
+    (job,) = [each for each in objects if each["kind"] == "Job" and "generateName" in each["metadata"]]
+    deployments = of_kind(objects, "Deployment")
+    pods = {name: deployments[name]["spec"]["template"]["spec"] for name in ("triton", "agent-scoring", "agent-pictures", "agent-ranking")}
+    pods["promotion"] = job["spec"]["template"]["spec"]
+    (made,) = pods["triton"]["initContainers"]
+    settings = of_kind(objects, "ConfigMap")["settings"]["data"]
+
+    for pod in pods.values():
+        assert {"name": "models", "persistentVolumeClaim": {"claimName": claim or "rf-models"}} in pod["volumes"]
+    assert ("models" in of_kind(objects, "PersistentVolumeClaim")) == (not claim)
+    writers = {name for name, pod in pods.items() for each in pod["containers"] if "readOnly" not in _mounted(each, "/models")}
+    assert (writers, "readOnly" in _mounted(made, "/models"), made["args"]) == ({"promotion"}, False, ["run", "models"])
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == PROMOTION["promotion"]["arguments"]
+    assert f"--model-repository={settings['READFIRST_TRITON__REPOSITORY']}" in pods["triton"]["containers"][0]["args"]
+    (each,) = [each for each in objects if each["kind"] == "Service" and each["spec"].get("clusterIP") == "None"]
+    assert settings["READFIRST_TRITON__CONTROL"] == f"{each['metadata']['name']}:8001"
+
+
+def _mounted(container: dict[str, Any], place: str) -> dict[str, Any]:
+    (found,) = [mount for mount in container["volumeMounts"] if mount["mountPath"] == place]
+    return dict(found)
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, LITTLE], ids=["default", "everything", "little"])
+def test_the_roles_understand_their_settings(helm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> None:
+    """Each name is a setting, and each value one that it may have; without Triton the model is asked in-process."""
+    settings = of_kind(render(helm, tmp_path, values), "ConfigMap")["settings"]["data"]
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    found = Settings()
+
+    assert all(_known(Settings, name.removeprefix("READFIRST_").lower().split("__")) for name in settings)
+    assert (found.triton.url is None) == (not values.get("triton", {}).get("enabled", True))
+    assert found.models_dir == Path("/models/versions")
+
+
+def _known(model: type[BaseModel], path: list[str]) -> bool:
+    """pydantic-settings refuses an unknown field of a section, and passes over an unknown variable."""
+    field = model.model_fields.get(path[0])
+    inner = field.annotation if field is not None else None
+    return field is not None and (len(path) == 1 or (isinstance(inner, type) and issubclass(inner, BaseModel) and _known(inner, path[1:])))
+
+
+def test_compose_mounts_what_its_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One service a role and step, all with the same settings; the folder of models is Triton's and, to read, the roles'."""
+    services = yaml.safe_load((CHART.parents[1] / "compose.yaml").read_text())["services"]
+    environment = services["agent-scoring"]["environment"]
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value if "${" not in value else "00" * 32)
+    found = Settings()
+
+    assert {*ROLES, *STEPS, "models"} <= set(services)
+    assert all(_known(Settings, name.removeprefix("READFIRST_").lower().split("__")) for name in environment)
+    assert all("models:/models:ro" in services[name]["volumes"] for name in (*ROLES, "triton"))
+    assert services["models"]["volumes"] == ["models:/models"]
+    assert found.triton.repository is not None
+    assert f"--model-repository={found.triton.repository}" in services["triton"]["command"]
+    assert {found.triton.repository.parent, found.models_dir.parent} == {Path("/models")}
 
 
 def test_secrets_come_from_the_secret_alone(helm: str, tmp_path: Path) -> None:

@@ -139,8 +139,10 @@ def test_the_settings_name_triton_where_no_stack_runs(tmp_path: Path, monkeypatc
         assert promoted.exit_code == 0, promoted.output
         assert json.loads(promoted.stdout)["served"] == "901"
         assert control.version(server.url, "clinical_risk") == "901"
+        before = (repository / "clinical_risk").stat().st_ino
         built()
         assert (repository / "clinical_risk" / "901").is_dir()
+        assert (repository / "clinical_risk").stat().st_ino == before, "another server may be reading it"
 
         back = run.invoke(build(), ["promote", "--rollback", "--reason", "enough", "--by", "kim"])
         assert back.exit_code == 0, back.output

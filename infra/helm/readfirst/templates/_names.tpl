@@ -27,6 +27,12 @@ env:
   {{- end }}
 {{- end }}
 
+{{- /* What the site has promoted, and what Triton serves of it. */ -}}
+{{- define "readfirst.models" -}}
+- name: models
+  persistentVolumeClaim: { claimName: {{ .Values.models.existingClaim | default (print .Release.Name "-models") }} }
+{{- end }}
+
 {{- define "readfirst.container" -}}
 image: {{ include "readfirst.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
