@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from pipeline.adapters.local.table import ROLES, STEPS
 from pipeline.adapters.telemetry.catalogue import CATALOGUE, Label, Name
 from pipeline.domain.stages import STAGES
 from pipeline.settings import Settings
+from tests.integration import operator_kinds
 
 CHART = Path(__file__).resolve().parents[2] / "infra" / "helm" / "readfirst"
 RULES = CHART.parents[1] / "prometheus" / "rules.yaml"
@@ -80,13 +82,26 @@ def test_the_chart_is_clean(helm: str) -> None:
     ids=["default", "everything", "little", "promotion", "in-process"],
 )
 def test_kubernetes_would_take_it(helm: str, tmp_path: Path, values: dict[str, Any]) -> None:
-    """Each object of Kubernetes' own kinds fits its schema, strictly: no unknown field either.
-
-    KEDA's and the Prometheus operator's kinds are not among those schemas: what is in them is held by the tests below.
-    """
+    """Each object fits its kind's schema, strictly: no unknown field either. KEDA's kinds and the Prometheus operator's too."""
     for document in render(helm, tmp_path, values):
-        if document["apiVersion"].split("/")[0] not in ("keda.sh", "monitoring.coreos.com"):
+        if document["apiVersion"].split("/")[0] in ("keda.sh", "monitoring.coreos.com"):
+            operator_kinds.validate(document)
+        else:
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
+def test_a_field_that_an_operator_does_not_know_is_seen(helm: str, tmp_path: Path) -> None:
+    """The schemas are strict at every depth that the chart reaches."""
+    objects = render(helm, tmp_path, EVERYTHING)
+    scaled = next(iter(of_kind(objects, "ScaledObject").values()))
+    scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]["window"] = 1
+    (monitor,) = of_kind(objects, "PodMonitor").values()
+    monitor["spec"]["podMetricsEndpoints"][0]["relabelings"][0]["target_label"] = "role"
+    (rules,) = of_kind(objects, "PrometheusRule").values()
+    rules["spec"]["groups"][0]["rules"][0]["for"] = "soon"
+    for wrong in (scaled, monitor, rules):
+        with pytest.raises(jsonschema.ValidationError):
+            operator_kinds.validate(wrong)
 
 
 def test_one_deployment_for_each_role(helm: str, tmp_path: Path) -> None:
