@@ -224,23 +224,6 @@ def _known(model: type[BaseModel], path: list[str]) -> bool:
     return field is not None and (len(path) == 1 or (isinstance(inner, type) and issubclass(inner, BaseModel) and _known(inner, path[1:])))
 
 
-def test_compose_mounts_what_its_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One service a role and step, all with the same settings; the folder of models is Triton's and, to read, the roles'."""
-    services = yaml.safe_load((CHART.parents[1] / "compose.yaml").read_text())["services"]
-    environment = services["agent-scoring"]["environment"]
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value if "${" not in value else "00" * 32)
-    found = Settings()
-
-    assert {*ROLES, *STEPS, "models"} <= set(services)
-    assert all(_known(Settings, name.removeprefix("READFIRST_").lower().split("__")) for name in environment)
-    assert all("models:/models:ro" in services[name]["volumes"] for name in (*ROLES, "triton"))
-    assert services["models"]["volumes"] == ["models:/models"]
-    assert found.triton.repository is not None
-    assert f"--model-repository={found.triton.repository}" in services["triton"]["command"]
-    assert {found.triton.repository.parent, found.models_dir.parent} == {Path("/models")}
-
-
 def test_secrets_come_from_the_secret_alone(helm: str, tmp_path: Path) -> None:
     """No config map names a key, a password or a DSN."""
     for settings in of_kind(render(helm, tmp_path, EVERYTHING), "ConfigMap").values():

@@ -76,7 +76,21 @@ def test_the_settings_named_are_settings(services: dict[str, Any], monkeypatch: 
     assert settings.web.host == settings.gateways.host == settings.telemetry.host == "0.0.0.0"
     assert settings.telemetry.port == 9464
     assert "@postgres:5432/readfirst" in settings.postgres.dsn.get_secret_value()
-    assert len([name for name in services["web"]["environment"] if name.startswith("READFIRST_")]) == 8
+    assert len([name for name in services["web"]["environment"] if name.startswith("READFIRST_")]) == 11
+
+
+def test_the_folder_of_models_is_where_the_settings_say(services: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step `models`, and a promotion as a run of it, write what Triton serves; every role and Triton read it."""
+    for name, value in services["models"]["environment"].items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert (services["models"]["image"], services["models"].get("entrypoint")) == ("readfirst", None)
+    assert services["models"]["volumes"] == ["models:/models"]
+    assert all("models:/models:ro" in services[name]["volumes"] for name in (*ROLES, "triton"))
+    assert f"--model-repository={settings.triton.repository}" in services["triton"]["command"]
+    assert settings.triton.control == settings.triton.url
+    assert settings.triton.repository is not None
+    assert {settings.triton.repository.parent, settings.models_dir.parent} == {Path("/models")}
 
 
 def test_the_same_servers_as_the_local_stack(services: dict[str, Any]) -> None:
@@ -96,10 +110,11 @@ def test_the_image_copies_every_package() -> None:
 def test_each_triton_gets_the_repository_it_can_serve(services: dict[str, Any]) -> None:
     """Without a GPU the python backend's repository and an image that has onnxruntime; with one, the official image as it is."""
     gpu = yaml.load((_INFRA / "compose.gpu.yaml").read_text(), _ComposeLoader)["services"]
-    assert "'cpu'" in services["models"]["command"][0]
+    assert services["models"]["command"] == ["run", "models"]
+    assert Settings().triton.flavour == "cpu"
     assert "onnxruntime==" in (_INFRA / "triton" / "requirements.txt").read_text()
     assert services["triton"]["build"]["context"] == "triton"
-    assert "'gpu'" in gpu["models"]["command"][0]
+    assert gpu["models"]["environment"] == {"READFIRST_TRITON__FLAVOUR": "gpu"}
     assert "nvcr.io/nvidia/tritonserver" in gpu["triton"]["image"]
     assert gpu["triton"]["build"] is None
     assert gpu["triton"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
