@@ -25,7 +25,8 @@ class ImageFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """A calibrated probability of what the label was.
 
     prevalence: share of the pictures with it where it was calibrated; a site's own share makes another probability of it.
-    ranks: whether it may move a study up; the others are told only.
+    ranks: whether it may move a study up; the others are told only. spread: half the width of the probability between one standard
+    deviation of the head's read-outs either way, had it learned from other patients; None where the head does not say it.
     """
 
     code: str
@@ -34,6 +35,7 @@ class ImageFinding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     prevalence: float
     ranks: bool = False
     activation: Activation | None = None
+    spread: float | None = None
 
 
 class ImageAssessment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -23,7 +23,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from pipeline.adapters.local.supervisor import Progress
 from pipeline.adapters.onnx import artefact, heads
-from pipeline.adapters.onnx.pictures import ASKED, INPUT, OnnxHead
+from pipeline.adapters.onnx.pictures import INPUT, OnnxHead
 from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.adapters.pictures.decoding import prepared
 from pipeline.adapters.triton.pictures import MAX_BATCH as PICTURES
@@ -119,7 +119,7 @@ def _models(settings: Settings) -> list[Model]:
     for name in heads.names():
         head = OnnxHead(heads.load(name))
         pictures = rng.integers(0, 256, (PICTURES, head.reference.side, head.reference.side), dtype=np.uint8)
-        found.append(Model(name, INPUT, "UINT8", ASKED, pictures, partial(head.run, outputs=ASKED)))
+        found.append(Model(name, INPUT, "UINT8", head.asked, pictures, partial(head.run, outputs=head.asked)))
     return found
 
 

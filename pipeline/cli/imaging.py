@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import StackError
+
+if TYPE_CHECKING:
+    from pipeline.adapters.onnx.pictures import OnnxHead
 
 TASKS = ("nih", "hannover", "ood")
 _TRIAL = 80
@@ -24,25 +27,47 @@ def evaluate(
 ) -> dict[str, Any]:
     """The figures of the shipped head that the task is for, or of the one that `train` wrote into `folder`, by its ONNX file alone.
 
-    prevalence: for the PPV; without it, `share` of the finding at the site. out: for the whole report, of `nih`. Raises StackError for the
-    others: their figures are all there is.
+    prevalence: for the PPV; without it, `share` of the finding at the site. out: for the whole report. Raises StackError, NotFound.
     """
     from pipeline.adapters.onnx.heads import HEADS, load
     from pipeline.adapters.onnx.pictures import OnnxHead
+
+    name = _tested_by(task, folder or HEADS)
+    head = OnnxHead(load(name, folder or HEADS), threads=2)
+    finding = head.reference.tasks[task]
+    at = prevalence or (share(finding) if finding else None)
+    figures = {"nih": _nih, "hannover": _hannover, "ood": _ood}[task](head, data, at, out, (folder or HEADS) / name)
+    return {"task": task, "head": name, "version": head.reference.version, **figures}
+
+
+def _nih(head: OnnxHead, data: Path, prevalence: float | None, out: Path | None, folder: Path) -> dict[str, Any]:
     from pipeline.models.imaging import evaluation, report
 
-    if out is not None and task != "nih":
-        raise StackError(f"there is no longer report of {task}", "leave --out away: --json gives every figure")
-    head = OnnxHead(load(_tested_by(task, folder or HEADS), folder or HEADS), threads=2)
-    finding = head.reference.tasks[task]
-    if task == "nih":
-        test, probability = evaluation.held_out(head, data)
-        figures = evaluation.of_nih(test, probability, prevalence or (share(finding) if finding else None))
-        if out is not None:
-            report.write(out, figures, test.positive, probability)
-    else:
-        figures = {"hannover": evaluation.hannover, "ood": evaluation.ood}[task](head, data)
-    return {"task": task, "head": head.reference.head, "version": head.reference.version, **figures}
+    asked = evaluation.held_out(head, data)
+    figures = {**evaluation.of_nih(asked, prevalence), "held_out_uses": len(evaluation.held_out_uses(folder))}
+    if out is not None:
+        report.nih(out, figures, asked)
+    return figures
+
+
+def _hannover(head: OnnxHead, data: Path, prevalence: float | None, out: Path | None, folder: Path) -> dict[str, Any]:
+    from pipeline.models.imaging import evaluation, report
+
+    asked = evaluation.hannover(head, data)
+    figures = evaluation.of_hannover(asked)
+    if out is not None:
+        report.hannover(out, figures, asked, prevalence)
+    return figures
+
+
+def _ood(head: OnnxHead, data: Path, prevalence: float | None, out: Path | None, folder: Path) -> dict[str, Any]:
+    from pipeline.models.imaging import evaluation, report
+
+    seen = evaluation.looked(head, data)
+    figures = evaluation.ood(head, data, seen)
+    if out is not None:
+        report.ood(out, figures, seen)
+    return figures
 
 
 def _tested_by(task: str, folder: Path) -> str:

@@ -57,12 +57,14 @@ def assessed(
     probabilities: Sequence[float],
     unlikeness: float,
     activations: Sequence[Sequence[float]],
+    spreads: Sequence[float],
     scorer: Literal["triton", "onnxruntime"],
     at: datetime,
 ) -> ImageAssessment:
     """Findings, or the refusal of a picture that is not what the head expects. Raises ValueError for numbers that are no answer.
 
-    activations: one square map a finding, as Activation tells of it; a map that is none is left out, and the finding stands.
+    activations: one square map a finding, as Activation tells of it. spreads: as ImageFinding's, one a finding. What is none of them is
+    left out, and the finding stands.
     """
     if len(probabilities) != len(reference.findings) or not math.isfinite(unlikeness):
         raise ValueError(f"{len(probabilities)} numbers and an unlikeness of {unlikeness} are no answer of {reference.head}")
@@ -72,6 +74,7 @@ def assessed(
         words = f"does not look like {reference.expects}"
         return _refused(reference, at, "out-of-distribution", words, scorer=scorer, unlikeness=round(unlikeness, 3))
     maps = [activation(one) for one in activations] if len(activations) == len(reference.findings) else [None] * len(reference.findings)
+    told = [round(one, 5) if 0 <= one <= 1 else None for one in spreads] if len(spreads) == len(maps) else [None] * len(maps)
     findings = tuple(
         ImageFinding(
             code=one.code,
@@ -80,8 +83,9 @@ def assessed(
             prevalence=one.prevalence,
             ranks=one.ranks,
             activation=seen,
+            spread=spread,
         )
-        for one, chance, seen in zip(reference.findings, probabilities, maps, strict=True)
+        for one, chance, seen, spread in zip(reference.findings, probabilities, maps, told, strict=True)
     )
     return ImageAssessment(
         head=reference.head, version=reference.version, at=at, scorer=scorer, findings=findings, unlikeness=round(unlikeness, 3)

@@ -219,10 +219,10 @@ class Report(msgspec.Struct):
 
 
 def without_maps(image: ImageAssessment) -> ImageAssessment:
-    """What the ranking needs of it: the maps stay with the event, and a patient's window stays small."""
-    if all(finding.activation is None for finding in image.findings):
+    """What the ranking needs of it: maps and spreads stay with the event, and a patient's window stays small."""
+    if all(finding.activation is None and finding.spread is None for finding in image.findings):
         return image
-    return replace(image, findings=tuple(replace(finding, activation=None) for finding in image.findings))
+    return replace(image, findings=tuple(replace(finding, activation=None, spread=None) for finding in image.findings))
 
 
 def _standing(said: tuple[Version, ImageAssessment]) -> tuple[bool, Version]:

@@ -31,7 +31,7 @@ input [{{ name: "image" data_type: TYPE_UINT8 dims: [ {side}, {side} ] }}]
 output [
   {{ name: "findings" data_type: TYPE_FP32 dims: [ {findings} ] }},
   {{ name: "unlikeness" data_type: TYPE_FP32 dims: [ 1 ] }},
-  {{ name: "activation" data_type: TYPE_FP32 dims: [ {activation} ] }}
+  {{ name: "activation" data_type: TYPE_FP32 dims: [ {activation} ] }}{spread}
 ]
 # Priority 1 is the highest.
 dynamic_batching {{
@@ -50,6 +50,11 @@ model_warmup [
   {{ name: "one" batch_size: 1 inputs {{ key: "image" value {{ data_type: TYPE_UINT8 dims: [ {side}, {side} ] zero_data: true }} }} }}
 ]
 """
+
+
+_SPREAD = """,
+  {{ name: "spread" data_type: TYPE_FP32 dims: [ {findings} ] }}"""
+"""Of a head that has it."""
 
 
 def build(target: Path, flavour: Flavour, folder: Path = HEADS) -> None:
@@ -75,6 +80,7 @@ def _config(reference: HeadReference, flavour: Flavour, activation: Sequence[int
         side=reference.side,
         findings=len(reference.findings),
         activation=", ".join(map(str, activation)),
+        spread=_SPREAD.format(findings=len(reference.findings)) if reference.spread else "",
         priorities=LOWEST_PRIORITY,
         version=reference.version,
     )

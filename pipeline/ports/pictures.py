@@ -17,13 +17,15 @@ class Looked(NamedTuple):
     """What a head's graph says of one picture: calibrated probabilities in the order of its findings, unlikeness (1: the limit), and for
     each finding a square map of what the places of the picture contribute to it, row by row in log odds; no map where none was asked for.
 
-    version: of the head that looked.
+    version: of the head that looked. spreads: half the width of each probability, one standard deviation of the head's read-outs either
+    way; none of a head that does not say it.
     """
 
     version: str
     probabilities: tuple[float, ...]
     unlikeness: float
     activations: tuple[tuple[float, ...], ...] = ()
+    spreads: tuple[float, ...] = ()
 
 
 class PictureReader(Protocol):

@@ -110,12 +110,12 @@ async def test_no_request_is_lost(tmp_path: Path, triton: tuple[TritonServer, Pa
     assert set(answered) == {shipped, "901"}
 
 
-def head_candidate(folder: Path, version: str) -> Path:
-    """The shipped head under another version."""
+def head_candidate(folder: Path, version: str, **described: object) -> Path:
+    """The shipped head under another version. described: what else its description says."""
     target = folder / f"head-{version}"
     shutil.copytree(heads.HEADS / HEAD, target)
     told = json.loads((target / heads.REFERENCE_FILE).read_text())
-    (target / heads.REFERENCE_FILE).write_text(json.dumps({**told, "version": version}))
+    (target / heads.REFERENCE_FILE).write_text(json.dumps({**told, "version": version, **described}))
     return target
 
 
@@ -157,7 +157,10 @@ def built() -> None:
 
 
 async def test_a_promoted_head_looks_and_says_its_version(tmp_path: Path, triton: tuple[TritonServer, Path]) -> None:
-    """Pictures go to the new version inside Triton once it is promoted, to the old one again after the way back, whatever is kept."""
+    """Pictures go to the new version inside Triton once it is promoted, to the old one again after the way back, whatever is kept.
+
+    The new one is as versions were before they told their spread and their scope.
+    """
     server, repository = triton
     registry = HeadRegistry(tmp_path / "versions")
     versions = registry.versions[HEAD]
@@ -166,7 +169,7 @@ async def test_a_promoted_head_looks_and_says_its_version(tmp_path: Path, triton
     stage = PictureStage(MemoryOffsets(), log, Films(), {HEAD: head}, SystemClock(), "pictures")
     try:
         await stage.handle([batch([told(0)])])
-        before, version = versions.served(), versions.install(head_candidate(tmp_path, "903"))
+        before, version = versions.served(), versions.install(head_candidate(tmp_path, "903", spread=False, scope=None))
         await asyncio.to_thread(serve, versions.folder_of(version), before, repository, [server.url])
         await stage.handle([batch([told(1, uri="object:1/2/4")])])
         versions.promote(version, NOW, "kim", None, [])
@@ -179,6 +182,7 @@ async def test_a_promoted_head_looks_and_says_its_version(tmp_path: Path, triton
 
     said = [finding.image for finding in log.documents(FINDINGS)]
     assert [(image.version, image.scorer) for image in said] == [("1", "triton"), ("903", "triton"), ("903", "triton"), ("1", "triton")]
+    assert [all(one.spread is not None for one in image.findings) for image in said] == [True, False, False, True]
 
 
 class Films:

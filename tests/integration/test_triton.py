@@ -102,6 +102,7 @@ async def test_triton_and_this_process_see_the_same(triton_server: str, head: st
         assert other.version == mine.version
         assert other.probabilities == pytest.approx(mine.probabilities, abs=1e-4)
         assert other.unlikeness == pytest.approx(mine.unlikeness, abs=1e-3)
+        assert len(mine.spreads) == len(mine.probabilities) and other.spreads == pytest.approx(mine.spreads, abs=1e-4)
         assert np.abs(np.array(other.activations) - np.array(mine.activations)).max() < 1e-3
     assert len({one.probabilities for one in theirs}) == len(pictures)
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from pipeline.adapters.onnx import heads
 from pipeline.adapters.telemetry.metrics import METRICS
+from pipeline.domain.image_answer import HeadReference
 from pipeline.errors import Unavailable
 from pipeline.ports import Looked, Picture
 
 INPUT = "image"
-FINDINGS, UNLIKENESS, ACTIVATION, FEATURES = OUTPUTS = ("findings", "unlikeness", "activation", "features")
+FINDINGS, UNLIKENESS, ACTIVATION, FEATURES, SPREAD = OUTPUTS = ("findings", "unlikeness", "activation", "features", "spread")
 ASKED = (FINDINGS, UNLIKENESS, ACTIVATION)
-"""What an answer about a picture is made of."""
+"""What an answer about a picture is made of; SPREAD too, where the head's description says that it has it."""
 MOST_PICTURES = 16
 """Asked at once: a larger batch is asked in parts, so that memory stays bounded."""
 
@@ -38,6 +39,11 @@ class OnnxHead:
         starts = range(0, len(pictures), MOST_PICTURES)
         parts = [self._session.run(list(outputs), {INPUT: pictures[start : start + MOST_PICTURES]}) for start in starts]
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The outputs that an answer about a picture is made of."""
+        return asked_of(self.reference)
 
     def shape(self, output: str) -> tuple[int, ...]:
         """Of that output for one picture, as the graph declares it."""
@@ -69,13 +75,23 @@ class OnnxImageModel:
 
     def _look(self, pictures: Sequence[Picture]) -> list[Looked]:
         model = self._model
-        return looked(model.reference.version, *model.run(np.stack(pictures), ASKED))
+        return looked(model.reference.version, *model.run(np.stack(pictures), model.asked))
+
+
+def asked_of(reference: HeadReference) -> tuple[str, ...]:
+    """The outputs of a head's graph that an answer is made of."""
+    return (*ASKED, SPREAD) if reference.spread else ASKED
 
 
 def looked(
-    version: str, findings: NDArray[np.floating], unlikeness: NDArray[np.floating], activation: NDArray[np.floating]
+    version: str,
+    findings: NDArray[np.floating],
+    unlikeness: NDArray[np.floating],
+    activation: NDArray[np.floating],
+    spread: NDArray[np.floating] | None = None,
 ) -> list[Looked]:
-    """The graph's outputs ASKED, picture by picture."""
+    """The graph's outputs, picture by picture."""
     maps = [tuple(tuple(one.ravel().tolist()) for one in each) for each in activation]
-    rows = zip(findings, unlikeness, maps, strict=True)
-    return [Looked(version, tuple(map(float, chances)), float(far[0]), places) for chances, far, places in rows]
+    spreads = [()] * len(findings) if spread is None else [tuple(map(float, one)) for one in spread]
+    rows = zip(findings, unlikeness, maps, spreads, strict=True)
+    return [Looked(version, tuple(map(float, chances)), float(far[0]), places, told) for chances, far, places, told in rows]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc import InferInput
 from tritonclient.grpc.aio import InferenceServerClient
 
-from pipeline.adapters.onnx.pictures import ASKED, INPUT, looked
+from pipeline.adapters.onnx.pictures import ASKED, INPUT, SPREAD, looked
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.adapters.triton.scorer import CHANNEL
@@ -54,14 +54,14 @@ class TritonImageModel:
         stacked = np.stack(pictures)
         question = InferInput(INPUT, list(stacked.shape), "UINT8")
         question.set_data_from_numpy(stacked)
-        outputs = [InferRequestedOutput(name) for name in ASKED]
+        # All that the version declares: which one answers, and whether it tells its spread, is known by the answer alone.
         answer = await self._client.infer(
             self._model,
             [question],
-            outputs=outputs,
             priority=self._priority,
             client_timeout=self._deadline_s,
             headers=TRACING.context(),
         )
         version = answer.get_response().model_version
-        return looked(version, *(np.asarray(answer.as_numpy(name)) for name in ASKED))
+        findings, unlikeness, activation = (np.asarray(answer.as_numpy(name)) for name in ASKED)
+        return looked(version, findings, unlikeness, activation, answer.as_numpy(SPREAD))

@@ -17,7 +17,7 @@ from pipeline.models.clinical.physionet import Stay
 from pipeline.models.evaluation.calibration import calibration, fit_logistic, slope_and_intercept
 from pipeline.models.evaluation.decision_curve import decision_curve
 from pipeline.models.evaluation.discrimination import Labels, auc, auprc, min_se_ppv, working_points
-from pipeline.models.evaluation.summary import age_bands, figures, intervals, subgroups
+from pipeline.models.evaluation.summary import age_bands, figures, intervals, subgroups, thirds
 
 Predict = Callable[[Matrix], NDArray[np.floating]]
 """Features [n, names] to probabilities [n]."""
@@ -56,7 +56,7 @@ def report(stays: Sequence[Stay], model: OnnxModel, prevalence: float | None = N
         "newest values only": figures(end.died, predict(masking.newest_only(end.x, np.ones(len(end.x), dtype=bool)))),
         "observables missing at random": {f"{share:.0%}": _thinned(end, predict, share) for share in (0.25, 0.5, 0.75)},
         "subgroups": subgroups(end.died, probability, members(stays)),
-        "by spread": subgroups(end.died, probability, _thirds(answer.spread[:, 0])),
+        "by spread": subgroups(end.died, probability, thirds(answer.spread[:, 0])),
         "beyond training's range": round(float((answer.novelty[:, 0] > 0).mean()), 4),
     }
 
@@ -112,8 +112,3 @@ def _thinned(end: Examples, predict: Predict, share: float) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     kept = rng.random((len(end.x), len(masking.MODALITIES["all"]))) >= share
     return figures(end.died, predict(masking.keep(end.x, kept)))
-
-
-def _thirds(spread: NDArray[np.floating]) -> dict[str, Labels]:
-    low, high = np.quantile(spread, (1 / 3, 2 / 3))
-    return {"least spread": spread <= low, "middle": (spread > low) & (spread <= high), "most spread": spread > high}

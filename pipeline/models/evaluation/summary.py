@@ -40,6 +40,12 @@ def age_bands(age: NDArray[np.floating]) -> dict[str, Labels]:
     return {f"age {low}-{high - 1}" if high < 200 else f"age {low}+": (age >= low) & (age < high) for low, high in _AGE_BANDS}
 
 
+def thirds(spread: NDArray[np.floating]) -> dict[str, Labels]:
+    """Who belongs to the third of whom the model is surest, less sure, least sure."""
+    low, high = np.quantile(spread, (1 / 3, 2 / 3))
+    return {"least spread": spread <= low, "middle": (spread > low) & (spread <= high), "most spread": spread > high}
+
+
 def _subgroup(positive: Labels, probability: Scores) -> dict[str, Any]:
     if len(positive) < SMALLEST_SUBGROUP or positive.all() or not positive.any():
         return {**dict.fromkeys(FIGURES), "n": len(positive), "positives": int(positive.sum())}

@@ -33,6 +33,7 @@ from pipeline.models.imaging.network import ImageHead, Likeness
 
 _SAMPLES = 500
 _LIKENESS = ("whole_mean", "whole_axes", "foreign_weight", "foreign_bias", "texture_mean", "texture_axes", "scale")
+_MEMBERS = ("members", "members_bias")
 _CARD = """\
 # Image head: {head}, version {version}, fine-tuned by a site
 
@@ -71,8 +72,11 @@ def files(data: Inputs, finding: str, version: str, seed: int) -> dict[str, byte
     unseen = platt[0] * logits + platt[1]
     weight, bias, slopes = (parts[name].copy() for name in ("weight", "bias", "platt"))
     weight[place], bias[place], slopes[place] = moved.weight, moved.bias, platt
+    drawn = readout.stacked([readout.members(features, positive, patient, RIDGE_IMAGE, direction)])
+    members = _in_place(parts["members"], drawn[0], place), _in_place(parts["members_bias"], drawn[1], place)
     readouts = [torch.tensor(one, dtype=torch.float32) for one in (weight, bias, slopes)]
-    head: ImageHead = ImageHead(encoder_as_shipped(), readouts[0], readouts[1], readouts[2], _check(parts))
+    held = (torch.tensor(one, dtype=torch.float32) for one in members)
+    head: ImageHead = ImageHead(encoder_as_shipped(), readouts[0], readouts[1], readouts[2], _check(parts), *held)
     body = export.to_onnx(head, before.reference.side, version)
     reference = _reference(before.reference, place, version, share, body)
     written = OnnxHead(heads.Head(reference, body))
@@ -95,7 +99,7 @@ def files(data: Inputs, finding: str, version: str, seed: int) -> dict[str, byte
 
 
 def read_back(body: bytes) -> dict[str, Matrix]:
-    """weight [findings, WIDTH], bias, platt [findings, 2] and the parts of the check, out of a head's file."""
+    """weight [findings, WIDTH], bias, platt [findings, 2], the members as ImageHead's, and the parts of the check, out of a head's file."""
     graph = onnx.load_from_string(body).graph
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     made = {node.output[0]: node for node in graph.node}
@@ -109,7 +113,7 @@ def read_back(body: bytes) -> dict[str, Matrix]:
             "the head's file is not laid out as this version of Readfirst writes it", "train it again: readfirst train imaging"
         )
     intercept, slope, bias, weight = steps
-    found = {"weight": weight.T, "bias": bias, "platt": np.stack([slope, intercept], 1)}
+    found = {"weight": weight.T, "bias": bias, "platt": np.stack([slope, intercept], 1), **{name: held[name] for name in _MEMBERS}}
     return {name: np.array(part, np.float64) for name, part in {**found, **{name: held[f"likeness.{name}"] for name in _LIKENESS}}.items()}
 
 
@@ -134,6 +138,13 @@ def _place(reference: HeadReference, finding: str) -> int:
     if finding not in codes:
         raise StackError(f"the head {reference.head} has no finding {finding!r}", f"choose one of: {', '.join(codes)}")
     return codes.index(finding)
+
+
+def _in_place(members: Matrix, drawn: Matrix, place: int) -> Matrix:
+    """With the members of one finding exchanged."""
+    found, count = members.copy(), drawn.shape[-1]
+    found[..., place * count : (place + 1) * count] = drawn
+    return found
 
 
 def _made_on(finding: str, logits: Matrix) -> drift.Reference:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.adapters.onnx.pictures import OnnxHead
+from pipeline.adapters.onnx.pictures import FINDINGS, SPREAD, UNLIKENESS, OnnxHead
 from pipeline.models.imaging.films import Pictures
 
 ACCEPTANCE_FILE = "acceptance.json"
@@ -24,11 +24,11 @@ def pictures(side: int) -> Pictures:
 
 def expected(head: OnnxHead) -> dict[str, Any]:
     """What the head says of them now."""
-    findings, unlikeness = head.run(pictures(head.reference.side))
-    return {"findings": findings.tolist(), "unlikeness": unlikeness.tolist()}
+    told = [FINDINGS, UNLIKENESS, *([SPREAD] if head.reference.spread else [])]
+    return {name: answer.tolist() for name, answer in zip(told, head.run(pictures(head.reference.side), told), strict=True)}
 
 
 def differs(head: OnnxHead, stored: dict[str, Any]) -> float:
     """The largest difference from the stored answers; to be below TOLERANCE."""
     now = expected(head)
-    return max(float(np.abs(np.array(now[name]) - np.array(stored[name])).max()) for name in ("findings", "unlikeness"))
+    return max(float(np.abs(np.array(now[name]) - np.array(stored[name])).max()) for name in now)

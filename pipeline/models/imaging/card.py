@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.domain.image_answer import HeadReference
 from pipeline.models.imaging.evaluation import RIDGE_IMAGE
 from pipeline.models.imaging.films import HANNOVER_CITATION, NIH_CITATION
+from pipeline.models.imaging.readout import MEMBERS
 
 _CARD = """\
 # Image head: {head}, version {version}
@@ -20,9 +21,9 @@ _CARD = """\
 study up, after it is brought from the training share ({share:.0%}) to the site's (section `findings` of the site file).
 `intensive-care-7d`: intensive care on the day of the film or within seven days, COVID-19 in-patients of one hospital; it is shown and
 moves nothing: 71 patients are too few.
-An activation map of each, whose mean is the logit, and `unlikeness` to the training films. It names no uncertainty beside its calibrated
-probability: one linear read-out has no members that could differ. The two data sets are never pooled under one label: they can be told
-apart with AUC 1.0, so that a pooled label would be read from the scanner.
+An activation map of each, whose mean is the logit, and `unlikeness` to the training films. `spread`, its uncertainty: half the width of
+the probability between one standard deviation either way of {members} read-outs, each made from as many patients drawn again. The two data
+sets are never pooled under one label: they can be told apart with AUC 1.0, so that a pooled label would be read from the scanner.
 
 **How.** The first 15 blocks of EfficientNet-lite0 with ImageNet weights (Apache-2.0), frozen; mean and standard deviation of the maps
 after four of them; a ridge-regularised linear read-out for each answer; Platt's sigmoid on out-of-fold logits; picture and mirror image
@@ -31,8 +32,11 @@ averaged. {megabytes:.1f} MB (encoder in half precision), opset {opset}, torch a
 **Data.** {nih_citation}. {hannover_citation}.
 
 ## Pneumonia against no finding (NIH)
-Patients split by hash; the fifth held out serves this table alone, which every training makes anew; no choice was made by it. Choices
-were made by cross-validation inside the others: AUC by ridge {tried}.
+Patients split by hash; no choice was made by the fifth held out. Choices were made by cross-validation inside the others: AUC by ridge
+{tried}. How often the fifth held out was used, as far as it was counted: {uses}
+({used}).
+Not counted before version 1; every training makes the table anew and adds to the count, `readfirst promote` compares versions on the same
+patients, and so does whoever runs `readfirst evaluate --task nih`.
 
 | films | patients | AUC | 95 % by patient | ECE | Brier | projection alone |
 |---|---|---|---|---|---|---|
@@ -47,6 +51,17 @@ Target 0.92: {nih_verdict}
 | sensitivity | specificity | PPV where {prevalence:.0%} have it |
 |---|---|---|
 {points}
+
+### Where the read-outs disagree
+Out of fold inside the training patients, then the patients held out, by third of the spread:
+
+| | films | with pneumonia | AUC | ECE | Brier |
+|---|---|---|---|---|---|
+{spread}
+
+Out of fold the spread tells which films are judged wrongly with AUC {errors[spread]}, nearness of the probability to even odds alone with
+{errors[nearness to even odds]}, the read-outs' deviation in log odds alone with {errors[deviation in log odds]}:
+{spread_verdict}
 
 ### What else could ship
 By the same cross-validation; the difference to the read-out that ships ({shipped}), with its interval by patient.
@@ -122,6 +137,9 @@ def render(metrics: Mapping[str, Any], reference: HeadReference) -> str:
         interval=nih["auc_95"],
         nih_verdict="reached." if nih["auc"] >= 0.92 else "missed.",
         subgroups=_rows((name, one["n"], one["positives"], one["auc"]) for name, one in nih["subgroups"].items()),
+        **_spread(metrics),
+        members=MEMBERS,
+        **_uses(metrics["nih_held_out_uses"]),
         points=_rows((one["sensitivity"], one["specificity"], one["ppv"]) for one in nih["working_points"]),
         prevalence=nih["working_points"][0]["prevalence"],
         **_compared(metrics, hannover),
@@ -151,6 +169,27 @@ def _compared(metrics: Mapping[str, Any], hannover: Mapping[str, Any]) -> dict[s
         if ahead
         else "Attention is better for none of them beyond its interval: late fusion stays.",
     }
+
+
+def _spread(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """By third, and whether it says more than the probability does."""
+    crossed, columns = metrics["nih_cross_validation_spread"], ("n", "positives", "auc", "ece", "brier")
+    parts = (("out of fold", crossed["by_spread"]), ("held out", metrics["nih"]["by_spread"]))
+    errors = crossed["auc_of_errors"]
+    more = errors["spread"] > errors["nearness to even odds"]
+    return {
+        "spread": _rows((f"{part}, {third}", *(one[name] for name in columns)) for part, found in parts for third, one in found.items()),
+        "errors": errors,
+        "spread_verdict": "it says more than the probability does."
+        if more
+        else "it says how far the answer hangs on who was learned from, and no more of errors than the probability itself.",
+    }
+
+
+def _uses(uses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How often the patients held out were looked at."""
+    times = {1: "once", 2: "twice"}.get(len(uses), f"{len(uses)} times")
+    return {"uses": times, "used": "; ".join(f"{one['why']}, AUC {one['auc']}" for one in uses)}
 
 
 def _signed(pair: tuple[float, float]) -> str:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.onnx.pictures import FEATURES, UNLIKENESS, OnnxHead
+from pipeline.adapters.onnx.pictures import FEATURES, FINDINGS, SPREAD, UNLIKENESS, OnnxHead
 from pipeline.adapters.pictures.decoding import prepared
+from pipeline.domain.image_answer import LIMIT
 from pipeline.domain.site import DEFAULT
 from pipeline.errors import NotFound, UnfitPicture
 from pipeline.models.evaluation.bootstrap import bootstrap_difference, bootstrap_interval, rounded
 from pipeline.models.evaluation.calibration import ece
 from pipeline.models.evaluation.discrimination import auc, working_points
-from pipeline.models.evaluation.summary import age_bands, figures, intervals, subgroups
+from pipeline.models.evaluation.summary import age_bands, figures, intervals, subgroups, thirds
 from pipeline.models.imaging import films, foreign, readout
 from pipeline.models.imaging.films import Films, Pictures
+from pipeline.models.imaging.recipe import METRICS_FILE
 
 Matrix = NDArray[np.float64]
 DICOM = "dicom-dev"
@@ -34,13 +38,23 @@ _SPOILED_EVERY = 10
 
 def nih(head: OnnxHead, data: Path, prevalence: float | None = None) -> dict[str, Any]:
     """Pneumonia against no finding, on the fifth of the patients that was held out. Raises NotFound."""
-    return of_nih(*held_out(head, data), prevalence)
+    return of_nih(held_out(head, data), prevalence)
 
 
-def held_out(head: OnnxHead, data: Path) -> tuple[Films, Matrix]:
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Films with the probabilities [n] of what they are labelled with, and their spread; None where the head does not tell it."""
+
+    films: Films
+    probability: Matrix
+    spread: Matrix | None = None
+
+
+def held_out(head: OnnxHead, data: Path) -> Answered:
     """NIH's films of the fifth of the patients that was held out, and what the head says of pneumonia. Raises NotFound."""
-    test = nih_held_out(data, head.reference.side)
-    return test, head.run(test.pictures)[0][:, head.reference.codes.index("pneumonia")].astype(np.float64)
+    test, place = nih_held_out(data, head.reference.side), head.reference.codes.index("pneumonia")
+    answers = head.run(test.pictures, (FINDINGS, SPREAD) if head.reference.spread else (FINDINGS,))
+    return Answered(test, *(each[:, place].astype(np.float64) for each in answers))
 
 
 def nih_held_out(data: Path, side: int) -> Films:
@@ -49,21 +63,36 @@ def nih_held_out(data: Path, side: int) -> Films:
     return whole.chosen(films.held_out(whole.patient, "nih"))
 
 
-def of_nih(test: Films, probability: Matrix, prevalence: float | None = None) -> dict[str, Any]:
+def of_nih(asked: Answered, prevalence: float | None = None) -> dict[str, Any]:
     """prevalence: at which the working points' PPV is told, by default the site file's default."""
-    share = DEFAULT.prevalence("pneumonia") if prevalence is None else prevalence
+    test = asked.films
     frontal = test.column("View Position", "AP")
+    return {
+        **_answered(asked, members(test), DEFAULT.prevalence("pneumonia") if prevalence is None else prevalence),
+        "projection_alone_auc": round(auc(test.positive, frontal.astype(float)), 4),
+        **({} if asked.spread is None else {"by_spread": subgroups(test.positive, asked.probability, thirds(asked.spread))}),
+    }
+
+
+def _answered(asked: Answered, belong: Mapping[str, films.Mask], share: float) -> dict[str, Any]:
+    """What is told of any probabilities: discrimination, calibration, subgroups, working points with the PPV at `share`."""
+    test, probability = asked.films, asked.probability
     return {
         **figures(test.positive, probability),
         **{f"{name}_95": pair for name, pair in intervals(test.positive, probability, test.patient, _SAMPLES).items()},
         "patients": len(set(test.patient)),
-        "projection_alone_auc": round(auc(test.positive, frontal.astype(float)), 4),
-        "subgroups": subgroups(test.positive, probability, members(test)),
+        "subgroups": subgroups(test.positive, probability, belong),
         "working_points": [
             {"sensitivity": round(p.sensitivity, 3), "specificity": round(p.specificity, 3), "ppv": round(p.ppv, 3), "prevalence": share}
             for p in working_points(test.positive, probability, prevalence=share)
         ],
     }
+
+
+def held_out_uses(folder: Path) -> list[dict[str, Any]]:
+    """How often NIH's patients held out were looked at up to the head in `folder`, as far as it was counted: why, and the AUC seen."""
+    metrics: dict[str, Any] = msgspec.json.decode((folder / METRICS_FILE).read_bytes()) if (folder / METRICS_FILE).is_file() else {}
+    return list(metrics.get("nih_held_out_uses", ()))
 
 
 def members(test: Films) -> dict[str, films.Mask]:
@@ -73,22 +102,55 @@ def members(test: Films) -> dict[str, films.Mask]:
     return {"AP": frontal, "PA": ~frontal, "F": female, "M": ~female, **{name: rows for name, rows in bands.items() if rows.any()}}
 
 
-def hannover(head: OnnxHead, data: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """Hannover's films: the encoder's features, and for each of SUBSETS calibrated logits, out of fold."""
+
+    films: Films
+    features: Matrix
+    of_subset: dict[str, Matrix]
+
+
+def hannover(head: OnnxHead, data: Path) -> Crossed:
     """Intensive care now or within seven days: image, laboratory and both, by cross-validation over patients. Raises NotFound."""
     whole = films.hannover(data, head.reference.side)
-    return of_hannover(whole, head.run(whole.pictures, (FEATURES,))[0].astype(np.float64))
+    return crossed(whole, head.run(whole.pictures, (FEATURES,))[0].astype(np.float64))
 
 
-def of_hannover(whole: Films, features: Matrix) -> dict[str, Any]:
+def crossed(whole: Films, features: Matrix) -> Crossed:
     """The read-outs are fitted anew in every fold; the encoder has never seen one of these films."""
+    parts, fold = inputs(whole, features), films.folds(whole.patient, "hannover")
+    return Crossed(
+        whole, features, {name: late_fusion([parts[one] for one in subset], whole.positive, fold) for name, subset in SUBSETS.items()}
+    )
+
+
+def of_subset(asked: Crossed, subset: str, prevalence: float | None = None) -> tuple[Answered, dict[str, Any]]:
+    """Its probabilities, and what `of_nih` tells: by sex, projection and modality."""
+    test, logits = asked.films, asked.of_subset[subset]
+    named = (
+        ("AP", "projection", "ap"),
+        ("PA", "projection", "pa"),
+        ("F", "sex", "f"),
+        ("M", "sex", "m"),
+        ("CR", "modality", "CR"),
+        ("DX", "modality", "DX"),
+    )
+    belong = {name: test.column(column, value) for name, column, value in named}
+    answered = Answered(test, 1 / (1 + np.exp(-logits)))
+    return answered, _answered(answered, belong, DEFAULT.finding_share if prevalence is None else prevalence)
+
+
+def of_hannover(asked: Crossed) -> dict[str, Any]:
+    """What the card tells."""
+    whole, features = asked.films, asked.features
     fold, positive, patient = films.folds(whole.patient, "hannover"), whole.positive, whole.patient
     frontal = whole.column("projection", "ap")
-    laboratory, parts = _scaled_labs(whole), inputs(whole, features)
+    laboratory = _scaled_labs(whole)
     image = readout.crossed(features, positive, fold, RIDGE_IMAGE)
     labs = readout.crossed(laboratory, positive, fold, RIDGE_LABS)
     fused = late_fusion([(features, RIDGE_IMAGE), (laboratory, RIDGE_LABS)], positive, fold)
     joint = readout.crossed(np.column_stack([features, 10 * laboratory]), positive, fold, RIDGE_IMAGE)
-    of_subset = {name: late_fusion([parts[one] for one in subset], positive, fold) for name, subset in SUBSETS.items()}
     logits = {"image": image, "labs": labs, "late_fusion": fused, "one_readout_of_both": joint}
     return {
         "films": len(whole),
@@ -97,7 +159,7 @@ def of_hannover(whole: Films, features: Matrix) -> dict[str, Any]:
         "auc": {name: round(auc(positive, values), 4) for name, values in logits.items()},
         "auc_95": {name: rounded(bootstrap_interval(auc, positive, values, patient, _SAMPLES)) for name, values in logits.items()},
         "late_fusion_minus_image_95": minus(positive, fused, image, patient),
-        "late_fusion_by_input": {name: calibrated(positive, values) for name, values in of_subset.items()},
+        "late_fusion_by_input": {name: calibrated(positive, values) for name, values in asked.of_subset.items()},
         "image_within_ap_auc": round(auc(positive[frontal], image[frontal]), 4),
         "projection_alone_auc": round(auc(positive, frontal.astype(float)), 4),
         "missing_labs_alone_auc": round(auc(positive, readout.crossed(np.isnan(laboratory).astype(float), positive, fold, RIDGE_LABS)), 4),
@@ -137,20 +199,32 @@ def minus(positive: films.Mask, logits: Matrix, other: Matrix, patient: NDArray[
     return rounded(bootstrap_difference(auc, positive, logits, other, patient, _SAMPLES))
 
 
-def ood(head: OnnxHead, data: Path) -> dict[str, Any]:
-    """Shares refused: films of patients that the check has not seen, spoiled films, and the pictures of dicom-dev. Raises NotFound."""
-    side = head.reference.side
-    unseen = {}
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Unlikeness of films of patients that the check has not seen, by data set, and of spoiled ones, by what was done to them."""
+
+    films: dict[str, Matrix]
+    spoiled: dict[str, Matrix]
+
+
+def looked(head: OnnxHead, data: Path) -> Looked:
+    """Raises NotFound."""
+    side, unseen = head.reference.side, {}
     for name, whole in (("nih", films.nih(data, side)), ("hannover", films.hannover(data, side))):
         unseen[name] = whole.chosen(films.held_out(whole.patient, name)).pictures
-    refused = {name: _refused(head, pictures) for name, pictures in unseen.items()}
-    every = np.concatenate(list(refused.values()))
-    spoiled = {way: _refused(head, foreign.spoiled(unseen["nih"][::_SPOILED_EVERY], (way,), 5)).mean() for way in foreign.WAYS}
+    spoiled = {way: _unlikeness(head, foreign.spoiled(unseen["nih"][::_SPOILED_EVERY], (way,), 5)) for way in foreign.WAYS}
+    return Looked({name: _unlikeness(head, pictures) for name, pictures in unseen.items()}, spoiled)
+
+
+def ood(head: OnnxHead, data: Path, seen: Looked | None = None) -> dict[str, Any]:
+    """Shares refused: films of patients that the check has not seen, spoiled films, and the pictures of dicom-dev. Raises NotFound."""
+    seen = looked(head, data) if seen is None else seen
+    every = np.concatenate(list(seen.films.values()))
     return {
         "films": len(every),
-        "films_refused": round(float(every.mean()), 4),
-        "films_refused_by_set": {name: round(float(part.mean()), 4) for name, part in refused.items()},
-        "spoiled_refused": {way: round(float(share), 3) for way, share in spoiled.items()},
+        "films_refused": round(float((every > LIMIT).mean()), 4),
+        "films_refused_by_set": {name: round(float((part > LIMIT).mean()), 4) for name, part in seen.films.items()},
+        "spoiled_refused": {way: round(float((part > LIMIT).mean()), 3) for way, part in seen.spoiled.items()},
         **_dicom(head, data),
     }
 
@@ -185,12 +259,11 @@ def _verdict(head: OnnxHead, body: bytes) -> str:
         picture = prepared(body, head.reference.side)
     except UnfitPicture as unfit:
         return unfit.reason
-    return "out-of-distribution" if _refused(head, picture[None])[0] else "accepted"
+    return "out-of-distribution" if _unlikeness(head, picture[None])[0] > LIMIT else "accepted"
 
 
-def _refused(head: OnnxHead, pictures: Pictures) -> NDArray[np.bool_]:
-    refused: NDArray[np.bool_] = head.run(pictures, (UNLIKENESS,))[0][:, 0] > 1
-    return refused
+def _unlikeness(head: OnnxHead, pictures: Pictures) -> Matrix:
+    return head.run(pictures, (UNLIKENESS,))[0][:, 0].astype(np.float64)
 
 
 def _scaled_labs(whole: Films) -> Matrix:

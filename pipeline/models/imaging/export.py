@@ -17,7 +17,7 @@ from pipeline.models.imaging.network import Encoder, ImageHead
 OPSET = 18
 IR_VERSION = 9
 INPUT = "image"
-OUTPUTS = ("findings", "unlikeness", "activation", "features")
+OUTPUTS = ("findings", "unlikeness", "activation", "features", "spread")
 _WORTH_HALVING = 1024
 """Numbers; smaller tensors stay as they are, biases and scales among them."""
 

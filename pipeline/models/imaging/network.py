@@ -123,16 +123,23 @@ class ImageHead(nn.Module):  # type: ignore[misc]
     weight: Tensor
     bias: Tensor
     platt: Tensor
+    members: Tensor
+    members_bias: Tensor
 
-    def __init__(self, encoder: Encoder, weight: Tensor, bias: Tensor, platt: Tensor, likeness: Likeness) -> None:
-        """weight [findings, WIDTH], bias [findings], platt [findings, 2]."""
+    def __init__(
+        self, encoder: Encoder, weight: Tensor, bias: Tensor, platt: Tensor, likeness: Likeness, members: Tensor, members_bias: Tensor
+    ) -> None:
+        """weight [findings, WIDTH], bias [findings], platt [findings, 2]; members [WIDTH, findings * k], members_bias [findings * k]: the
+        k read-outs of each finding as other patients would have made them."""
         super().__init__()
         self.encoder, self.pooled, self.likeness = encoder, Pooled(), likeness
-        for name, value in (("weight", weight), ("bias", bias), ("platt", platt)):
+        held = {"weight": weight, "bias": bias, "platt": platt, "members": members, "members_bias": members_bias}
+        for name, value in held.items():
             self.register_buffer(name, value)
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """uint8 [n, side, side] to probabilities [n, findings], unlikeness [n, 1], activation maps [n, findings, h, w] and features.
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """uint8 [n, side, side] to probabilities [n, findings], unlikeness [n, 1], activation maps [n, findings, h, w], features and
+        spread [n, findings].
 
         Everything is the mean of the picture and its mirror image. The mean of an activation map, with the bias, is the finding's logit.
         """
@@ -141,8 +148,16 @@ class ImageHead(nn.Module):  # type: ignore[misc]
         mirrored, back = self.pooled(self.encoder(pictures.flip(3)), self.weight)
         features, seen = (features + mirrored) / 2, (seen + back.flip(3)) / 2
         logits = features @ self.weight.T + self.bias
-        probability = torch.sigmoid(logits * self.platt[:, 0] + self.platt[:, 1])
-        return probability, self.likeness(thumbnail(pictures), features), seen, features
+        middle = logits * self.platt[:, 0] + self.platt[:, 1]
+        probability = torch.sigmoid(middle)
+        return probability, self.likeness(thumbnail(pictures), features), seen, features, self._spread(features, middle)
+
+    def _spread(self, features: Tensor, middle: Tensor) -> Tensor:
+        """Half the width of the probability, one standard deviation of the members either way."""
+        each = (features @ self.members + self.members_bias).unflatten(1, (self.weight.shape[0], -1))
+        deviation = ((each - each.mean(2, keepdim=True)).square().sum(2) / (each.shape[2] - 1)).sqrt()
+        either_way = deviation * self.platt[:, 0]
+        return (torch.sigmoid(middle + either_way) - torch.sigmoid(middle - either_way)) / 2
 
 
 def thumbnail(pictures: Tensor) -> Tensor:

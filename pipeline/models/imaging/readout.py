@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ from pipeline.models.imaging.films import Mask
 
 Matrix = NDArray[np.float64]
 FAVOUR = 10.0
-"""Set beforehand, not tuned."""
+MEMBERS = 10
+"""Both set beforehand, not tuned."""
+_SEED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,33 @@ def crossed(features: Matrix, positive: Mask, fold: NDArray[np.int64], ridge: fl
         test = fold == one
         logits[test] = fit(features[~test], positive[~test], ridge)(filled(features[test], features[~test]))
     return logits
+
+
+def members(features: Matrix, positive: Mask, patient: NDArray[np.str_], ridge: float, favoured: Matrix | None = None) -> list[Linear]:
+    """MEMBERS read-outs, each on as many patients drawn with replacement: how they differ is how much the answer hangs on who was there.
+
+    Chosen by cross-validation inside NIH's training patients over a Laplace posterior, three times as wide and no better at telling errors.
+    """
+    rng, found = np.random.default_rng(_SEED), list[Linear]()
+    rows = [np.flatnonzero(patient == one) for one in np.unique(patient)]
+    while len(found) < MEMBERS:
+        drawn = np.concatenate([rows[place] for place in rng.integers(len(rows), size=len(rows))])
+        if 0 < positive[drawn].sum() < len(drawn):
+            found.append(fit(features[drawn], positive[drawn], ridge, favoured))
+    return found
+
+
+def stacked(findings: Sequence[Sequence[Linear]]) -> tuple[Matrix, Matrix]:
+    """The members of each finding as ImageHead takes them: weights [features, findings * k], biases [findings * k]."""
+    every = [member for members in findings for member in members]
+    return np.stack([member.weight for member in every], 1), np.array([member.bias for member in every])
+
+
+def spread(logits: Matrix, members: Matrix, platt: tuple[float, float]) -> Matrix:
+    """As ImageHead has it: half the width of the probability, one standard deviation of the members' logits [n, k] either way."""
+    middle, either_way = platt[0] * logits + platt[1], platt[0] * members.std(1, ddof=1)
+    width: Matrix = 1 / (1 + np.exp(-(middle + either_way))) - 1 / (1 + np.exp(-(middle - either_way)))
+    return width / 2
 
 
 def filled(features: Matrix, like: Matrix) -> Matrix:

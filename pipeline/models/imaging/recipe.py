@@ -19,3 +19,4 @@ COMPARED = "nih"
 """The task that tells at promotion whether a version is worse."""
 RIDGES = (30.0, 100.0, 200.0, 500.0)
 """Tried by cross-validation inside the training patients; the figures stand in the card."""
+METRICS_FILE, CARD_FILE = "metrics.json", "CARD.md"

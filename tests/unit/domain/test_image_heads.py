@@ -157,24 +157,31 @@ REFERENCE = HeadReference(
 
 def test_an_unlike_picture_is_refused_and_numbers_that_are_none_are_no_answer() -> None:
     """Beyond the limit nothing is said of findings."""
-    assert assessed(REFERENCE, [0.7], 0.9, (), "triton", NOW).findings[0].probability == 0.7
-    refused = assessed(REFERENCE, [0.7], 1.01, [[1.0] * 9], "triton", NOW)
+    assert assessed(REFERENCE, [0.7], 0.9, (), (), "triton", NOW).findings[0].probability == 0.7
+    refused = assessed(REFERENCE, [0.7], 1.01, [[1.0] * 9], [0.1], "triton", NOW)
     assert (refused.refused, refused.findings) == ("out-of-distribution", ())
     for numbers, unlikeness in (([0.7, 0.1], 0.5), ([float("nan")], 0.5), ([1.2], 0.5), ([0.7], float("nan"))):
         with pytest.raises(ValueError):
-            assessed(REFERENCE, numbers, unlikeness, (), "triton", NOW)
+            assessed(REFERENCE, numbers, unlikeness, (), (), "triton", NOW)
 
 
 def test_a_map_is_a_byte_a_place_and_says_what_it_was_made_of() -> None:
     """To a hundredth of its peak; what is no square of numbers is left out, and the finding stands."""
     contributions = [0.5, -1.5, 3.0, 0.0, 0.1, -0.1, 2.0, -3.0, 1.0]
-    kept = assessed(REFERENCE, [0.7], 0.5, [contributions], "triton", NOW).findings[0].activation
+    kept = assessed(REFERENCE, [0.7], 0.5, [contributions], (), "triton", NOW).findings[0].activation
     assert kept is not None and (kept.side, kept.peak) == (3, 3.0)
     assert [(level - 128) / 127 * kept.peak for level in kept.levels] == pytest.approx(contributions, abs=0.03)
     nothing = [0.0] * 4
-    assert assessed(REFERENCE, [0.7], 0.5, [nothing], "triton", NOW).findings[0].activation == Activation(
+    assert assessed(REFERENCE, [0.7], 0.5, [nothing], (), "triton", NOW).findings[0].activation == Activation(
         side=2, peak=0, levels=b"\x80" * 4
     )
     for unusable in ([], [[]], [[1.0, 2.0]], [[float("nan")]], [[0.0] * 289]):
-        [said] = assessed(REFERENCE, [0.7], 0.5, unusable, "triton", NOW).findings
+        [said] = assessed(REFERENCE, [0.7], 0.5, unusable, (), "triton", NOW).findings
         assert (said.probability, said.activation) == (0.7, None)
+
+
+def test_how_sure_a_finding_is_stands_beside_it() -> None:
+    """Where the head says it, and as a number that can be one; the finding stands without."""
+    for told, kept in (([0.06], 0.06), ((), None), ([float("nan")], None), ([-0.1], None), ([0.1, 0.2], None)):
+        [said] = assessed(REFERENCE, [0.7], 0.5, (), told, "triton", NOW).findings
+        assert (said.probability, said.spread) == (0.7, kept)

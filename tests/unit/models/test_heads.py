@@ -228,6 +228,8 @@ def test_triton_understands_both_flavours(tmp_path: Path, with_hand: Path, flavo
         assert (config.name, config.backend, config.max_batch_size > 1) == (name, backend, True)
         assert list(config.input[0].dims) == [reference.side, reference.side]
         assert list(config.output[0].dims) == [len(reference.findings)]
+        told = [(output.name, list(output.dims)) for output in config.output if output.name == "spread"]
+        assert told == ([("spread", [len(reference.findings)])] if reference.spread else [])
         assert config.dynamic_batching.priority_levels == 3 and config.model_warmup
         assert (tmp_path / name / reference.version / "model.py").exists() == (flavour == "cpu")
         if flavour == "gpu":

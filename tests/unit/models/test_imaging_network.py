@@ -29,7 +29,8 @@ def made() -> ImageHead:
     films = likeness.Seen(rng.random((60, THUMBNAIL**2)), rng.normal(size=(60, WIDTH)))
     weights = torch.tensor(rng.normal(size=(2, WIDTH)) / WIDTH, dtype=torch.float32)
     check = likeness.fit(films, rng.random((60, THUMBNAIL**2)), films)
-    return ImageHead(encoder, weights, torch.tensor([0.1, -0.2]), torch.tensor([[1.2, 0.1], [0.8, 0.0]]), check)
+    platt, members = torch.tensor([[1.2, 0.1], [0.8, 0.0]]), torch.tensor(rng.normal(size=(WIDTH, 6)) / WIDTH, dtype=torch.float32)
+    return ImageHead(encoder, weights, torch.tensor([0.1, -0.2]), platt, check, members, torch.zeros(6))
 
 
 def test_the_file_says_what_torch_says_and_maps_add_up(tmp_path: Path) -> None:
@@ -42,7 +43,12 @@ def test_the_file_says_what_torch_says_and_maps_add_up(tmp_path: Path) -> None:
     shipped = OnnxHead(Head(reference, body))
 
     assert difference(head, shipped, pictures) < 1e-4
-    probability, _, maps, _ = shipped.run(pictures, OUTPUTS)
+    probability, _, maps, features, spread = shipped.run(pictures, OUTPUTS)
+    each = (features @ head.members.numpy()).reshape(3, 2, 3)
+    either_way = each.std(2, ddof=1) * head.platt[:, 0].numpy()
+    middle = np.log(probability / (1 - probability))
+    width = 1 / (1 + np.exp(-(middle + either_way))) - 1 / (1 + np.exp(-(middle - either_way)))
+    assert spread.min() > 0 and np.abs(spread - width / 2).max() < 1e-4
     logits = maps.mean((2, 3)) + head.bias.numpy()
     expected = 1 / (1 + np.exp(-(logits * head.platt[:, 0].numpy() + head.platt[:, 1].numpy())))
     assert np.abs(probability - expected).max() < 1e-4
