@@ -151,10 +151,12 @@ class Window:
     def picture(self) -> str | None:
         """Claim check of the newest frontal chest film of the last MAX_AGE, of a study to be read or lately closed; None without one."""
         as_of, resolved = self.as_of, self._all_resolved()
-        if as_of is None or all(item.picture is None for item in resolved):
+        if as_of is None or not any(item.picture for item in resolved):
             return None
-        taken = ((_taken(item.state), item.picture) for item in retained(resolved, as_of) if item.picture is not None)
-        return max((film for film in taken if film[0] >= as_of - MAX_AGE), default=(None, None))[1]
+        # `retained` lets go of closed studies that are older than any film that counts, and of the oldest of too many
+        kept = resolved if len(resolved) <= STUDIES_KEEP else retained(resolved, as_of)
+        films = [(_taken(item.state), item.picture) for item in kept if item.picture is not None]
+        return max((film for film in films if film[0] >= as_of - MAX_AGE), default=(None, None))[1]
 
     @property
     def all_studies(self) -> list[StudyState]:

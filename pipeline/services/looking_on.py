@@ -9,13 +9,15 @@ from functools import partial
 from typing import Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from pipeline.domain import drift
+from pipeline.domain.model_inputs import IMAGE
 from pipeline.domain.shadow import ShadowScore
 from pipeline.errors import StackError, Unavailable
 from pipeline.ports import Scorer, ShadowScores
 from pipeline.services.drift_tally import DriftTally
-from schemas.assessments import AssessRequest, Risk
+from schemas.assessments import AssessRequest, Features, Risk
 
 log = structlog.get_logger()
 
@@ -59,7 +61,7 @@ class LookingOn:
         for request, risk in zip(requests, risks, strict=True):
             if risk.probability is None:
                 continue
-            self.tally.note(risk.model_version or "", partial(drift.bins, seen=request.features, risk=risk))
+            self.tally.note(risk.model_version or "", partial(drift.bins, seen=_all(request, risk), risk=risk))
             self._waiting.append((request, risk))
         while len(self._waiting) > WAITING_MAX:
             self._waiting.popleft()
@@ -103,6 +105,13 @@ async def watching(watch: Watch) -> None:
                 since = 0.0
     finally:
         await watch.flush()
+
+
+def _all(request: AssessRequest, risk: Risk) -> Features:
+    """What a model may have read, under the names by which drift is counted; of a film, whether it had one."""
+    further = {**request.values, **({IMAGE: 1.0} if IMAGE in risk.inputs else {})}
+    seen = {**request.features.values, **{f"{name}.last": value for name, value in further.items()}}
+    return replace(request.features, values=seen)
 
 
 def _score(answered: Answered, shadow: Risk) -> ShadowScore | None:

@@ -179,7 +179,7 @@ class ScoringStage:
         answers = await self._ask(chunk, before=len(self._choices))
         await self._log.append([self._record(one) for one in answers])
         await self._remember(answers)
-        self._note([one.asked.request for one in answers], [one.risk for one in answers])
+        self._tell([one for one in answers if not one.late])
         self.scored += len(answers)
         self.degraded += sum(one.choice > 0 for one in answers)
 
@@ -190,9 +190,15 @@ class ScoringStage:
             return 0
         answers = await self._ask(chunk, before=worst)
         better = [one for one in answers if (known := self._known(one.asked)) and one.worth < known.choice]
+        seen = [one for one in better if (known := self._known(one.asked)) and known.late and not one.late]
         await self._log.append([self._record(one) for one in better])
         await self._remember([one for one in better if self._known(one.asked)])
+        self._tell(seen)
         return len(better)
+
+    def _tell(self, answers: Sequence[_Answered]) -> None:
+        """Who looks on is told once of a request: of a late film's, when it was there."""
+        self._note([one.asked.request for one in answers], [one.risk for one in answers])
 
     def _known(self, asked: _Asked) -> _Degraded | None:
         """What is remembered of this very request; None once a newer one of the patient has come in between."""

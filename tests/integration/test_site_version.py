@@ -135,11 +135,11 @@ async def test_a_promotion_of_one_that_reads_more_loses_no_request(site: Path, f
         try:
             said = [await ask()]
             version = versions.install(site)
-            await asyncio.to_thread(serve, versions.folder_of(version), versions.shipped, tmp_path / "models", server.url)
+            await asyncio.to_thread(serve, versions.folder_of(version), versions.shipped, tmp_path / "models", [server.url])
             said.append(await ask())  # Triton has changed, and nothing is noted
             versions.promote(version, SystemClock().now(), "kim", None, [])
             said.append(await ask())
-            await asyncio.to_thread(serve, versions.shipped, versions.folder_of(version), tmp_path / "models", server.url)
+            await asyncio.to_thread(serve, versions.shipped, versions.folder_of(version), tmp_path / "models", [server.url])
             said.append(await ask())
             versions.roll_back(SystemClock().now(), "kim", None)
             said.append(await ask())

@@ -110,7 +110,8 @@ def build(
         step("learning the image head's read-out")
         image = head.files(data, site.finding, version, site.recipe.seed)
     reference = _reference(fused, data, site, version, body)
-    made_on = distribution(data.clinical, _said(OnnxModel(artefact.Artefact(reference, body)), data, pairs, site.side))
+    risk = _said(OnnxModel(artefact.Artefact(reference, body)), data, pairs, site.side)
+    made_on = drift.renewed(distribution(data.clinical, risk), _beyond_features(data, reference.side is not None))
     return _write(site.out, reference, body, metrics, made_on, image), metrics
 
 
@@ -119,6 +120,13 @@ def _said(model: OnnxModel, data: Inputs, pairs: Sequence[Pair], side: int) -> M
     parts = (np.arange(start, min(start + _COMPARED, len(pairs))) for start in range(0, len(pairs), _COMPARED))
     asked = (question(data, pairs, rows, side, model.reference.side is not None) for rows in parts)
     return np.concatenate([model.run(one.pop("features"), one).risk[:, 0] for one in asked]).astype(np.float64)
+
+
+def _beyond_features(data: Inputs, sees: bool) -> dict[str, list[float | None]]:
+    """What else it is asked with live, for drift: the catalogue's further values, and whether there is a film."""
+    columns = {name: data.values[:, data.value_names.index(name)] for name in model_inputs.VALUES}
+    image = {model_inputs.IMAGE: np.where(data.has_image, 1.0, np.nan)} if sees else {}
+    return {name: [None if np.isnan(one) else float(one) for one in column] for name, column in {**columns, **image}.items()}
 
 
 def _tested(data: Inputs, pairs: Sequence[Pair], test: Mask | None, recipe: Recipe, progress: Progress) -> evaluation.Tested:

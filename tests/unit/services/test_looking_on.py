@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.model_life import MemoryDriftCounts, MemoryShadowScores
@@ -132,3 +133,21 @@ async def test_a_damaged_file_of_versions_stops_nothing() -> None:
 class _Away:
     async def add(self, *_: object) -> None:
         raise Unavailable("away")
+
+
+async def test_what_only_a_sites_model_reads_drifts_too() -> None:
+    """Further values by name, and whether it was given a film."""
+    made_on = drift.renewed(REFERENCE, {"crp": [1.0, 2.0, 3.0, None], "image": [1.0, 1.0, None, None]})
+    room = Room()
+    room.watch.tally = DriftTally(room.counts, lambda: ("1", made_on), ManualClock(NOW))
+    asked = replace(request(1), values={"crp": 2.5})
+    room.watch.note([asked, request(2)], [replace(risk(0.2), inputs=("image", "crp")), risk(0.3)])
+    await room.watch.flush()
+
+    counts = await room.counts.of(date(2026, 3, 2), "1")
+    assert {place: rows for place, rows in counts.items() if place[0] in ("crp", "image")} == {
+        ("crp", 1): 1,
+        ("crp", drift.MISSING): 1,
+        ("image", 0): 1,
+        ("image", drift.MISSING): 1,
+    }

@@ -316,6 +316,22 @@ async def test_a_score_without_its_film_is_given_at_once_and_again_with_it(prima
     assert len({one.event_id for one in world.assessments}) == 4
 
 
+async def test_who_looks_on_is_told_of_a_late_film_when_it_is_there() -> None:
+    """Once, with the score that it belongs to."""
+    world, told = World(), []
+    world.stage = ScoringStage(
+        *(world.offsets, world.degraded, world.log, world.triton, world.local, world.clock, GROUP),
+        note=lambda requests, risks: told.extend(risk.unseen for risk in risks),
+    )
+    world.triton.late = True
+    await world.handle(received(0, request()))
+    assert told == []
+    world.triton.late = False
+    await world.stage.rescore()
+    await world.stage.rescore()
+    assert told == [None]
+
+
 async def test_rescoring_waits_for_the_event_log() -> None:
     """What could not be sent is not forgotten."""
     world = World()
