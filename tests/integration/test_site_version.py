@@ -17,6 +17,9 @@ pytest.importorskip("torch", reason="the site's version is put together with the
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.local.triton import TritonServer
+from pipeline.adapters.memory.degraded_scores import MemoryDegradedScores
+from pipeline.adapters.memory.event_log import MemoryEventLog
+from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.adapters.objects.local import LocalObjectStore
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.onnx.scorer import OnnxScorer
@@ -26,16 +29,20 @@ from pipeline.adapters.pictures.decoding import prepared
 from pipeline.adapters.pictures.films import KeptFilms
 from pipeline.adapters.pictures.reading import PooledReader
 from pipeline.adapters.triton.scorer import TritonScorer
-from pipeline.domain import features, model_inputs
+from pipeline.domain import explanation, features, model_inputs
 from pipeline.models import triton_repository
 from pipeline.models.onnx_defaults import without_defaults
 from pipeline.models.serving import build_repository, serve
 from pipeline.ports import Scorer
+from pipeline.services.scoring import ScoringStage
 from schemas.assessments import AssessRequest, Risk
+from schemas.topics import ASSESS, ASSESSMENTS
 from tests import site_version
 from tests.integration.test_triton import request
 from tests.stack_fixtures import serving
+from tests.store_fixtures import batch
 from tests.unit.pictures.test_pictures import dicom, film
+from tests.unit.services.test_context import Bench, finding, image, vital
 
 GONE = "object:1.2/1.3/1.5.dcm"
 
@@ -121,6 +128,30 @@ async def test_both_scorers_are_given_all_that_there_is(
     assert {"chest film", "sepsis suspected"} <= {part.label for risk in theirs for part in risk.contributions}
 
 
+async def test_from_events_to_the_assessment(site: Path, triton: tuple[TritonServer, Path], films: tuple[KeptFilms, list[str]]) -> None:
+    """What the stream brings reaches the model by the topics alone, and what it moved stands in the assessment."""
+    kept, uris = films
+    bench = Bench()
+    await bench.send(
+        image("i1", 0, modality="DX", body_part="CHEST", study_description="sepsis?"),
+        finding("f1", 1, uris[0]),
+        vital("hb", 6.8, 2, loinc="718-7", unit="g/dL"),
+        vital("hr", 131, 3),
+    )
+    served = TritonScorer(triton[0].url, "clinical_risk", 20.0, SystemClock(), lambda: site, films=kept)
+    log = MemoryEventLog()
+    stage = ScoringStage(MemoryOffsets(), MemoryDegradedScores(), log, served, None, SystemClock(), "g")
+    try:
+        await stage.handle([batch(bench.log.received(ASSESS, 0, 0))])
+    finally:
+        await served.close()
+
+    (answer,) = log.documents(ASSESSMENTS)
+    assert (answer.risk.scorer, answer.risk.inputs) == ("triton", ("image", "words", "haemoglobin"))
+    assert {"chest film", "sepsis suspected", "Hb 6.8 g/dL", "HR 131 /min"} == {part.label for part in answer.risk.contributions}
+    assert explanation.inputs_of(answer.risk) == ["labs", "vitals", "image", "words"]
+
+
 async def test_a_promotion_of_one_that_reads_more_loses_no_request(site: Path, films: tuple[KeptFilms, list[str]], tmp_path: Path) -> None:
     """From the shipped version to the site's and back: whatever is noted first, each request is answered by who is served."""
     kept, uris = films
@@ -153,7 +184,7 @@ async def test_a_promotion_of_one_that_reads_more_loses_no_request(site: Path, f
     assert said[0].probability == said[3].probability == said[4].probability != said[2].probability
 
 
-async def test_a_film_that_comes_late_is_told_and_there_the_next_time(site: Path, films: tuple[KeptFilms, list[str]]) -> None:
+async def test_a_film_that_comes_late_is_told_and_there_the_next_time(site: Path) -> None:
     """Not waited for longer than a score can."""
 
     class Slow:

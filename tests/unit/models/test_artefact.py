@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from pipeline.adapters.onnx.artefact import REFERENCE_FILE, SHIPPED, load
+from pipeline.adapters.onnx.artefact import REFERENCE_FILE, SHIPPED, load, load_reference
 from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain import features
@@ -51,6 +51,28 @@ def test_the_figures_reach_the_target() -> None:
     assert METRICS["eicu"]["results"]["auc"] >= 0.8
     assert max(row["auc"] for row in METRICS["shortcuts"].values()) < METRICS["intervals"]["auc"][0]
     assert METRICS["onnx_max_difference"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("told", "loads"),
+    [
+        ({"side": 64, "values": ["crp"], "concepts": ["sepsis"]}, True),  # as a site made them before its inputs had groups
+        ({"side": 64, "values": ["crp"], "concepts": ["sepsis"], "groups": [*features.GROUPS, "image", "words", "crp"]}, True),
+        ({"values": ["crp"], "groups": [*features.GROUPS, "crp"]}, True),
+        ({"groups": [*features.GROUPS, "image"]}, False),
+        ({"side": 64, "groups": [*features.GROUPS, "words"]}, False),
+    ],
+)
+def test_a_sites_further_inputs_are_declared(tmp_path: Path, told: dict[str, object], loads: bool) -> None:
+    """The shipped model reads none; a version whose groups are not those of its inputs is refused."""
+    assert (load_reference().side, load_reference().values, load_reference().concepts) == (None, (), ())
+    document = msgspec.json.decode((SHIPPED / REFERENCE_FILE).read_bytes())
+    (tmp_path / REFERENCE_FILE).write_bytes(msgspec.json.encode({**document, **told}))
+    if loads:
+        assert load_reference(tmp_path).side == told.get("side")
+    else:
+        with pytest.raises(StackError, match="layout"):
+            load_reference(tmp_path)
 
 
 def test_missing_inputs_degrade_gently() -> None:
