@@ -1,0 +1,88 @@
+"""Films for a score: read once, kept a while, never waited for too long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+from msgspec.structs import replace
+
+from pipeline.adapters.onnx.artefact import load_reference
+from pipeline.adapters.onnx.asking import Patience, films_for
+from pipeline.adapters.pictures import films
+from pipeline.adapters.pictures.films import KeptFilms
+from pipeline.domain.model_inputs import film_of
+from pipeline.errors import Unavailable, UnfitPicture
+from pipeline.ports import Picture
+from tests.unit.services.test_scoring import request
+
+SITE = replace(load_reference(), side=8)
+
+
+class Reader:
+    """A film for every claim check but some; none before `open`."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+        self.away = False
+        self.read_: list[str] = []
+
+    async def read(self, uri: str, side: int) -> Picture:
+        self.read_.append(uri)
+        await self.open.wait()
+        if self.away:
+            raise Unavailable("the store does not answer")
+        if uri == "photograph":
+            raise UnfitPicture("colour", "a photograph")
+        return np.full((side, side), 7, np.uint8)
+
+
+async def test_a_film_is_read_once_by_side() -> None:
+    """Refusals too; of a store that is away nothing is remembered."""
+    reader = Reader()
+    kept = KeptFilms(reader)
+    reader.away = True
+    assert await kept.get(["a"], 8, 5.0) == {}
+    reader.away = False
+    for _ in range(2):
+        found = await kept.get(["a", "a", "photograph"], 8, 5.0)
+        assert (found["photograph"], np.shape(found["a"])) == ("colour", (8, 8))
+    await kept.get(["a"], 4, 5.0)
+    assert reader.read_ == ["a", "a", "photograph", "a"]
+
+
+async def test_what_is_not_there_in_time_comes_the_next_time() -> None:
+    """And is read on meanwhile, for whoever asks."""
+    reader = Reader()
+    kept = KeptFilms(reader)
+    reader.open.clear()
+    assert await kept.get(["a"], 8, 0.0) == {}
+    both = asyncio.gather(kept.get(["a"], 8, 5.0), kept.get(["a", "b"], 8, 5.0))
+    reader.open.set()
+    assert [sorted(found) for found in await both] == [["a"], ["a", "b"]]
+    assert reader.read_ == ["a", "b"]
+
+
+async def test_memory_is_bounded() -> None:
+    """The film that nobody asked for longest goes; only so many are on their way."""
+    reader = Reader()
+    kept = KeptFilms(reader, kept=2)
+    for uri in ("a", "b", "a", "c", "a", "b"):
+        await kept.get([uri], 8, 5.0)
+    assert reader.read_ == ["a", "b", "c", "b"]
+
+    reader.open.clear()
+    more = [f"f{n}" for n in range(films.BEGUN + 9)]
+    assert await kept.get(more, 8, 0.0) == {}
+    assert len(kept._begun) == films.BEGUN
+    kept.close()
+
+
+async def test_the_most_urgent_are_given_theirs_first() -> None:
+    """As many as one score can take; a model that reads none asks for none."""
+    kept, asked = KeptFilms(Reader()), [replace(request(f"p{n}", urgency=3 - n % 3), picture=f"u{n}") for n in range(6)]
+    found = await films_for(asked, SITE, kept, Patience(2, 5.0))
+    assert [one.patient for one in asked if film_of(one, SITE, found) is not None] == ["p2", "p5"]
+    assert await films_for(asked, load_reference(), kept, Patience(2, 5.0)) == {}
+    assert set((await films_for(asked, SITE, None, Patience(2, 5.0))).values()) == {"no-reader"}
