@@ -259,7 +259,7 @@ def test_the_state_reads_back_and_the_dead_are_seen(tmp_path: Path) -> None:
 def test_a_stacks_settings_are_those_it_was_started_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits, prefixes and zones of the stack, whatever the shell that asks has; no secret is written down, the shell's is used."""
     kafka = Kafka(topic_prefix="ours.", sasl_password=SecretStr("hush"))
-    started = Settings(kafka=kafka, gateways=Gateways(dead_letters_max=7), site_file=tmp_path / "site.yaml", site_key=SecretStr("hush"))
+    started = Settings(kafka=kafka, gateways=Gateways(dead_letters_max=7), site_file=Path("site.yaml"), site_key=SecretStr("hush"))
     folders = Folders(tmp_path)
     folders.make()
     state.write(folders, StackState(settings=started.told()))
@@ -268,7 +268,7 @@ def test_a_stacks_settings_are_those_it_was_started_with(tmp_path: Path, monkeyp
     monkeypatch.setenv("READFIRST_GATEWAYS__DEAD_LETTERS_MAX", "99")
     monkeypatch.setenv("READFIRST_KAFKA__SASL_PASSWORD", "shell")
     found = settings_of(tmp_path)
-    assert (found.gateways.dead_letters_max, found.kafka.topic_prefix, found.site_file) == (7, "ours.", tmp_path / "site.yaml")
+    assert (found.gateways.dead_letters_max, found.kafka.topic_prefix, found.site_file) == (7, "ours.", Path.cwd() / "site.yaml")
     assert found.kafka.sasl_password == SecretStr("shell")
 
 
