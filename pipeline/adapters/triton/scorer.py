@@ -31,6 +31,8 @@ from schemas.assessments import AssessRequest, Risk
 MAX_BATCH = 8
 """Rows a request, and max_batch_size on a processor: a row costs no less in a larger batch, and an urgent one would wait for it."""
 LOWEST_PRIORITY = 3
+_LOOKING = 0.9
+"""Share of the deadline after which an answer that looks at a film is not waited for any more."""
 _REFUSED = "StatusCode.INVALID_ARGUMENT"
 """What Triton says to inputs that its model has not."""
 
@@ -81,14 +83,28 @@ class TritonScorer:
         try:
             async with asyncio.timeout(self._deadline_s):
                 with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}), TRACING.step("triton"):
-                    reference = self._reference(self._served())
-                    films = await films_for(requests, reference, self._films, Patience(SCORE.films, self._deadline_s / 2))
-                    parts = _parts(requests, lambda one: model_inputs.film_of(one, reference, films) is not None)
-                    answers = await asyncio.gather(*(self._infer(part, urgency, reference, films) for urgency, part in parts))
+                    found = await self._answers(requests)
         except Exception as error:
             raise Unavailable(f"Triton at {self._url} did not score: {type(error).__name__} {error}") from error
-        found = {id(request): risk for part in answers for request, risk in part}
         return [found[id(request)] for request in requests]
+
+    async def _answers(self, requests: Sequence[AssessRequest]) -> dict[int, Risk]:
+        """By the requests' ids. With a film they are asked without it too, which costs little: a look that takes too long holds nobody up."""
+        until = asyncio.get_running_loop().time() + self._deadline_s * _LOOKING
+        reference = self._reference(self._served())
+        films = await films_for(requests, reference, self._films, Patience(SCORE.films, self._deadline_s / 2))
+        without = {uri: why for uri, why in films.items() if isinstance(why, str)}
+        seen = [one for one in requests if model_inputs.film_of(one, reference, films) is not None]
+        looking = [asyncio.create_task(self._infer(part, urgency, reference, films)) for urgency, part in _parts(seen)]
+        try:
+            plain = await asyncio.gather(*(self._infer(part, urgency, reference, without) for urgency, part in _parts(requests)))
+            if looking:
+                await asyncio.wait(looking, timeout=until - asyncio.get_running_loop().time())
+            looked = [task.result() for task in looking if task.done() and task.exception() is None]
+        finally:
+            for task in looking:
+                task.cancel()
+        return {id(request): risk for part in (*plain, *looked) for request, risk in part}
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -116,7 +132,7 @@ class TritonScorer:
         return list(zip(requests, scored, strict=True))
 
     async def _taken(self) -> Sequence[Any]:
-        """The inputs of the model that Triton serves, by its configuration; asked again when it refuses some or another version answered."""
+        """Inputs of the model that Triton serves, by its configuration; asked again when it refuses some or another version answered."""
         if self._inputs is None:
             self._inputs = list((await self._client.get_model_config(self._model, client_timeout=self._deadline_s)).config.input)
         return self._inputs
@@ -168,13 +184,9 @@ def _tensor(name: str, rows: NDArray[Any]) -> InferInput:
     return tensor
 
 
-def _parts(requests: Sequence[AssessRequest], seen: Callable[[AssessRequest], bool]) -> Iterator[tuple[int, list[AssessRequest]]]:
-    """Requests of one urgency, at most MAX_BATCH of them, most urgent first; those with a film apart: the others need none looked at."""
-
-    def kind(request: AssessRequest) -> tuple[int, bool]:
-        return request.urgency, seen(request)
-
-    for (urgency, _), group in groupby(sorted(requests, key=kind), key=kind):
+def _parts(requests: Sequence[AssessRequest]) -> Iterator[tuple[int, list[AssessRequest]]]:
+    """Requests of one urgency, at most MAX_BATCH of them, most urgent first."""
+    for urgency, group in groupby(sorted(requests, key=lambda request: request.urgency), key=lambda request: request.urgency):
         same = list(group)
         for start in range(0, len(same), MAX_BATCH):
             yield urgency, same[start : start + MAX_BATCH]

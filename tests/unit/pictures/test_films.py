@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import numpy as np
+import pytest
 from msgspec.structs import replace
 
-from pipeline.adapters.onnx.artefact import load_reference
+from pipeline.adapters.memory.clock import ManualClock
+from pipeline.adapters.onnx.artefact import REFERENCE_FILE, SHIPPED, load_reference
 from pipeline.adapters.onnx.asking import Patience, films_for
 from pipeline.adapters.pictures import films
 from pipeline.adapters.pictures.films import KeptFilms
+from pipeline.adapters.triton.scorer import TritonScorer
+from pipeline.domain import features
+from pipeline.domain.model_answer import Answer
 from pipeline.domain.model_inputs import film_of
 from pipeline.errors import Unavailable, UnfitPicture
 from pipeline.ports import Picture
-from tests.unit.services.test_scoring import request
+from tests.unit.services.test_scoring import NOW, request
 
+KNOWN = (("features", [len(features.NAMES)]),)
 SITE = replace(load_reference(), side=8)
 
 
@@ -86,3 +97,31 @@ async def test_the_most_urgent_are_given_theirs_first() -> None:
     assert [one.patient for one in asked if film_of(one, SITE, found) is not None] == ["p2", "p5"]
     assert await films_for(asked, load_reference(), kept, Patience(2, 5.0)) == {}
     assert set((await films_for(asked, SITE, None, Patience(2, 5.0))).values()) == {"no-reader"}
+
+
+@pytest.mark.parametrize("fails", ["slow", "broken"])
+async def test_a_look_that_takes_too_long_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    """Triton answers the same request without its film, which is said to be late; that of another is answered with it."""
+    further = {"side": 8, "groups": [*load_reference().groups, "image"]}
+    (tmp_path / REFERENCE_FILE).write_bytes(
+        msgspec.json.encode({**msgspec.json.decode((SHIPPED / REFERENCE_FILE).read_bytes()), **further})
+    )
+    scorer = TritonScorer("nowhere:1", "m", 0.5, ManualClock(NOW), lambda: tmp_path, films=KeptFilms(Reader()))
+
+    async def taken() -> Sequence[Any]:
+        return [SimpleNamespace(name=name, dims=dims, optional=True) for name, dims in (*KNOWN, ("image", [8, 8]), ("has_image", [1]))]
+
+    async def ask(arrays: dict[str, Any], urgency: int) -> tuple[str, Answer]:
+        rows, chance = len(arrays["features"]), 0.3 if "image" in arrays else 0.2
+        if "image" in arrays and urgency == 1:
+            if fails == "broken":
+                raise RuntimeError("out of memory")
+            await asyncio.Event().wait()
+        column = np.full((rows, 1), chance)
+        return load_reference().version, Answer(column, np.zeros((rows, len(further["groups"]))), column, column)
+
+    monkeypatch.setattr(scorer, "_taken", taken)
+    monkeypatch.setattr(scorer, "_ask", ask)
+    asked = [replace(request(f"p{n}", urgency=n), picture=f"u{n}") for n in (1, 2)] + [request("p3", urgency=1)]
+    said = await scorer.score(asked)
+    assert [(risk.probability, risk.unseen, risk.inputs) for risk in said] == [(0.2, "late", ()), (0.3, None, ("image",)), (0.2, None, ())]
