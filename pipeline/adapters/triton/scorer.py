@@ -89,7 +89,7 @@ class TritonScorer:
         return [found[id(request)] for request in requests]
 
     async def _answers(self, requests: Sequence[AssessRequest]) -> dict[int, Risk]:
-        """By the requests' ids. With a film they are asked without it too, which costs little: a look that takes too long holds nobody up."""
+        """By the requests' ids. With a film they are asked without it too, which costs little: a look that takes long holds nobody up."""
         until = asyncio.get_running_loop().time() + self._deadline_s * _LOOKING
         reference = self._reference(self._served())
         films = await films_for(requests, reference, self._films, Patience(SCORE.films, self._deadline_s / 2))
