@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 
 import msgspec
@@ -65,8 +65,18 @@ def _examples(stays: Sequence[Stay], times: Iterable[Iterable[float]]) -> Exampl
 
 
 def _features(stay: Stay, hours: float) -> Features:
-    """As the window would show the stay, admitted at an hour of the day of its own: half days begin at midnight and at noon."""
-    as_of, clock = ADMISSION + timedelta(hours=hours), timedelta(hours=stay.record % 24)
+    kept, tallies = window(stay, hours)
+    return features.extract(kept, moment(hours), stay.age, stay.sex, tallies)
+
+
+def moment(hours: float) -> datetime:
+    """So many hours after admission."""
+    return ADMISSION + timedelta(hours=hours)
+
+
+def window(stay: Stay, hours: float) -> tuple[dict[str, list[Reading]], dict[str, list[Tally]]]:
+    """What the live window would hold of the stay, admitted at an hour of the day of its own: half days begin at midnight and at noon."""
+    as_of, clock = moment(hours), timedelta(hours=stay.record % 24)
     kept: dict[str, list[Reading]] = {}
     tallies: dict[str, list[Tally]] = {}
     for name, series in stay.readings.items():
@@ -74,7 +84,7 @@ def _features(stay: Stay, hours: float) -> Features:
         kept[name] = known[-KEEP:]
         if past := history.of((reading.at + clock, reading.value) for reading in known[:-KEEP]):
             tallies[name] = [msgspec.structs.replace(tally, middle=tally.middle - clock) for tally in past.tallies(as_of + clock)]
-    return features.extract(kept, as_of, stay.age, stay.sex, tallies)
+    return kept, tallies
 
 
 _time = attrgetter("at")
