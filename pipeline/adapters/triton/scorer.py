@@ -92,19 +92,21 @@ class TritonScorer:
         """By the requests' ids. With a film they are asked without it too, which costs little: a look that takes long holds nobody up."""
         until = asyncio.get_running_loop().time() + self._deadline_s * _LOOKING
         reference = self._reference(self._served())
-        films = await films_for(requests, reference, self._films, Patience(SCORE.films, self._deadline_s / 2))
-        without = {uri: why for uri, why in films.items() if isinstance(why, str)}
-        seen = [one for one in requests if model_inputs.film_of(one, reference, films) is not None]
-        looking = [asyncio.create_task(self._infer(part, urgency, reference, films)) for urgency, part in _parts(seen)]
+        plain = asyncio.gather(*(self._infer(part, urgency, reference, {}) for urgency, part in _parts(requests)))
+        looking: list[asyncio.Task[list[tuple[AssessRequest, Risk]]]] = []
         try:
-            plain = await asyncio.gather(*(self._infer(part, urgency, reference, without) for urgency, part in _parts(requests)))
+            films = await films_for(requests, reference, self._films, Patience(SCORE.films, self._deadline_s / 2))
+            seen = [one for one in requests if model_inputs.film_of(one, reference, films) is not None]
+            looking = [asyncio.create_task(self._infer(part, urgency, reference, films)) for urgency, part in _parts(seen)]
+            answers = [(one, _told(risk, films.get(one.picture or ""))) for part in await plain for one, risk in part]
             if looking:
                 await asyncio.wait(looking, timeout=until - asyncio.get_running_loop().time())
-            looked = [task.result() for task in looking if task.done() and task.exception() is None]
+            looked = [answer for task in looking if task.done() and task.exception() is None for answer in task.result()]
         finally:
+            plain.cancel()
             for task in looking:
                 task.cancel()
-        return {id(request): risk for part in (*plain, *looked) for request, risk in part}
+        return {id(request): risk for request, risk in (*answers, *looked)}
 
     async def close(self) -> None:
         """Ends the connection."""
@@ -170,6 +172,11 @@ def _fitting(arrays: dict[str, NDArray[Any]], taken: Sequence[Any]) -> dict[str,
             kind = triton_to_np_dtype(DataType.Name(one.data_type).removeprefix("TYPE_"))
             found[one.name] = np.full((rows, *shape), np.nan if one.name == "values" else 0, kind)
     return found
+
+
+def _told(risk: Risk, film: model_inputs.Film | str | None) -> Risk:
+    """Scored without its film, and why."""
+    return replace(risk, unseen=film) if risk.unseen is not None and isinstance(film, str) else risk
 
 
 def _as_sent(request: AssessRequest, sent: Collection[str]) -> AssessRequest:

@@ -123,7 +123,7 @@ def to_onnx(clinical: bytes, image: ImageTower | None, join: Join, side: int, ow
     seen = None if image is None else compose.add_prefix(_exported_tower(image, side), "image_", rename_inputs=False, rename_outputs=False)
     parts = [part for part in (before, seen, after) if part is not None]
     optional = _optional(side, own_values, image is not None)
-    spread = _spread([*optional, *(["image_logit"] if image is not None else [])])
+    spread = [*_spread([name for name in optional if name != "image"]), *(_looked_at() if image is not None else [])]
     passed = [_unprefixed(one) for one in before.graph.output if one.name.removeprefix(_CLINICAL) not in _OUTPUTS]
     graph = helper.make_graph(
         [*before.graph.node, *(seen.graph.node if seen is not None else ()), *spread, *after.graph.node, *_passed_on(passed)],
@@ -145,13 +145,13 @@ def to_onnx(clinical: bytes, image: ImageTower | None, join: Join, side: int, ow
 
 
 def _optional(side: int, own_values: int, with_image: bool) -> dict[str, NDArray[Any]]:
-    """Inputs with the one row that stands for every row where nothing is given."""
+    """Inputs with what they are where nothing is given: the one row that stands for every row, and no picture at all."""
     others = {
         "has_image": np.zeros((1, 1), np.float32),
         "values": np.full((1, own_values), np.nan, np.float32),
         "concepts": np.zeros((1, len(CONCEPTS)), np.float32),
     }
-    return {**({"image": np.zeros((1, side, side), np.uint8)} if with_image else {"image_logit": np.zeros((1, 1), np.float32)}), **others}
+    return {**({"image": np.zeros((0, side, side), np.uint8)} if with_image else {"image_logit": np.zeros((1, 1), np.float32)}), **others}
 
 
 def _typed(name: str, default: NDArray[Any]) -> onnx.ValueInfoProto:
@@ -172,17 +172,26 @@ def _passed_on(outputs: list[onnx.ValueInfoProto]) -> list[onnx.NodeProto]:
 
 
 def _constants(optional: dict[str, NDArray[Any]]) -> list[TensorProto]:
-    return [numpy_helper.from_array(value, name) for name, value in {**optional, "one": np.ones(1, np.int64)}.items()]
+    own = {"one": np.ones(1, np.int64), "nought": np.zeros(1, np.int64), "nothing_seen": np.zeros((1, 1), np.float32)}
+    return [numpy_helper.from_array(value, name) for name, value in {**optional, **own}.items()]
 
 
 def _spread(names: list[str]) -> list[onnx.NodeProto]:
-    """One row, or as many as `features` has, as many as `features` has. The picture is looked at before: one row costs one look."""
+    """One row, or as many as `features` has, as many as `features` has."""
     nodes = [
         helper.make_node("Shape", ["features"], ["batch"], start=0, end=1),
         helper.make_node("Concat", ["batch", "one"], ["batch_by_one"], axis=0),
     ]
-    wide = [name for name in names if name != "image"]
-    return [*nodes, *(helper.make_node("Expand", [name, "batch_by_one"], [f"{name}{_ROWS}"]) for name in wide)]
+    return [*nodes, *(helper.make_node("Expand", [name, "batch_by_one"], [f"{name}{_ROWS}"]) for name in names)]
+
+
+def _looked_at() -> list[onnx.NodeProto]:
+    """Of every row what its picture says, or nothing: without pictures there is no row to look at, and a look is what costs."""
+    return [
+        helper.make_node("Expand", ["nothing_seen", "batch_by_one"], ["nothing_seen_rows"]),
+        helper.make_node("Concat", ["image_logit", "nothing_seen_rows"], ["image_logit_or_nothing"], axis=0),
+        helper.make_node("Slice", ["image_logit_or_nothing", "nought", "batch"], [f"image_logit{_ROWS}"]),
+    ]
 
 
 def _opsets(parts: list[onnx.ModelProto]) -> list[onnx.OperatorSetIdProto]:
