@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from pipeline.adapters.onnx.pictures import OnnxHead
 
 TASKS = ("nih", "hannover", "ood")
-_TRIAL = 80
+_TRIAL = 120
 
 
 def train(data: Path, out: Path, small: bool, step: Callable[[str], None], progress: Callable[[int, int], None]) -> dict[str, Any]:
-    """Writes the head into a folder of its name in `out`; its figures. `small`: some eighty films a set. Needs the extra `train`."""
+    """Writes the head into a folder of its name in `out`; its figures. `small`: some 120 films a set. Needs the extra `train`."""
     from pipeline.models.imaging.build import build
 
     return build(data, out, most=_TRIAL if small else None, step=step, progress=progress)

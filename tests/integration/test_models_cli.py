@@ -54,26 +54,43 @@ def test_the_image_head_gives_the_card_s_figures(app: typer.Typer, shared_data: 
     for here, there in zip(figures["working_points"], shipped["working_points"], strict=True):
         assert (here["prevalence"], there["prevalence"], here["ppv"] < there["ppv"]) == (0.05, 0.1, True)
     assert {file.name for file in tmp_path.iterdir()} == {"metrics.json", "report.md", "calibration.svg", "roc.svg", "decision.svg"}
-    assert "| age 45-64 |" in (tmp_path / "report.md").read_text()
+    report = (tmp_path / "report.md").read_text()
+    assert "| age 45-64 |" in report and "| most spread |" in report
+    assert f"looked at {figures['held_out_uses']} times" in report and figures["held_out_uses"] >= 2
     assert figures["subgroups"].keys() == shipped["subgroups"].keys()
 
 
 @pytest.mark.parametrize(
-    ("task", "told"),
+    ("task", "told", "plots", "words"),
     [
-        ("ood", ("films", "films_refused", "spoiled_refused", "dicom_chest_refused", "dicom_others_refused", "dicom_reasons")),
-        ("hannover", ("films", "patients", "positives", "auc", "image_within_ap_auc", "projection_alone_auc")),
+        (
+            "ood",
+            ("films", "films_refused", "spoiled_refused", "dicom_chest_refused", "dicom_others_refused", "dicom_reasons"),
+            {"roc.svg"},
+            ("| nih |", "| upside down |", "| out-of-distribution |"),
+        ),
+        (
+            "hannover",
+            ("films", "patients", "positives", "auc", "image_within_ap_auc", "projection_alone_auc"),
+            {"calibration.svg", "roc.svg", "decision.svg"},
+            ("# image\n", "| DX |", "| F |", "| PA |", "| ece |", "| brier |", "| labs + blood gases |"),
+        ),
     ],
 )
-def test_what_the_head_refuses_and_the_other_hospital(app: typer.Typer, shared_data: Path, task: str, told: tuple[str, ...]) -> None:
-    """Made anew from the shipped file: which pictures it refuses, and the read-outs crossed over the patients of Hannover."""
-    result = CliRunner().invoke(app, ["evaluate", "--task", task, "--data", str(shared_data), "--json"])
+def test_what_the_head_refuses_and_the_other_hospital(
+    app: typer.Typer, shared_data: Path, tmp_path: Path, task: str, told: tuple[str, ...], plots: set[str], words: tuple[str, ...]
+) -> None:
+    """Made anew from the shipped file, with the report: which pictures it refuses, and the read-outs crossed over Hannover's patients."""
+    result = CliRunner().invoke(app, ["evaluate", "--task", task, "--data", str(shared_data), "--out", str(tmp_path), "--json"])
     figures = json.loads(result.stdout.splitlines()[-1])
     shipped = msgspec.json.decode((HEADS / "chest_frontal" / "metrics.json").read_bytes())[task]
 
     assert result.exit_code == 0
     for name in told:
         assert figures[name] == (shipped[name] if isinstance(shipped[name], str) else pytest.approx(shipped[name], abs=1e-3))
+    report = (tmp_path / "report.md").read_text()
+    assert {file.name for file in tmp_path.iterdir()} == {"metrics.json", "report.md", *plots}
+    assert all(one in report for one in words)
 
 
 def test_evaluate_elsewhere_with_its_report(app: typer.Typer, shared_data: Path, tmp_path: Path) -> None:
@@ -107,6 +124,35 @@ def test_train_the_whole_way(app: typer.Typer, shared_data: Path, tmp_path: Path
     assert figures["auc"] > 0.6
     assert metrics["onnx_max_difference"] < 1e-4
     assert (out / "CARD.md").read_text() == card.render(metrics, load(out).reference)
+
+
+@pytest.mark.timeout(300)
+def test_train_the_image_head_the_whole_way(app: typer.Typer, shared_data: Path, tmp_path: Path) -> None:
+    """On some eighty films a set: a folder that loads, answers by its acceptance test, is understood by Triton, and whose card is its own
+    figures'; it counts as a look at the patients held out."""
+    pytest.importorskip("torch", reason="the extra `train` (torch) is not installed")
+    from pipeline.adapters.onnx import heads
+    from pipeline.adapters.onnx.pictures import OnnxHead
+    from pipeline.models import triton_heads
+    from pipeline.models.imaging import acceptance, card, recipe
+
+    trained = CliRunner().invoke(app, ["train", "imaging", "--small", "--data", str(shared_data), "--out", str(tmp_path), "--json"])
+    figures = json.loads(trained.stdout.splitlines()[-1])
+    folder = tmp_path / recipe.HEAD
+    metrics, stored = (msgspec.json.decode((folder / name).read_bytes()) for name in (recipe.METRICS_FILE, acceptance.ACCEPTANCE_FILE))
+    head = OnnxHead(heads.load(recipe.HEAD, tmp_path))
+    findings, spread = head.run(acceptance.pictures(head.reference.side), ("findings", "spread"))
+
+    assert trained.exit_code == 0
+    assert figures == metrics and figures["nih"]["auc"] > 0.6
+    assert metrics["onnx_max_difference"] < 1e-4
+    assert acceptance.differs(head, stored) < acceptance.TOLERANCE
+    assert findings.shape == spread.shape and 0 < spread.min() < spread.max() < 0.5
+    assert (head.reference.scope, head.reference.compared) == (recipe.SCOPE, "nih")
+    assert (folder / recipe.CARD_FILE).read_text() == card.render(metrics, head.reference)
+    shipped = msgspec.json.decode((HEADS / recipe.HEAD / recipe.METRICS_FILE).read_bytes())
+    assert len(metrics["nih_held_out_uses"]) == len(shipped["nih_held_out_uses"]) + 1
+    triton_heads.build(tmp_path / "triton", "gpu", tmp_path)
 
 
 def a_tenth(data: Path, target: Path) -> Path:

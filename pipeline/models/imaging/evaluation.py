@@ -36,11 +36,6 @@ _SAMPLES = 500
 _SPOILED_EVERY = 10
 
 
-def nih(head: OnnxHead, data: Path, prevalence: float | None = None) -> dict[str, Any]:
-    """Pneumonia against no finding, on the fifth of the patients that was held out. Raises NotFound."""
-    return of_nih(held_out(head, data), prevalence)
-
-
 @dataclass(frozen=True, slots=True)
 class Answered:
     """Films with the probabilities [n] of what they are labelled with, and their spread; None where the head does not tell it."""
@@ -50,21 +45,24 @@ class Answered:
     spread: Matrix | None = None
 
 
-def held_out(head: OnnxHead, data: Path) -> Answered:
-    """NIH's films of the fifth of the patients that was held out, and what the head says of pneumonia. Raises NotFound."""
-    test, place = nih_held_out(data, head.reference.side), head.reference.codes.index("pneumonia")
+def held_out(head: OnnxHead, data: Path, most: int | None = None) -> Answered:
+    """NIH's films of the fifth of the patients that was held out (of `most`, in a trial), and what the head says of pneumonia.
+
+    Raises NotFound.
+    """
+    test, place = nih_held_out(data, head.reference.side, most), head.reference.codes.index("pneumonia")
     answers = head.run(test.pictures, (FINDINGS, SPREAD) if head.reference.spread else (FINDINGS,))
     return Answered(test, *(each[:, place].astype(np.float64) for each in answers))
 
 
-def nih_held_out(data: Path, side: int) -> Films:
+def nih_held_out(data: Path, side: int, most: int | None = None) -> Films:
     """Raises NotFound."""
-    whole = films.nih(data, side)
+    whole = films.nih(data, side, most)
     return whole.chosen(films.held_out(whole.patient, "nih"))
 
 
 def of_nih(asked: Answered, prevalence: float | None = None) -> dict[str, Any]:
-    """prevalence: at which the working points' PPV is told, by default the site file's default."""
+    """Pneumonia against no finding. prevalence: at which the working points' PPV is told, by default the site file's default."""
     test = asked.films
     frontal = test.column("View Position", "AP")
     return {
@@ -119,10 +117,8 @@ def hannover(head: OnnxHead, data: Path) -> Crossed:
 
 def crossed(whole: Films, features: Matrix) -> Crossed:
     """The read-outs are fitted anew in every fold; the encoder has never seen one of these films."""
-    parts, fold = inputs(whole, features), films.folds(whole.patient, "hannover")
-    return Crossed(
-        whole, features, {name: late_fusion([parts[one] for one in subset], whole.positive, fold) for name, subset in SUBSETS.items()}
-    )
+    fold = films.folds(whole.patient, "hannover")
+    return Crossed(whole, features, late_fusions(inputs(whole, features), SUBSETS, whole.positive, fold))
 
 
 def of_subset(asked: Crossed, subset: str, prevalence: float | None = None) -> tuple[Answered, dict[str, Any]]:
@@ -179,13 +175,25 @@ def inputs(whole: Films, features: Matrix) -> dict[str, tuple[Matrix, float]]:
 
 def late_fusion(parts: Sequence[tuple[Matrix, float]], positive: films.Mask, fold: NDArray[np.int64]) -> Matrix:
     """Logits [n]: in each fold the parts' logits are joined by weights learned on the other folds, out of fold there too: calibrated."""
-    logits = np.full(len(positive), np.nan)
+    named = {str(place): part for place, part in enumerate(parts)}
+    return late_fusions(named, {"all": tuple(named)}, positive, fold)["all"]
+
+
+def late_fusions(
+    parts: Mapping[str, tuple[Matrix, float]], subsets: Mapping[str, Sequence[str]], positive: films.Mask, fold: NDArray[np.int64]
+) -> dict[str, Matrix]:
+    """The same of each subset of the parts, whose read-outs are made once."""
+    logits = {name: np.full(len(positive), np.nan) for name in subsets}
     for one in np.unique(fold):
         rest, test = fold != one, fold == one
-        inner = [readout.crossed(part[rest], positive[rest], fold[rest], ridge) for part, ridge in parts]
-        join = readout.fit(np.column_stack(inner), positive[rest], RIDGE_FUSION)
-        outer = [readout.fit(part[rest], positive[rest], ridge)(readout.filled(part[test], part[rest])) for part, ridge in parts]
-        logits[test] = join(np.column_stack(outer))
+        inner = {name: readout.crossed(part[rest], positive[rest], fold[rest], ridge) for name, (part, ridge) in parts.items()}
+        outer = {
+            name: readout.fit(part[rest], positive[rest], ridge)(readout.filled(part[test], part[rest]))
+            for name, (part, ridge) in parts.items()
+        }
+        for name, subset in subsets.items():
+            join = readout.fit(np.column_stack([inner[part] for part in subset]), positive[rest], RIDGE_FUSION)
+            logits[name][test] = join(np.column_stack([outer[part] for part in subset]))
     return logits
 
 
@@ -207,10 +215,10 @@ class Looked:
     spoiled: dict[str, Matrix]
 
 
-def looked(head: OnnxHead, data: Path) -> Looked:
-    """Raises NotFound."""
+def looked(head: OnnxHead, data: Path, most: int | None = None) -> Looked:
+    """most: films of each set that are read, in a trial. Raises NotFound."""
     side, unseen = head.reference.side, {}
-    for name, whole in (("nih", films.nih(data, side)), ("hannover", films.hannover(data, side))):
+    for name, whole in (("nih", films.nih(data, side, most)), ("hannover", films.hannover(data, side, most))):
         unseen[name] = whole.chosen(films.held_out(whole.patient, name)).pictures
     spoiled = {way: _unlikeness(head, foreign.spoiled(unseen["nih"][::_SPOILED_EVERY], (way,), 5)) for way in foreign.WAYS}
     return Looked({name: _unlikeness(head, pictures) for name, pictures in unseen.items()}, spoiled)

@@ -52,16 +52,16 @@ class Films:
         return Films(self.pictures[rows], self.positive[rows], self.patient[rows], kept)
 
 
-def nih(data: Path, side: int) -> Films:
-    """Positive: pneumonia among the findings; the others have no finding. Raises NotFound."""
-    rows = _table(data / NIH / "labels.csv")
+def nih(data: Path, side: int, most: int | None = None) -> Films:
+    """Positive: pneumonia among the findings; the others have no finding. most: some of them, for a trial. Raises NotFound."""
+    rows = _some(_table(data / NIH / "labels.csv"), most)
     pictures = _pictures([data / NIH / "png256" / row["Image Index"] for row in rows], side)
     return Films(pictures, np.array(["Pneumonia" in row["Finding Labels"] for row in rows]), _column(rows, "Patient ID"), rows)
 
 
-def hannover(data: Path, side: int) -> Films:
-    """Positive: in intensive care on the day of the film, or within seven days after. Raises NotFound."""
-    rows = _table(data / HANNOVER / "data.csv")
+def hannover(data: Path, side: int, most: int | None = None) -> Films:
+    """Positive: in intensive care on the day of the film, or within seven days after. most: as in `nih`. Raises NotFound."""
+    rows = _some(_table(data / HANNOVER / "data.csv"), most)
     pictures = _pictures([data / HANNOVER / "png" / f"{row['image_id']}.png" for row in rows], side)
     return Films(pictures, np.array([_intensive_care(row) for row in rows]), _column(rows, "patient_id"), rows)
 
@@ -110,6 +110,10 @@ def _table(path: Path) -> list[Row]:
             return list(csv.DictReader(lines))
     except OSError as error:
         raise NotFound(f"{path} is not there: --data names the folder that holds {NIH}/ and {HANNOVER}/") from error
+
+
+def _some(rows: list[Row], most: int | None) -> list[Row]:
+    return rows if most is None else rows[:: max(1, len(rows) // most)]
 
 
 def _pictures(paths: list[Path], side: int) -> Pictures:
