@@ -24,6 +24,7 @@ from pipeline.domain.model_answer import Answer
 from pipeline.domain.model_inputs import film_of
 from pipeline.errors import Unavailable, UnfitPicture
 from pipeline.ports import Picture
+from pipeline.replay.scorers import ReplayScorer
 from tests.unit.services.test_scoring import NOW, request
 
 KNOWN = (("features", [len(features.NAMES)]),)
@@ -125,3 +126,10 @@ async def test_a_look_that_takes_too_long_holds_nobody_up(tmp_path: Path, monkey
     asked = [replace(request(f"p{n}", urgency=n), picture=f"u{n}") for n in (1, 2)] + [request("p3", urgency=1)]
     said = await scorer.score(asked)
     assert [(risk.probability, risk.unseen, risk.inputs) for risk in said] == [(0.2, "late", ()), (0.3, None, ("image",)), (0.2, None, ())]
+
+
+async def test_a_replay_asks_for_no_film() -> None:
+    """It has no object store, and the shipped model reads none."""
+    asked = replace(request(), picture="u", values={"crp": 1.0}, concepts=("sepsis",))
+    one, other = await ReplayScorer(ManualClock(NOW)).score([asked, request("q")])
+    assert (one.probability, one.inputs, one.unseen) == (other.probability, (), None)
