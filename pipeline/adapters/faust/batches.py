@@ -96,8 +96,10 @@ def fatal() -> Iterator[None]:
 
 
 async def _handled(stage: Stage, taken: Sequence[Batch], forget: Callable[[], None]) -> Sequence[Outcome]:
-    """A server that is away for a moment, or busy, is no reason to give up the partitions and begin anew: the same batches once more. Should
-    they be another worker's by then, they are found applied."""
+    """A server that is away for a moment, or busy, is no reason to give up the partitions and begin anew: the same batches once more.
+
+    Should they be another worker's by then, they are found applied.
+    """
     for pause in PAUSES_S:
         try:
             return await stage.handle(taken)
