@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import structlog
 from pydicom import charset
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_partial, read_preamble
 from pydicom.sequence import Sequence
@@ -121,7 +121,7 @@ class Header:
 
     def number(self, keyword: str) -> int | None:
         """A US or IS value."""
-        element = self.dataset.get_item(_TAGS[keyword])
+        element = self._raw(keyword)
         value = element.value if element is not None else None
         if isinstance(value, bytes) and len(value) == 2 and dictionary_VR(_TAGS[keyword]) == "US":
             little = element.is_little_endian if isinstance(element, RawDataElement) else True
@@ -133,7 +133,7 @@ class Header:
 
     def items(self, keyword: str) -> list[Header]:
         """The items of a sequence; none of one that is too long to be looked into."""
-        element = self.dataset.get_item(_TAGS[keyword])
+        element = self._raw(keyword)
         if element is None or (isinstance(element.value, bytes) and len(element.value) > self.limits.sequence_bytes):
             return []
         try:
@@ -151,8 +151,12 @@ class Header:
         """Whether the character set is unknown or the texts that we read do not keep to it."""
         return any(self._decoded(keyword)[1] for keyword in ("PatientName", "StudyDescription", "SeriesDescription"))
 
+    def _raw(self, keyword: str) -> DataElement | RawDataElement | None:
+        """An empty one stays raw, too: pydicom would convert it, and raises where it does not know the value representation."""
+        return self.dataset.get_item(_TAGS[keyword], keep_deferred=True)
+
     def _decoded(self, keyword: str) -> tuple[str, bool]:
-        element = self.dataset.get_item(_TAGS[keyword])
+        element = self._raw(keyword)
         value = element.value if element is not None else None
         if isinstance(value, bytes):
             return _decode(value, self._character_set())
@@ -161,7 +165,7 @@ class Header:
         return (str(value) if value is not None else "", False)
 
     def _character_set(self) -> str:
-        element = self.dataset.get_item(_TAGS["SpecificCharacterSet"])
+        element = self._raw("SpecificCharacterSet")
         if element is None:
             return self.inherited
         value = element.value

@@ -195,6 +195,16 @@ def test_vr_and_character_set_faults_do_not_raise(path: Path) -> None:
     assert header.text("PatientName") == "MÜLLER^JANE"
 
 
+def test_an_empty_element_of_an_unknown_representation_says_nothing(path: Path) -> None:
+    """pydicom gives an empty element converted, and cannot convert this one."""
+    body = as_file(ct(AccessionNumber=""))
+    empty = b"\x08\x00\x50\x00SH\x00\x00"
+    assert body.count(empty) == 1
+    path.write_bytes(body.replace(empty, b"\x08\x00\x50\x00S\\\x00\x00"))
+
+    assert read_header(path).text("AccessionNumber") is None
+
+
 BODY = as_file(ct(RequestAttributesSequence=[ct(PixelData=None)], SpecificCharacterSet="ISO 2022 IR 87"))
 
 
