@@ -164,8 +164,8 @@ class Settings(BaseSettings):
         return (init_settings, env_settings, *toml)
 
     def told(self) -> dict[str, Any]:
-        """What is set and no secret, as JSON has it, files from the root; `Settings(**told)` puts it before the environment."""
-        text = json.dumps(_no_secrets(self.model_dump(exclude_unset=True)), default=lambda file: str(file.absolute()))
+        """All that is no secret, as JSON has it, files from the root: of `Settings(**told)` the environment tells secrets alone."""
+        text = json.dumps(_no_secrets(self.model_dump()), default=lambda file: str(file.absolute()))
         told: dict[str, Any] = json.loads(text)
         return told
 

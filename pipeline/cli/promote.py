@@ -99,11 +99,11 @@ def _triton(stack: Path | None) -> tuple[Path, list[str], Flavour] | None:
     from pipeline.adapters.local.stack import settings_of, status
     from pipeline.adapters.triton import control
 
-    place, told = folder(stack), Settings().triton
+    place = folder(stack)
     running = status(place)
+    told = (settings_of(place) if running.running else Settings()).triton
     if running.running and not running.external:
-        url = settings_of(place).triton.url
-        return (place / "triton", [url], "cpu") if url else None
+        return (place / "triton", [told.url], "cpu") if told.url else None
     if told.repository is not None and told.url:
         return told.repository, control.servers(told.control) if told.control else [told.url], told.flavour
     if running.running and told.url:

@@ -19,8 +19,10 @@ def folder(data: Path | None) -> Path:
 
 
 def models_folder(data: Path | None) -> Path:
-    """Where the versions of models lie that a command means."""
-    return Settings().model_copy(update={"data": folder(data)}).models_dir
+    """Where the versions of models lie that a command means: where the stack that runs there has them, else where the settings say."""
+    place = folder(data)
+    settings = settings_of(place) if status(place).running else Settings().model_copy(update={"data": place})
+    return settings.models_dir
 
 
 def running_settings(data: Path | None) -> Settings:

@@ -52,7 +52,7 @@ class PartState:
 
 @dataclass
 class StackState:
-    """The whole stack, as last seen. settings: what it was started with that is set and no secret."""
+    """The whole stack, as last seen. settings: what it was started with that is no secret."""
 
     supervisor: Identity | None = None
     external: bool = False

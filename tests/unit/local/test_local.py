@@ -266,8 +266,11 @@ def test_a_stacks_settings_are_those_it_was_started_with(tmp_path: Path, monkeyp
     assert "hush" not in folders.state_file.read_text()
 
     monkeypatch.setenv("READFIRST_GATEWAYS__DEAD_LETTERS_MAX", "99")
+    monkeypatch.setenv("READFIRST_GATEWAYS__HTTP_PORT", "99")
+    monkeypatch.setenv("READFIRST_MODELS", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("READFIRST_KAFKA__SASL_PASSWORD", "shell")
     found = settings_of(tmp_path)
+    assert (found.gateways.http_port, found.models_dir) == (started.gateways.http_port, tmp_path / "models")
     assert (found.gateways.dead_letters_max, found.kafka.topic_prefix, found.site_file) == (7, "ours.", Path.cwd() / "site.yaml")
     assert found.kafka.sasl_password == SecretStr("shell")
 
