@@ -86,7 +86,7 @@ def _before_triton(stack: Path | None, versions: ModelVersions, target: Path, no
             serve(target, before, *triton)
         note()
     except Unavailable as error:
-        raise StackError(str(error), "the old version goes on; look at Triton's log, or stop it and promote then") from error
+        raise StackError(str(error), "the old version goes on; look at Triton's log, and promote again when it answers") from error
     except BaseException:
         # the state says what is right: it may have been noted in the very moment of the interrupt
         if triton and versions.served() == before:

@@ -197,6 +197,18 @@ def test_a_promotion_reaches_what_triton_and_the_agents_read(helm: str, tmp_path
     assert f"--model-repository={settings['READFIRST_TRITON__REPOSITORY']}" in pods["triton"]["containers"][0]["args"]
     (each,) = [each for each in objects if each["kind"] == "Service" and each["spec"].get("clusterIP") == "None"]
     assert settings["READFIRST_TRITON__CONTROL"] == f"{each['metadata']['name']}:8001"
+    assert each["spec"]["publishNotReadyAddresses"], "one that starts may have read what was there before"
+
+
+def test_every_pod_finds_what_its_settings_name(helm: str, tmp_path: Path) -> None:
+    """Kafka's authority lies where the setting says, in each pod that speaks to Kafka: `shadow` and `drift` do in a promotion's."""
+    objects = render(helm, tmp_path, {**EVERYTHING, **PROMOTION})
+    place = of_kind(objects, "ConfigMap")["settings"]["data"]["READFIRST_KAFKA__SSL_CA_LOCATION"]
+    pods = [each["spec"]["template"]["spec"] for each in objects if each["kind"] in ("Deployment", "Job")]
+    product = [container for pod in pods for container in pod["containers"] if container["image"].startswith("readfirst:")]
+
+    assert len(product) == len(ROLES) + len(STEPS) + 1
+    assert all(_mounted(container, str(Path(place).parent))["name"] == "kafka-ca" for container in product)
 
 
 def _mounted(container: dict[str, Any], place: str) -> dict[str, Any]:

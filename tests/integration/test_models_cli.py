@@ -128,7 +128,7 @@ def test_train_the_whole_way(app: typer.Typer, shared_data: Path, tmp_path: Path
 
 @pytest.mark.timeout(300)
 def test_train_the_image_head_the_whole_way(app: typer.Typer, shared_data: Path, tmp_path: Path) -> None:
-    """On some eighty films a set: a folder that loads, answers by its acceptance test, is understood by Triton, and whose card is its own
+    """On some 120 films a set: a folder that loads, answers by its acceptance test, is understood by Triton, and whose card is its own
     figures'; it counts as a look at the patients held out."""
     pytest.importorskip("torch", reason="the extra `train` (torch) is not installed")
     from pipeline.adapters.onnx import heads
