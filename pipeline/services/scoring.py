@@ -159,12 +159,23 @@ class ScoringStage:
         done = 0
         late = [degraded.asked for degraded in self._remembered.values() if degraded.late]
         rest = [degraded.asked for degraded in self._remembered.values() if not degraded.late]
-        for chunk in (*_chunks(rest), *_chunks(late, LATE_AT_ONCE)):
+        for chunk in _chunks(rest):
             done += await self._improve(chunk)
+        for chunk in _chunks(late, LATE_AT_ONCE):
+            seen = await self._improve(chunk)
+            done += seen
+            if not seen:  # what keeps these films away may keep all: others are tried next time, and Triton is not kept busy in vain
+                self._put_last(chunk)
+                break
         self.rescored += done
         if done:
             log.info("degraded_scores_replaced", count=done, waiting=self.waiting)
         return done
+
+    def _put_last(self, chunk: Sequence[_Asked]) -> None:
+        for asked in chunk:
+            if self._known(asked) is not None:
+                self._remembered[asked.request.patient] = self._remembered.pop(asked.request.patient)
 
     async def _answer_all(self, latest: Sequence[_Asked]) -> None:
         chunks = list(_chunks(latest))

@@ -299,39 +299,6 @@ async def test_the_rules_are_replaced_by_the_second_choice_and_then_by_the_first
     assert [answer.risk.scorer for answer in world.assessments if answer.risk] == ["rules", "onnxruntime", "triton"]
 
 
-@pytest.mark.parametrize("primary", [True, False])
-async def test_a_score_without_its_film_is_given_at_once_and_again_with_it(primary: bool) -> None:
-    """Not degraded; replaced once by the same scorer under another event id, and by a worker that comes after, too."""
-    world = World(primary=primary)
-    scorer = world.triton if primary else world.local
-    scorer.late = True
-    await world.handle(received(0, request()), received(1, request("q")))
-    assert (world.stage.degraded, world.stage.waiting) == (0, 2)
-    assert await world.stage.rescore() == 0, "not there yet"
-
-    scorer.late = False
-    assert await world.new_stage().rescore() == 2
-    answered = sorted((one.patient, one.degraded, one.risk.unseen or "seen") for one in world.assessments if one.risk)
-    assert answered == [(patient, False, how) for patient in ("p", "q") for how in ("late", "seen")]
-    assert len({one.event_id for one in world.assessments}) == 4
-
-
-async def test_who_looks_on_is_told_of_a_late_film_when_it_is_there() -> None:
-    """Once, with the score that it belongs to."""
-    world, told = World(), []
-    world.stage = ScoringStage(
-        *(world.offsets, world.degraded, world.log, world.triton, world.local, world.clock, GROUP),
-        note=lambda requests, risks: told.extend(risk.unseen for risk in risks),
-    )
-    world.triton.late = True
-    await world.handle(received(0, request()))
-    assert told == []
-    world.triton.late = False
-    await world.stage.rescore()
-    await world.stage.rescore()
-    assert told == [None]
-
-
 async def test_rescoring_waits_for_the_event_log() -> None:
     """What could not be sent is not forgotten."""
     world = World()
