@@ -364,11 +364,11 @@ def _hex(text: str) -> bytes | str:
 
 def _uid(uid: str) -> bytes | str:
     """Half the room for digits and dots."""
-    return _nibbles(uid.replace(".", "a")) if _NUMBERS.fullmatch(uid) else uid
+    return _nibbles(uid.replace(".", "a").replace("/", "b")) if _NUMBERS.fullmatch(uid) else uid
 
 
 def _whole_uid(packed: bytes | str) -> str:
-    return packed if isinstance(packed, str) else _letters(packed).replace("a", ".")
+    return packed if isinstance(packed, str) else _letters(packed).replace("b", "/").replace("a", ".")
 
 
 def _address(uri: str, study: str) -> bytes | str:

@@ -222,12 +222,19 @@ def test_a_settled_window_knows_its_film() -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["object:1.2.3/1.2.4/1.2.5.dcm", "object:1.2.3/7/1.2.5~0a1b2c3d.dcm", "s3://films/1.dcm", "object:9/1/2.dcm"]
+    ("uid", "uri"),
+    [
+        *(
+            ("1.2.3", uri)
+            for uri in ("object:1.2.3/1.2.4/1.2.5.dcm", "object:1.2.3/7/1.2.5~0a1b2c3d.dcm", "s3://films/1.dcm", "object:9/1/2.dcm")
+        ),
+        *((uid, f"object:{uid}/1.2.4/1.2.5.dcm") for uid in ("1.2/3", "1./2.3", "local-7", "7")),
+    ],
 )
-def test_any_claim_check_comes_back(uri: str) -> None:
-    """As the store here gives it, a second version's, another store's, another study's."""
+def test_any_claim_check_comes_back(uid: str, uri: str) -> None:
+    """As the store here gives it, a second version's, another store's, another study's; of a study whose UID is none, too."""
     imaged = next(event for event in study(1, "fall") if isinstance(event, ImagingEvent))
-    window = derive([replace(imaged, study_uid="1.2.3"), replace(looked_at(imaged, None), study_uid="1.2.3", uri=uri)])
+    window = derive([replace(imaged, study_uid=uid), replace(looked_at(imaged, None), study_uid=uid, uri=uri)])
     again = unpack(pack(window))
     assert (again.picture, again.studies) == (uri, window.studies)
 
