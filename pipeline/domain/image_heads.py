@@ -26,7 +26,11 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
     def covers(self, modality: str | None, body_part: str | None, view: str | None) -> bool:
         """Whether such a picture is meant, the header's words in capitals."""
-        return modality in self.modalities and body_part in self.body_parts and view in self.views
+        return self.awaits(modality, body_part) and view in self.views
+
+    def awaits(self, modality: str | None, body_part: str | None) -> bool:
+        """Whether a study of such pictures may hold one that is meant: a study does not know its pictures' views."""
+        return modality in self.modalities and body_part in self.body_parts
 
 
 Scopes: TypeAlias = Mapping[str, Scope]
@@ -44,8 +48,9 @@ def missing(study: StudyState, heads: Scopes) -> str | None:
     """What keeps the picture from being judged, as a noun; None where it has been. Unknown is not normal."""
     if study.image is not None:
         return None if study.image.refused is None else f"image assessment, refused: {study.image.explanation or study.image.refused}"
-    if find(heads, study.modality, study.body_part, None) is None:
-        kind = " ".join(word for word in (_word(study.modality), _word(study.body_part)) if word)
+    modality, body_part = _word(study.modality), _word(study.body_part)
+    if not any(scope.awaits(modality, body_part) for scope in heads.values()):
+        kind = " ".join(word for word in (modality, body_part) if word)
         return f"image assessment: no image model for {kind or 'an unknown modality'}"
     return "image assessment"
 

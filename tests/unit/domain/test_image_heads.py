@@ -69,6 +69,8 @@ def test_what_is_not_seen_is_said() -> None:
     """No head, not yet, refused: three different words, and none once it was seen."""
     assert image_heads.missing(study(modality="CT", body_part="HEAD"), HEADS) == "image assessment: no image model for CT HEAD"
     assert image_heads.missing(study(), HEADS) == "image assessment"
+    only_ap = {"chest_frontal": replace(CHEST, views=("AP",))}
+    assert image_heads.missing(study(), only_ap) == "image assessment", "one of its pictures may be an AP view"
     assert image_heads.missing(study(), NO_HEADS) == "image assessment: no image model for DX CHEST"
     assert image_heads.missing(study(image(refused="an even area")), HEADS) == "image assessment, refused: an even area"
     assert image_heads.missing(study(image(finding(0.2))), HEADS) is None
