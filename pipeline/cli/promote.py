@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,15 +77,19 @@ def _roll_back(versions: ModelVersions, stack: Path | None, person: str, reason:
 
 
 def _before_triton(stack: Path | None, versions: ModelVersions, target: Path, note: Callable[[], object]) -> None:
-    """Triton first, then the state that agents and the next start go by. Where that cannot be noted (no room, Ctrl-C), Triton goes back."""
-    from pipeline.models.serving import serve
+    """Triton first, then the state that agents and the next start go by. Where that cannot be noted (no room, Ctrl-C), Triton goes back.
+
+    A Triton that starts meanwhile waits: it would build the old version from a state that is about to change.
+    """
+    from pipeline.models.serving import alone, serve
 
     before, triton = versions.served(), None
     try:
         triton = _triton(stack)
-        if triton:
-            serve(target, before, *triton)
-        note()
+        with alone(triton[0]) if triton else nullcontext():
+            if triton:
+                serve(target, before, *triton)
+            note()
     except Unavailable as error:
         raise StackError(str(error), "the old version goes on; look at Triton's log, and promote again when it answers") from error
     except BaseException:

@@ -218,13 +218,13 @@ def _topics(settings: Settings) -> None:
 
 def _models(settings: Settings) -> None:
     """What Triton serves, from what this site has promoted."""
-    from pipeline.models.serving import build_repository
+    from pipeline.models.serving import alone, build_repository
 
     told = settings.triton
     if told.repository is None:
         raise StackError("nothing says which folder Triton serves", "name it: READFIRST_TRITON__REPOSITORY")
-    told.repository.mkdir(parents=True, exist_ok=True)
-    build_repository(told.repository, told.flavour, settings.models_dir)
+    with alone(told.repository):
+        build_repository(told.repository, told.flavour, settings.models_dir)
     typer.echo(f"built {told.repository} ({told.flavour})")
 
 

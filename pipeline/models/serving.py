@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.adapters.onnx import artefact, heads
@@ -13,6 +14,15 @@ from pipeline.adapters.triton import control
 from pipeline.errors import Unavailable
 from pipeline.models import triton_heads, triton_repository
 from pipeline.models.triton_repository import Flavour
+
+
+@contextmanager
+def alone(repository: Path) -> Iterator[None]:
+    """Within it nobody else changes what Triton serves: Tritons that start on one volume each build it, and so does a promotion."""
+    repository.mkdir(parents=True, exist_ok=True)
+    with (repository / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def build_repository(repository: Path, flavour: Flavour, models: Path | None = None) -> None:

@@ -157,13 +157,8 @@ def _readers(found: Mapping[str, Any]) -> str:
 
 def _subsets(found: Mapping[str, Any]) -> str:
     head = "| output | inputs | AUC | 95 % | ECE | beside it: AUC | ECE | difference, 95 % | held out: AUC | ECE |\n"
-    return (
-        head
-        + "|---|" * 1
-        + "---|" * 9
-        + "\n"
-        + _rows(_subset(output, name, one) for output in OUTPUTS for name, one in found[output].items())
-    )
+    head += "|" + "---|" * 10 + "\n"
+    return head + _rows(_subset(output, name, one) for output in OUTPUTS for name, one in found[output].items())
 
 
 def _subset(output: str, name: str, one: Mapping[str, Any]) -> Iterable[str]:

@@ -90,7 +90,7 @@ def to_onnx(answer: Answer) -> bytes:
     graph = onnx.load_from_string(buffer.getvalue())
     graph.ir_version, graph.producer_name = IR_VERSION, "readfirst"
     without_traces(graph.graph)
-    onnx.helper.set_model_props(graph, {"outputs": ",".join(OUTPUTS), "codes": ",".join(CODES[: len(CODES)])})
+    onnx.helper.set_model_props(graph, {"outputs": ",".join(OUTPUTS), "codes": ",".join(CODES)})
     onnx.checker.check_model(graph, full_check=True)
     body: bytes = graph.SerializeToString()
     return body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 from datetime import UTC, datetime
@@ -11,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.adapters.local import stack
 from pipeline.adapters.onnx import artefact, weights
 from pipeline.adapters.onnx.versions import STATE_FILE, ModelVersions
-from pipeline.cli import build
+from pipeline.cli import build, running
 from pipeline.errors import Conflict, NotFound, StackError
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -135,16 +137,38 @@ def test_triton_goes_back_where_a_promotion_is_not_noted(
 
     def fail(*told: object) -> None:
         assert serves[-1] == versions.folder_of("901"), "Triton first"
+        with (data / "triton" / ".lock").open() as file, pytest.raises(BlockingIOError):  # a Triton that starts now waits
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if noted:
             write(*told)  # type: ignore[arg-type]
         raise error
 
-    monkeypatch.setattr("pipeline.adapters.local.stack.status", lambda _: SimpleNamespace(running=True, external=False))
-    monkeypatch.setattr("pipeline.adapters.local.stack.settings_of", lambda _: SimpleNamespace(triton=SimpleNamespace(url="a:1")))
+    settings = SimpleNamespace(triton=SimpleNamespace(url="a:1"), models_dir=data / "models")
+    for module in (stack, running):
+        monkeypatch.setattr(module, "status", lambda _: SimpleNamespace(running=True, external=False))
+        monkeypatch.setattr(module, "settings_of", lambda _: settings)
     monkeypatch.setattr("pipeline.models.serving.serve", lambda folder, *_: serves.append(folder))
     monkeypatch.setattr(ModelVersions, "_write", fail)
     forced = ["--force", "--reason", "a trial", "--data", str(tmp_path / "nowhere"), "--stack", str(data)]
     result = CliRunner().invoke(build(), ["promote", str(candidate(tmp_path, "901")), *forced])
 
     assert result.exit_code != 0
+    assert len(serves) == (2 if noted else 3)
     assert serves[-1] == versions.served() == (versions.folder_of("901") if noted else artefact.SHIPPED)
+
+
+def test_tritons_that_start_together_build_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several have one volume: two at work on the same files would leave neither's."""
+    monkeypatch.setenv("READFIRST_TRITON__REPOSITORY", str(tmp_path / "triton"))
+    built = []
+
+    def build_it(repository: Path, *_: object) -> None:
+        with (repository / ".lock").open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        built.append(repository)
+
+    monkeypatch.setattr("pipeline.models.serving.build_repository", build_it)
+    done = [CliRunner().invoke(build(), ["run", "models"]).exit_code for _ in range(2)]
+
+    assert done == [0, 0]
+    assert built == [tmp_path / "triton"] * 2
