@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -123,7 +123,7 @@ class ScoringStage:
 
     @property
     def waiting(self) -> int:
-        """Patients whose degraded score waits for the model."""
+        """Patients whose score waits for the model, or for a film."""
         return len(self._remembered)
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
@@ -204,6 +204,9 @@ class ScoringStage:
         seen = [one for one in better if (known := self._known(one.asked)) and known.late and not one.late]
         await self._log.append([self._record(one) for one in better])
         await self._remember([one for one in better if self._known(one.asked)])
+        for one in answers:  # an earlier worker's note does not say that it was for want of a film
+            if one.late and (known := self._known(one.asked)) and known.choice == one.worth:
+                self._remembered[one.asked.request.patient] = replace(known, late=True)
         self._tell(seen)
         return len(better)
 

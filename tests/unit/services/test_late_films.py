@@ -53,3 +53,20 @@ async def test_films_that_stay_away_are_asked_for_a_few_at_a_time() -> None:
 
     world.triton.late = False
     assert (await world.stage.rescore(), world.stage.waiting) == (len(many), 0)
+
+
+async def test_a_worker_that_comes_after_learns_which_scores_wait_for_a_film() -> None:
+    """Its notes do not say it; once asked, they wait their turn, and who looks on is told when the film is there."""
+    world, many, told = World(), [f"p{n}" for n in range(LATE_AT_ONCE + 1)], []
+    world.triton.late = True
+    await world.handle(*(received(n, request(patient)) for n, patient in enumerate(many)))
+    after = ScoringStage(
+        *(world.offsets, world.degraded, world.log, world.triton, world.local, world.clock, GROUP),
+        note=lambda requests, risks: told.extend(request.patient for request in requests),
+    )
+    for _ in range(2):
+        assert await after.rescore() == 0
+    assert [len(asked) for asked in world.triton.asked] == [len(many), len(many), LATE_AT_ONCE]
+
+    world.triton.late = False
+    assert (await after.rescore(), sorted(told)) == (len(many), many)
