@@ -179,7 +179,7 @@ async def test_a_promotion_of_one_that_reads_more_loses_no_request(site: Path, f
 
     shipped = artefact.load_reference().version
     assert [risk.model_version for risk in said] == [shipped, version, version, shipped, shipped]
-    assert [risk.inputs for risk in said] == [(), (), ("image", "words", "haemoglobin", "crp"), (), ()]
+    assert [risk.inputs for risk in said] == [(), ("words", "haemoglobin", "crp"), ("image", "words", "haemoglobin", "crp"), (), ()]
     assert [risk.unseen for risk in said] == [None, "late", None, None, None]
     assert said[0].probability == said[3].probability == said[4].probability != said[2].probability
 

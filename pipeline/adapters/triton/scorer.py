@@ -33,6 +33,8 @@ MAX_BATCH = 8
 LOWEST_PRIORITY = 3
 _LOOKING = 0.9
 """Share of the deadline after which an answer that looks at a film is not waited for any more."""
+_VERSIONS_MET = 3
+"""Of how many versions the columns are tried for one answer: while one is promoted there are two."""
 _REFUSED = "StatusCode.INVALID_ARGUMENT"
 """What Triton says to inputs that its model has not."""
 
@@ -98,7 +100,7 @@ class TritonScorer:
             films = await films_for(requests, reference, self._films, Patience(SCORE.films, self._deadline_s / 2))
             seen = [one for one in requests if model_inputs.film_of(one, reference, films) is not None]
             looking = [asyncio.create_task(self._infer(part, urgency, reference, films)) for urgency, part in _parts(seen)]
-            answers = [(one, _told(risk, films.get(one.picture or ""))) for part in await plain for one, risk in part]
+            answers = [(one, _without_film(risk, films.get(one.picture or ""))) for part in await plain for one, risk in part]
             if looking:
                 await asyncio.wait(looking, timeout=until - asyncio.get_running_loop().time())
             looked = [answer for task in looking if task.done() and task.exception() is None for answer in task.result()]
@@ -116,22 +118,35 @@ class TritonScorer:
     async def _infer(
         self, requests: Sequence[AssessRequest], urgency: int, reference: ModelReference, films: Films
     ) -> list[tuple[AssessRequest, Risk]]:
-        arrays = {"features": features.matrix([one.features for one in requests]), **model_inputs.arrays(requests, reference, films)}
+        """Raises Unavailable. Its columns are those of the version that answers: one that reads others is asked again by them."""
+        for _ in range(_VERSIONS_MET):
+            arrays = {"features": features.matrix([one.features for one in requests]), **model_inputs.arrays(requests, reference, films)}
+            version, told, given = await self._answer(arrays, urgency)
+            answered = self._answered(version, reference)
+            if _reads(answered) == _reads(reference):
+                break
+            reference = answered
+        else:
+            raise Unavailable("several versions answer in turn")
+        described = [_as_given(request, given) for request in requests]
+        seen = {} if "image" in arrays.keys() - given.keys() else films
+        scored = risks(described, told, answered, "triton", self._clock.now(), version, seen)
+        return list(zip(requests, scored, strict=True))
+
+    async def _answer(self, arrays: dict[str, NDArray[Any]], urgency: int) -> tuple[str, Answer, dict[str, NDArray[Any]]]:
+        """The version that answered, what it said, and what of the arrays it was given."""
         try:
-            sent = _fitting(arrays, await self._taken())
-            version, told = await self._ask(sent, urgency)
+            given, blank = _fitting(arrays, await self._taken())
+            version, told = await self._ask(given | blank, urgency)
         except InferenceServerException as error:
             if error.status() != _REFUSED:
                 raise
             self._inputs = None  # another version is served already, and takes others
-            sent = _fitting(arrays, await self._taken())
-            version, told = await self._ask(sent, urgency)
+            given, blank = _fitting(arrays, await self._taken())
+            version, told = await self._ask(given | blank, urgency)
         if version != self._version:
             self._version, self._inputs = version, None
-        described = [_as_sent(request, sent) for request in requests]
-        seen = {} if "image" in arrays.keys() - sent.keys() else films
-        scored = risks(described, told, self._answered(version, reference), "triton", self._clock.now(), version, seen)
-        return list(zip(requests, scored, strict=True))
+        return version, told, given
 
     async def _taken(self) -> Sequence[Any]:
         """Inputs of the model that Triton serves, by its configuration; asked again when it refuses some or another version answered."""
@@ -161,27 +176,33 @@ class TritonScorer:
             return reference
 
 
-def _fitting(arrays: dict[str, NDArray[Any]], taken: Sequence[Any]) -> dict[str, NDArray[Any]]:
-    """Of the arrays those that the model takes, and "not there" for what it must be given."""
-    rows, found = len(arrays["features"]), {}
-    for one in taken:
-        given, shape = arrays.get(one.name), tuple(one.dims)
-        if given is not None and given.shape[1:] == shape:
-            found[one.name] = given
-        elif not one.optional:
-            kind = triton_to_np_dtype(DataType.Name(one.data_type).removeprefix("TYPE_"))
-            found[one.name] = np.full((rows, *shape), np.nan if one.name == "values" else 0, kind)
-    return found
+def _fitting(arrays: dict[str, NDArray[Any]], taken: Sequence[Any]) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Of the arrays those that the model takes; and "not there" for what else it must be given."""
+    shapes = {one.name: tuple(one.dims) for one in taken}
+    given = {name: rows for name, rows in arrays.items() if rows.shape[1:] == shapes.get(name)}
+    if "image" not in given:
+        given.pop("has_image", None)
+    blank = {one.name: _blank(one, len(arrays["features"])) for one in taken if not one.optional and one.name not in given}
+    return given, blank
 
 
-def _told(risk: Risk, film: model_inputs.Film | str | None) -> Risk:
+def _blank(taken: Any, rows: int) -> NDArray[Any]:
+    kind = triton_to_np_dtype(DataType.Name(taken.data_type).removeprefix("TYPE_"))
+    return np.full((rows, *taken.dims), np.nan if taken.name == "values" else 0, kind)
+
+
+def _reads(reference: ModelReference) -> tuple[Any, ...]:
+    return reference.side, reference.values, reference.concepts
+
+
+def _without_film(risk: Risk, film: model_inputs.Film | str | None) -> Risk:
     """Scored without its film, and why."""
     return replace(risk, unseen=film) if risk.unseen is not None and isinstance(film, str) else risk
 
 
-def _as_sent(request: AssessRequest, sent: Collection[str]) -> AssessRequest:
+def _as_given(request: AssessRequest, given: Collection[str]) -> AssessRequest:
     """Without what the model was not given."""
-    values, concepts = request.values if "values" in sent else {}, request.concepts if "concepts" in sent else ()
+    values, concepts = request.values if "values" in given else {}, request.concepts if "concepts" in given else ()
     return replace(request, values=values, concepts=concepts)
 
 
