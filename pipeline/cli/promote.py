@@ -87,6 +87,7 @@ def _before_triton(stack: Path | None, versions: ModelVersions, target: Path, no
     try:
         triton = _triton(stack)
         with alone(triton[0]) if triton else nullcontext():
+            before = versions.served()  # another promotion may have been waited for
             if triton:
                 serve(target, before, *triton)
             note()

@@ -26,6 +26,7 @@ from pipeline.models.clinical.network import count_parameters
 from pipeline.models.clinical.physionet import Stay, stays
 from pipeline.models.imaging import films
 from pipeline.models.imaging.films import Films
+from pipeline.models.imaging.recipe import CARD_FILE, HEAD, METRICS_FILE
 from pipeline.models.multimodal import calibration, card, comparison, members, rows, training
 from pipeline.models.multimodal.export import ANSWERS, INPUTS, OPSET, Answer, to_onnx
 from pipeline.models.multimodal.members import Answers, Matrix, Progress
@@ -33,8 +34,6 @@ from pipeline.models.multimodal.recipe import Recipe
 from pipeline.models.multimodal.rows import DEATH, PNEUMONIA, Rows
 from pipeline.models.multimodal.shipped import Parts
 
-METRICS_FILE, CARD_FILE = "metrics.json", "CARD.md"
-HEAD = "chest_frontal"
 Step = Callable[[str], None]
 _ASKED = 100
 """Rows by which graph and torch are compared."""

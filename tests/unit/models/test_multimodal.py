@@ -19,6 +19,7 @@ from pipeline.adapters.onnx import artefact  # noqa: E402
 from pipeline.domain.history import Tally  # noqa: E402
 from pipeline.domain.readings import Reading  # noqa: E402
 from pipeline.models.imaging.network import WIDTH  # noqa: E402
+from pipeline.models.imaging.recipe import CARD_FILE, METRICS_FILE  # noqa: E402
 from pipeline.models.multimodal import build, calibration, card, events, members, rows, training  # noqa: E402
 from pipeline.models.multimodal.events import CODES, NUMBERS  # noqa: E402
 from pipeline.models.multimodal.export import ANSWERS, INPUTS, Answer, to_onnx  # noqa: E402
@@ -168,15 +169,15 @@ def test_training_is_repeatable(answers: tuple[Rows, members.Answers]) -> None:
 
 def test_the_card_is_written_from_the_metrics() -> None:
     """A figure changed by hand, in either, fails."""
-    metrics = msgspec.json.decode((HERE / build.METRICS_FILE).read_bytes())
+    metrics = msgspec.json.decode((HERE / METRICS_FILE).read_bytes())
 
-    assert (HERE / build.CARD_FILE).read_text() == card.render(metrics)
+    assert (HERE / CARD_FILE).read_text() == card.render(metrics)
     assert metrics["onnx_max_difference"] < 1e-4
 
 
 def test_the_clinical_card_has_the_same_figures() -> None:
     """Of death, in both cards: one comparison."""
-    here = msgspec.json.decode((HERE / build.METRICS_FILE).read_bytes())
-    there = msgspec.json.decode((artefact.SHIPPED / build.METRICS_FILE).read_bytes())["event_set"]
+    here = msgspec.json.decode((HERE / METRICS_FILE).read_bytes())
+    there = msgspec.json.decode((artefact.SHIPPED / METRICS_FILE).read_bytes())["event_set"]
 
     assert there == {"set a": here["death_cross_validation"], "set b": here["death_set_b"]}
