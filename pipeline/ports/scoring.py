@@ -22,7 +22,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DegradedScore:
-    """A request that a lesser scorer answered. choice: its place among the scorers, the first choice being 0."""
+    """A request that a lesser scorer answered, or the first one without a film that came late. choice: its place among them, from 0."""
 
     request: AssessRequest
     trace_id: str

@@ -149,7 +149,7 @@ CATALOGUE: Mapping[Name, Metric] = {
     "readfirst_scoring_backlog": Metric(
         "gauge", ("priority",), "requests in hand that no scorer has answered yet, by Triton's priority, 1 first"
     ),
-    "readfirst_scores_waiting": Metric("gauge", (), "patients whose degraded score waits for the model"),
+    "readfirst_scores_waiting": Metric("gauge", (), "patients whose score waits for the model, or for a film that came late"),
     "readfirst_score_age_seconds": Metric("gauge", (), "age of the oldest model score among the 100 most urgent open studies"),
     "readfirst_drift_rows": Metric(
         "gauge", ("model", "input"), "answers of today (UTC) by the served version that are counted against what it was made on"
