@@ -23,7 +23,7 @@ WHAT = ("all", "clinical", "imaging", "multimodal")
 TASKS = ("physionet2012", "eicu", *imaging.TASKS)
 Data = Annotated[Path, typer.Option(help="the folder of the data sets: icu-physionet2012/, icu-eicu-demo/, cxr-nih256/, cxr-hannover/")]
 Json = Annotated[bool, typer.Option("--json", help="the last line is one JSON object")]
-Model = Annotated[Path | None, typer.Option(help="a folder that `train` wrote; without it the shipped model")]
+Model = Annotated[Path | None, typer.Argument(help="a folder that `train` wrote; without it what ships")]
 Prevalence = Annotated[
     float | None,
     typer.Option(min=0.001, max=0.999, help="of the outcome at your site, for the PPV; of a finding by default as the site file says"),
@@ -93,14 +93,14 @@ def _train_clinical(data: Path, out: Path, seed: int, small: bool) -> dict[str, 
 
 
 def evaluate(
+    model: Model = None,
     task: Annotated[str, typer.Option(help=f"one of: {', '.join(TASKS)}")] = TASKS[0],
     data: Data = DEFAULT_DATA,
-    model: Model = None,
     prevalence: Prevalence = None,
     out: Annotated[Path | None, typer.Option(help="a folder for the whole report: metrics.json, report.md and plots (SVG)")] = None,
     as_json: Json = False,
 ) -> None:
-    """Runs the shipped weights on data that they have not seen, and prints the figures; with --out, writes the whole report."""
+    """Runs a model, by default the shipped one, on data that it has not seen, and prints figures; with --out, writes the whole report."""
     if task not in TASKS:
         raise StackError(f"there is no task {task!r}", f"choose one of: {', '.join(TASKS)}")
     if task in imaging.TASKS:

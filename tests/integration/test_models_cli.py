@@ -113,14 +113,15 @@ def test_train_the_whole_way(app: typer.Typer, shared_data: Path, tmp_path: Path
     from pipeline.adapters.onnx.artefact import load
     from pipeline.models.clinical import card
 
-    out = tmp_path / "model"
-    command = ["train", "clinical", "--small", "--data", str(a_tenth(shared_data, tmp_path)), "--out", str(out), "--json"]
-    trained = CliRunner().invoke(app, command)
+    out, data = tmp_path / "model", str(a_tenth(shared_data, tmp_path))
+    trained = CliRunner().invoke(app, ["train", "clinical", "--small", "--data", data, "--out", str(out), "--json"])
     figures = json.loads(trained.stdout.splitlines()[-1])
+    evaluated = CliRunner().invoke(app, ["evaluate", str(out), "--data", data, "--json"])
     metrics = msgspec.json.decode((out / "metrics.json").read_bytes())
 
     assert trained.exit_code == 0
     assert figures == metrics["results"]
+    assert json.loads(evaluated.stdout.splitlines()[-1])["auc"] == pytest.approx(figures["auc"], abs=1e-4)
     assert figures["auc"] > 0.6
     assert metrics["onnx_max_difference"] < 1e-4
     assert (out / "CARD.md").read_text() == card.render(metrics, load(out).reference)
