@@ -49,7 +49,7 @@ def complete(x: NDArray[np.float32]) -> NDArray[np.float32]:
 def _complete(x: Tensor) -> Tensor:
     blocks = x[:, : _OBSERVABLES * _STATISTICS].reshape(-1, _OBSERVABLES, _STATISTICS)
     last = blocks[..., :1]
-    single = last * _LIKE_LAST + (last * 0 + 1) * _LIKE_ONE
+    single = last * _LIKE_LAST.to(x.device) + (last * 0 + 1) * _LIKE_ONE.to(x.device)
     filled = torch.where(torch.isnan(blocks), single, blocks)
     return torch.cat([filled.flatten(1), x[:, _OBSERVABLES * _STATISTICS :]], -1)
 

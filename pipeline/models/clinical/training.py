@@ -17,6 +17,7 @@ from pipeline.models.clinical import ensemble, masking, trees
 from pipeline.models.clinical.dataset import Examples, Matrix
 from pipeline.models.clinical.network import RiskNetwork, bin_edges
 from pipeline.models.clinical.recipe import Recipe
+from pipeline.models.device import fastest
 
 Progress = Callable[[str, int, int], None]
 """Told (what is done, steps done, steps in all)."""
@@ -67,6 +68,7 @@ def train(examples: Examples, recipe: Recipe, progress: Progress = lambda what, 
 def _descend(
     network: RiskNetwork, examples: Examples, fold: NDArray[np.int64], recipe: Recipe, rng: np.random.Generator, progress: trees.Progress
 ) -> None:
+    network.to(fastest())
     rows = _rows_by_stay(examples)
     steps = len(rows) // recipe.batch
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -84,14 +86,15 @@ def _descend(
             optimiser.step()
             schedule.step()
         progress(epoch + 1, recipe.epochs)
-    network.eval()
+    network.cpu().eval()
 
 
 def _loss(network: RiskNetwork, x: Matrix, died: NDArray[np.bool_], unseen: NDArray[np.bool_]) -> torch.Tensor:
     """Summed over members, each averaged over the stays that it may see."""
-    logits = network(torch.from_numpy(x))
-    target = torch.from_numpy(died.astype(np.float32)).expand_as(logits)
-    weight = torch.from_numpy(~unseen).float()
+    place = network.output.device
+    logits = network(torch.from_numpy(x).to(place))
+    target = torch.from_numpy(died.astype(np.float32)).to(place).expand_as(logits)
+    weight = torch.from_numpy(~unseen).float().to(place)
     return (functional.binary_cross_entropy_with_logits(logits, target, reduction="none") * weight / weight.sum(1, keepdim=True)).sum()
 
 

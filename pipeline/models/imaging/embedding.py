@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.models.device import fastest
 from pipeline.models.imaging.films import Pictures
 from pipeline.models.imaging.network import WIDTH, Encoder, Pooled, thumbnail, walk
 
@@ -20,13 +21,17 @@ _BATCH = 32
 
 def embedded(encoder: Encoder, pictures: Pictures, progress: Progress = lambda done, of: None) -> tuple[Matrix, NDArray[np.float32]]:
     """Features [n, WIDTH], the mean of the picture and its mirror image, and the maps [n, 2, channels, h, w] of both after block BEFORE."""
-    nothing, parts, maps = torch.zeros((1, WIDTH)), [], []
+    place, parts, maps = fastest(), [], []
+    nothing = torch.zeros((1, WIDTH), device=place)
+    encoder.to(place)
     with torch.inference_mode():
         for part in _tensor(pictures).split(_BATCH):
-            both = [walk(encoder, seen) for seen in (part, part.flip(3))]
-            parts.append(torch.stack([Pooled()(levels, nothing)[0] for levels, _ in both]).mean(0))
-            maps.append(torch.stack([early for _, early in both], 1))
+            shown = part.to(place)
+            both = [walk(encoder, seen) for seen in (shown, shown.flip(3))]
+            parts.append(torch.stack([Pooled()(levels, nothing)[0] for levels, _ in both]).mean(0).cpu())
+            maps.append(torch.stack([early for _, early in both], 1).cpu())
             progress(min(len(parts) * _BATCH, len(pictures)), len(pictures))
+    encoder.cpu()
     return torch.cat(parts).double().numpy(), torch.cat(maps).numpy()
 
 

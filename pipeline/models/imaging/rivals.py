@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.models.device import fastest
 from pipeline.models.evaluation.calibration import fit_logistic
 from pipeline.models.finetuning.encoder import adapted
 from pipeline.models.finetuning.inputs import Inputs, Seen
@@ -99,7 +100,8 @@ class _Network(nn.Sequential):  # type: ignore[misc]
 def _network(pictures: Tensor, positive: Mask, asked: Tensor) -> Matrix:
     """Trained from nothing on the films, mirrored and shifted; one set of settings, the last epoch counts."""
     torch.manual_seed(_SEED)
-    network, label = _Network(), torch.tensor(positive, dtype=torch.float32)
+    place = fastest()
+    network, label = _Network().to(place), torch.tensor(positive, dtype=torch.float32, device=place)
     steps = _EPOCHS * -(-len(label) // _BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
@@ -107,12 +109,13 @@ def _network(pictures: Tensor, positive: Mask, asked: Tensor) -> Matrix:
         for part in torch.randperm(len(label)).split(_BATCH):
             seen = pictures[part].roll(tuple(torch.randint(-8, 9, (2,)).tolist()), (2, 3))
             seen = torch.where(torch.rand(len(part), 1, 1, 1) < 0.5, seen.flip(3), seen)
-            loss = functional.binary_cross_entropy_with_logits(network(seen)[:, 0], label[part])
+            loss = functional.binary_cross_entropy_with_logits(network(seen.to(place))[:, 0], label[part.to(place)])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             rate.step()
     network.eval()
     with torch.inference_mode():
-        logits: Matrix = torch.cat([(network(part) + network(part.flip(3)))[:, 0] / 2 for part in asked.split(64)]).double().numpy()
+        shown = [part.to(place) for part in asked.split(64)]
+        logits: Matrix = torch.cat([(network(part) + network(part.flip(3)))[:, 0] / 2 for part in shown]).double().cpu().numpy()
     return logits
