@@ -39,9 +39,9 @@ small batches with more steps; 0.821 to 0.822 from straight beginnings between t
 thresholds each, as further outputs, which one fold does not tell from 0.836 (shipped on that fold, two members each: set network 0.852,
 trees 0.870). For films, on three folds: tokens bent or straight, components dropped or not, three rates. Those folds judge the network
 too, so that the figures by cross-validation are a little flattered. The test sets, set b of PhysioNet and the fifth of NIH's patients
-that is held out, were looked at once, by the command that wrote this card, and at a small part of them before by its small
-configuration, while the command was made. (Set b was looked at before for the clinical model, and NIH's for the image head: their cards
-count.) Hannover has no test set.
+that is held out, were looked at once for the card that is kept with the project, and at a small part of them before by the small
+configuration, while the command was made; whoever runs the command looks again. (Set b was looked at before for the clinical model, and
+NIH's for the image head: their cards count.) Hannover has no test set.
 
 ## In-hospital death at 48 h
 
