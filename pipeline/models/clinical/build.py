@@ -25,11 +25,12 @@ from pipeline.models.clinical import card, eicu, evaluation, rivals, trees
 from pipeline.models.clinical.dataset import Examples, Matrix, at_end, at_random_times
 from pipeline.models.clinical.distribution import distribution
 from pipeline.models.clinical.ensemble import Answer, Questions
-from pipeline.models.clinical.export import OPSET, export
+from pipeline.models.clinical.export import export
 from pipeline.models.clinical.network import count_parameters, limits
 from pipeline.models.clinical.physionet import CITATION, LEFT_OUT, Stay, stays
 from pipeline.models.clinical.recipe import Recipe
 from pipeline.models.clinical.training import Progress, Trained, train
+from pipeline.models.onnx_export import OPSET
 
 MODEL = "clinical_risk"
 VERSION = "2"

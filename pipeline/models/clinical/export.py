@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +9,14 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from torch import nn
 
 from pipeline.domain import features
 from pipeline.domain.model_answer import OUTPUTS
 from pipeline.models.artefacts import without_traces
 from pipeline.models.clinical import trees
 from pipeline.models.clinical.ensemble import Answer, Questions
+from pipeline.models.onnx_export import IR_VERSION, OPSET, exported
 
-OPSET = 18
-IR_VERSION = 9
 _BEFORE = ("network_logits", "variants", "there", "novelty")
 
 
@@ -31,12 +26,12 @@ def export(questions: Questions, boosters: Sequence[Any], answer: Answer, target
     asked = torch.from_numpy(np.full((rows, len(features.NAMES)), np.nan, dtype=np.float32))
     with torch.no_grad():
         network, variants, there, _ = questions(asked)
-    before = _to_onnx(questions, (asked,), ("features",), _BEFORE, {"x": {0: torch.export.Dim("batch", min=1)}})
+    before = exported(questions, (asked,), ("features",), _BEFORE, {"x": {0: torch.export.Dim("batch", min=1)}})
     forest = trees.to_onnx(boosters, len(features.NAMES), OPSET)
     forest.ir_version = before.ir_version
     of_trees = torch.zeros((len(variants), len(boosters)))
     dynamic = {name: {0: torch.export.Dim.AUTO} for name in ("network", "trees", "there")}
-    after = _to_onnx(answer, (network, of_trees, there), ("network_logits", "tree_logits", "there"), OUTPUTS[:3], dynamic)
+    after = exported(answer, (network, of_trees, there), ("network_logits", "tree_logits", "there"), OUTPUTS[:3], dynamic)
     graph = _joined(before, forest, after)
     onnx.helper.set_model_props(graph, {"model_version": version, "feature_layout": str(features.LAYOUT_VERSION)})
     without_traces(graph.graph)
@@ -65,25 +60,3 @@ def _same_opsets(*models: onnx.ModelProto) -> None:
     for model in models:
         del model.opset_import[:]
         model.opset_import.extend([onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("ai.onnx.ml", trees.ML_OPSET)])
-
-
-def _to_onnx(
-    module: nn.Module, inputs: tuple[torch.Tensor, ...], names: Sequence[str], outputs: Sequence[str], dynamic: dict[str, Any]
-) -> onnx.ModelProto:
-    buffer = io.BytesIO()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module.eval(),
-            inputs,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(names),
-            output_names=list(outputs),
-            dynamic_shapes=dynamic,
-            verbose=False,
-        )
-    assert program is not None
-    program.save(buffer)
-    return onnx.load_from_string(buffer.getvalue())

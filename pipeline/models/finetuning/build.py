@@ -32,7 +32,7 @@ from pipeline.models.finetuning.fusion import Fused, Recipe, learn
 from pipeline.models.finetuning.inputs import HEAD, Inputs, Mask, Matrix, Progress, gather, shipped_model
 from pipeline.models.finetuning.pairs import Pair
 from pipeline.models.finetuning.splits import held_out
-from pipeline.models.imaging.export import OPSET
+from pipeline.models.onnx_export import OPSET
 
 METRICS_FILE, CARD_FILE = "metrics.json", "CARD.md"
 CACHE = ".seen"

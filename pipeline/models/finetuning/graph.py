@@ -6,9 +6,6 @@ reference beside the file declares.
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
 from typing import Any
 
 import numpy as np
@@ -22,8 +19,9 @@ from pipeline.domain import features
 from pipeline.domain.model_inputs import CONCEPTS
 from pipeline.models.artefacts import without_traces
 from pipeline.models.finetuning.fusion import Fused
-from pipeline.models.imaging.export import IR_VERSION, OPSET, halve
+from pipeline.models.imaging.export import halve
 from pipeline.models.imaging.network import WIDTH, Encoder, Pooled
+from pipeline.models.onnx_export import IR_VERSION, exported
 
 _OBSERVABLES, _STATISTICS = len(features.OBSERVABLES), len(features.STATISTICS)
 _CLINICAL = "clinical_"
@@ -217,23 +215,8 @@ def _exported_join(join: Join, own_values: int) -> onnx.ModelProto:
 
 
 def _exported(module: nn.Module, sample: tuple[Tensor, ...], inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
-    buffer, batch = io.BytesIO(), torch.export.Dim("batch", min=1)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module.eval(),
-            sample,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=inputs,
-            output_names=outputs,
-            dynamic_shapes=tuple({0: batch} for _ in sample),
-            verbose=False,
-        )
-    assert program is not None
-    program.save(buffer)
-    return onnx.load_from_string(buffer.getvalue())
+    batch = torch.export.Dim("batch", min=1)
+    return exported(module, sample, inputs, outputs, tuple({0: batch} for _ in sample))
 
 
 def _logit(probability: Tensor) -> Tensor:

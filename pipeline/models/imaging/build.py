@@ -31,6 +31,7 @@ from pipeline.models.imaging.films import Films, Mask
 from pipeline.models.imaging.likeness import Seen
 from pipeline.models.imaging.network import Encoder, ImageHead, Likeness
 from pipeline.models.imaging.recipe import CARD_FILE, COMPARED, EXPECTS, FINDINGS, HEAD, METRICS_FILE, RIDGES, SCOPE, TASKS, VERSION
+from pipeline.models.onnx_export import OPSET
 
 _FOREIGN_EVERY = 6
 
@@ -94,7 +95,7 @@ def build(
         "ood": evaluation.ood(shipped, data, evaluation.looked(shipped, data, most)),
         "onnx_max_difference": difference(head, shipped, nih.films.pictures[:4]),
         "bytes": len(body),
-        "opset": export.OPSET,
+        "opset": OPSET,
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "onnxruntime": onnxruntime.__version__},
     }
     (folder / METRICS_FILE).write_bytes(pretty(metrics))

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
-
 import numpy as np
 import onnx
 import torch
@@ -13,9 +9,8 @@ from onnx import helper, numpy_helper
 
 from pipeline.models.artefacts import without_traces
 from pipeline.models.imaging.network import Encoder, ImageHead
+from pipeline.models.onnx_export import IR_VERSION, exported
 
-OPSET = 18
-IR_VERSION = 9
 INPUT = "image"
 OUTPUTS = ("findings", "unlikeness", "activation", "features", "spread")
 _WORTH_HALVING = 1024
@@ -24,7 +19,8 @@ _WORTH_HALVING = 1024
 
 def to_onnx(head: ImageHead, side: int, version: str) -> bytes:
     """Input uint8 [batch, side, side]; outputs as ImageHead.forward says."""
-    graph = onnx.load_from_string(_exported(head, side))
+    sample, batch = (torch.zeros((3, side, side), dtype=torch.uint8),), {"image": {0: torch.export.Dim("batch", min=1)}}
+    graph = exported(head, sample, [INPUT], OUTPUTS, batch)
     graph.ir_version = IR_VERSION
     graph.producer_name = "readfirst"
     halve(graph.graph)
@@ -40,26 +36,6 @@ def round_weights(encoder: Encoder) -> None:
     for parameter in encoder.parameters():
         if parameter.numel() >= _WORTH_HALVING:
             parameter.data = parameter.data.half().float()
-
-
-def _exported(head: ImageHead, side: int) -> bytes:
-    buffer = io.BytesIO()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            head.eval(),
-            (torch.zeros((3, side, side), dtype=torch.uint8),),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_shapes={"image": {0: torch.export.Dim("batch", min=1)}},
-            verbose=False,
-        )
-    assert program is not None
-    program.save(buffer)
-    return buffer.getvalue()
 
 
 def halve(graph: onnx.GraphProto) -> None:

@@ -28,11 +28,12 @@ from pipeline.models.imaging import films
 from pipeline.models.imaging.films import Films
 from pipeline.models.imaging.recipe import CARD_FILE, HEAD, METRICS_FILE
 from pipeline.models.multimodal import calibration, card, comparison, members, rows, training
-from pipeline.models.multimodal.export import ANSWERS, INPUTS, OPSET, Answer, to_onnx
+from pipeline.models.multimodal.export import ANSWERS, INPUTS, Answer, to_onnx
 from pipeline.models.multimodal.members import Answers, Matrix, Progress
 from pipeline.models.multimodal.recipe import Recipe
 from pipeline.models.multimodal.rows import DEATH, PNEUMONIA, Rows
 from pipeline.models.multimodal.shipped import Parts
+from pipeline.models.onnx_export import OPSET
 
 Step = Callable[[str], None]
 _ASKED = 100

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,9 +16,8 @@ from pipeline.models.imaging.network import WIDTH
 from pipeline.models.multimodal.events import CODES, MODALITIES, MODALITY_OF_OBSERVABLE, NUMBERS, OBSERVABLE_OF_CODE
 from pipeline.models.multimodal.network import EventNetwork
 from pipeline.models.multimodal.rows import OUTPUTS, PARTS
+from pipeline.models.onnx_export import IR_VERSION, exported
 
-OPSET = 18
-IR_VERSION = 9
 INPUTS, ANSWERS = ("code", "numbers", "image"), ("probability", "spread")
 _MOST_PARTS = max(len(parts) for parts in PARTS)
 
@@ -71,23 +67,8 @@ def to_onnx(answer: Answer) -> bytes:
     rows, events = 4, 7
     asked = (torch.zeros((rows, events), dtype=torch.int64), torch.ones((rows, events, len(NUMBERS))), torch.zeros((rows, WIDTH)))
     batch, many = torch.export.Dim("batch", min=1), torch.export.Dim("events", min=1)
-    buffer = io.BytesIO()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here uses
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            answer.eval(),
-            asked,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(INPUTS),
-            output_names=list(ANSWERS),
-            dynamic_shapes={"code": {0: batch, 1: many}, "numbers": {0: batch, 1: many}, "image": {0: batch}},
-            verbose=False,
-        )
-    assert program is not None
-    program.save(buffer)
-    graph = onnx.load_from_string(buffer.getvalue())
+    dynamic = {"code": {0: batch, 1: many}, "numbers": {0: batch, 1: many}, "image": {0: batch}}
+    graph = exported(answer, asked, INPUTS, ANSWERS, dynamic)
     graph.ir_version, graph.producer_name = IR_VERSION, "readfirst"
     without_traces(graph.graph)
     onnx.helper.set_model_props(graph, {"outputs": ",".join(OUTPUTS), "codes": ",".join(CODES)})
