@@ -24,6 +24,7 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feedback import PostgresFeedback
 from pipeline.adapters.postgres.ledger import PostgresLedger
 from pipeline.adapters.postgres.model_life import PostgresDriftCounts, PostgresShadowScores
+from pipeline.adapters.postgres.operations import PostgresSettledLetters, PostgresStanding
 from pipeline.adapters.postgres.receipts import PostgresReceipts
 from pipeline.adapters.postgres.study_ledger import PostgresStudyLedger
 from pipeline.adapters.postgres.worklist import PostgresWorklist
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from pipeline.services.alert_desk import AlertDesk
     from pipeline.services.alert_steps import AlertSteps
     from pipeline.services.assessing import Gather
+    from pipeline.services.attribution import RiskAttribution
     from pipeline.services.context import ContextStage
     from pipeline.services.escalation import Escalation
     from pipeline.services.escalation_stage import EscalationStage
@@ -130,6 +132,13 @@ class Resources:
 
         return HeadRegistry(self.settings.models_dir)
 
+    def attribution(self) -> RiskAttribution:
+        """How much single readings moved a risk, by the version that gave it."""
+        from pipeline.adapters.onnx.versions import in_process
+        from pipeline.services.attribution import RiskAttribution
+
+        return RiskAttribution(self.worklist, in_process(self.models.folder_of, self.clock))
+
     @property
     def shadow_scores(self) -> PostgresShadowScores:
         """A candidate's scores."""
@@ -147,7 +156,6 @@ class Resources:
     @asynccontextmanager
     async def intake_gate(self) -> AsyncIterator[IntakeGate]:
         """Watches the dead letters while the block runs."""
-        from pipeline.adapters.postgres.operations import PostgresSettledLetters
         from pipeline.services.letters import IntakeGate
 
         async with self._ends() as ends:
@@ -159,7 +167,6 @@ class Resources:
     def letters(self) -> LetterDesk:
         """The dead letters, for people."""
         from pipeline.adapters.kafka.dead_letters import KafkaLetterTopic
-        from pipeline.adapters.postgres.operations import PostgresSettledLetters
         from pipeline.services.letters import LetterDesk
 
         return LetterDesk(KafkaLetterTopic(self.settings.kafka), PostgresSettledLetters(self.database), self.log, self.clock)
@@ -168,7 +175,6 @@ class Resources:
     async def monitor(self, on_ranked: Callable[[Sequence[Ranked]], None] = lambda ranked: None) -> AsyncIterator[Monitor]:
         """Looks at everything from outside; whoever opened it calls `look` or `watch`."""
         from pipeline.adapters.memory.event_log import partition_of
-        from pipeline.adapters.postgres.operations import PostgresSettledLetters, PostgresStanding
         from pipeline.services.monitor import Monitor
 
         partitions = self.settings.kafka.partitions
@@ -302,9 +308,6 @@ class Resources:
 
         models = self.models
 
-        def folder() -> Path:
-            return models.shadow() or models.served()
-
         @cache
         def made_on(served: Path) -> tuple[str, Reference] | None:
             kept = artefact.load_distribution(served)
@@ -312,7 +315,7 @@ class Resources:
 
         tally = DriftTally(self.drift_counts, lambda: made_on(models.served()), self.clock)
         exports.drift(models.model, tally)
-        scorer = OnnxScorer(self.clock, folder, films, BESIDE)
+        scorer = OnnxScorer(self.clock, lambda: models.shadow() or models.served(), films, BESIDE)
         return LookingOn(lambda: scorer if models.shadow() else None, self.shadow_scores, tally)
 
     def picture_watch(self, versions: Mapping[str, ModelVersions]) -> PictureWatch:

@@ -169,6 +169,7 @@ async def _web(settings: Settings, life: Life) -> None:
             figures=PostgresSiteRegister(resources.database),
             ledger=resources.ledger,
             feedback=resources.feedback,
+            attribution=resources.attribution(),
             alerts=AlertsApi(resources.alerts, resources.alert_desk(), resources.clock),
         )
         churn = ChurnWatch(PostgresSiteRegister(resources.database), resources.clock, rules.policy)

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.worklist import PostgresWorklist
@@ -47,7 +47,7 @@ def worklist(
 ) -> None:
     """Shows the open studies, most urgent first."""
     query = ListQuery(limit=limit, modality=modality, part=_part(part))
-    page = _read(data, lambda reader: reader.page(query))
+    page = _read(running_settings(data), lambda reader: reader.page(query))
     if as_json:
         for rank, listed in enumerate(page.items, 1):
             typer.echo(msgspec.json.encode({"rank": rank, **row(listed)}).decode())
@@ -67,18 +67,24 @@ def worklist(
 def explain(
     study: Annotated[str, typer.Argument(help="Study Instance UID, or how it ends, as the list shows it")],
     data: Data = None,
-    as_json: Annotated[bool, typer.Option("--json", help=f"{ROW}, target_at, reasons, risk, missing, history")] = False,
+    readings: Annotated[bool, typer.Option("--readings", help="also how much each single reading moved the risk")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help=f"{ROW}, target_at, reasons, risk, missing, history, and readings if asked")
+    ] = False,
 ) -> None:
     """Tells why a study stands where it stands: each reason with the minutes it moves the deadline, and what would move it back."""
+    settings = running_settings(data)
 
     async def both(reader: PostgresWorklist) -> tuple[ListedItem, list[RankChange]]:
         uid = await whole_uid(reader, study.removeprefix("…"))
         return await reader.get(uid), await reader.history(uid, limit=10)
 
-    listed, history = _read(data, both)
+    listed, history = _read(settings, both)
     item = listed.item
+    moved = _moved(settings, item.study.study_uid) if readings else None
     if as_json:
         more = {"target_at": item.target_at, "reasons": item.reasons, "risk": item.risk, "missing": item.missing, "history": history}
+        more |= {"readings": moved} if moved else {}
         typer.echo(msgspec.json.encode({**row(listed), **more}).decode())
         return
     console = Console()
@@ -92,6 +98,8 @@ def explain(
     console.print(table)
     if item.missing:
         console.print(f"not known: {', '.join(item.missing)}", highlight=False)
+    if moved:
+        _show_readings(console, moved)
     for change in history:
         console.print(f"{change.at:%H:%M:%S}Z  due {change.due_at:%H:%M}Z  {change.cause}", highlight=False)
 
@@ -127,9 +135,7 @@ async def whole_uid(reader: PostgresWorklist, ending: str) -> str:
     return found[0] if len(found) == 1 else ending
 
 
-def _read(data: Path | None, ask: Callable[[PostgresWorklist], Awaitable[Result]]) -> Result:
-    settings = running_settings(data)
-
+def _read(settings: Settings, ask: Callable[[PostgresWorklist], Awaitable[Result]]) -> Result:
     async def run() -> Result:
         async with Database.from_settings(settings.postgres) as database:
             reader = PostgresWorklist(database)
@@ -164,6 +170,34 @@ def _reason(reason: Reason) -> tuple[str, str, str, str]:
     moved = f"{minutes} min {'sooner' if reason.minutes > 0 else 'later'}" if minutes else "–"
     when = evidence.when or (f"{evidence.at:%H:%M}Z" if evidence.at else "")
     return f"{evidence.label}{'  (sets the deadline)' if reason.binding else ''}", when, moved, evidence.reverts_when or ""
+
+
+def _moved(settings: Settings, study_uid: str) -> dict[str, Any]:
+    """How much single readings moved the risk, as the API tells it."""
+    from pipeline.cli import single_readings  # it brings the model: who does not ask need not wait for it
+
+    return _read(settings, lambda reader: single_readings.told_of(reader, settings, study_uid))
+
+
+def _show_readings(console: Console, moved: dict[str, Any]) -> None:
+    if moved["why_not"]:
+        console.print(f"single readings: {moved['why_not']}", highlight=False)
+        return
+    newer = f"; {moved['newer']} values came since" if moved["newer"] else ""
+    console.print(f"risk {moved['probability']:.1%}, by what was known at {moved['as_of']:%Y-%m-%d %H:%M}Z{newer}", highlight=False)
+    table = Table("left out alone (they need not add up)", "when", Column("points", justify="right"), box=None)
+    for reading in moved["readings"]:
+        table.add_row(*_reading(reading))
+    console.print(table if moved["readings"] else "none of what moved it is a reading", highlight=False)
+
+
+def _reading(reading: dict[str, Any]) -> tuple[str, str, str]:
+    points, older, label = f"{reading['change'] * 100:+.1f}", reading["older"], reading["label"]
+    if older:
+        values = f"{older['low']:g} to {older['high']:g} {reading['unit']}".rstrip()
+        return f"{label} {values}, {older['count']} older together", f"since {older['since']:%d %b %H:%M}Z", points
+    when = reading["when"] or f"{reading['at']:%d %b %H:%M}Z"
+    return f"{label} {reading['value']:g} {reading['unit']}".rstrip(), when, points
 
 
 def _left(span: timedelta) -> str:

@@ -57,8 +57,8 @@ def extract(readings: Readings, as_of: datetime, age: float | None, sex: Sex, ta
     values: dict[str, float] = {}
     oldest = as_of - MAX_AGE
     for name in OBSERVABLES:
-        if retained := _retained(readings.get(name, ()), oldest, as_of):
-            values.update(zip(_KEYS[name], _statistics(retained, tallies.get(name, ()), as_of), strict=False))
+        if counted := retained(readings.get(name, ()), oldest, as_of):
+            values.update(zip(_KEYS[name], _statistics(counted, tallies.get(name, ()), as_of), strict=False))
     return Features(values=values, age=age, sex=sex)
 
 
@@ -86,7 +86,8 @@ def coverage(features: Features) -> float:
     return (present + (features.age is not None) + (features.sex in _SEX_CODE)) / len(GROUPS)
 
 
-def _retained(readings: Sequence[Reading], oldest: datetime, as_of: datetime) -> list[Reading]:
+def retained(readings: Sequence[Reading], oldest: datetime, as_of: datetime) -> list[Reading]:
+    """The newest KEEP of one observable's readings from `oldest` to `as_of`: those that count one by one."""
     return [reading for reading in readings if oldest <= reading.at <= as_of][-KEEP:]
 
 

@@ -101,6 +101,12 @@ def risks(
     ]
 
 
+def value_of(request: AssessRequest, group: str) -> float | None:
+    """The value of an input that a contribution names; None for one that is no number, or is not there."""
+    seen = request.features
+    return seen.age if group == "age" else seen.values.get(f"{group}.last", request.values.get(group))
+
+
 def by_rules(request: AssessRequest, scored_at: datetime) -> Risk:
     """No probability: the evidence of the request stands alone."""
     return Risk(scorer="rules", coverage=round(features.coverage(request.features), 3), scored_at=scored_at)
@@ -120,8 +126,7 @@ def _strongest(request: AssessRequest, changes: NDArray[np.floating], groups: Se
 
 def _contribution(request: AssessRequest, group: str, change: float) -> Contribution:
     """Positive change: this input raises the risk."""
-    seen = request.features
-    value = seen.age if group == "age" else seen.values.get(f"{group}.last", request.values.get(group))
+    value = value_of(request, group)
     return Contribution(feature=group, label=_label(request, group, value), change=round(change, 5), value=value)
 
 

@@ -14,10 +14,12 @@ from starlette.routing import Route
 
 from pipeline.ports import Clock, FeedbackStore, IdentityVault, LedgerStore, SiteFigures, WorklistActions, WorklistReader
 from pipeline.services.adjusting import Adjusting
+from pipeline.services.attribution import RiskAttribution
 from pipeline.services.site_rules import DefaultRules
 from pipeline.worklist.adjusting_api import AdjustingApi, Rules
 from pipeline.worklist.alerts import AlertsApi
 from pipeline.worklist.api import WorklistApi
+from pipeline.worklist.attribution import AttributionApi
 from pipeline.worklist.ledger import LedgerPage
 from pipeline.worklist.operations import OperationsApi
 from pipeline.worklist.pages import Pages
@@ -46,13 +48,14 @@ def create_app(
     ledger: LedgerStore | None = None,
     alerts: AlertsApi | None = None,
     feedback: FeedbackStore | None = None,
+    attribution: RiskAttribution | None = None,
 ) -> Starlette:
     """The application. time_zone: IANA name of the zone in which the page shows times (raises ZoneInfoNotFoundError).
 
     allowed_hosts: names under which browsers may reach it; any other Host is refused, which stops DNS rebinding.
     rules: the site's (None: the defaults). figures: what they lead to.
     hub: one that somebody else looks at too. operations, ledger, alerts: without it there is no /ops, no /ledger, no alert.
-    feedback: where readers' words on findings go; without it nobody is asked.
+    feedback: where readers' words on findings go; without it nobody is asked. attribution: works out what single readings did to a risk.
     """
     ZoneInfo(time_zone)
     hub = hub or ChangeHub(reader, clock)
@@ -75,6 +78,7 @@ def create_app(
             *api.routes(),
             *adjusting.routes(),
             *pictures.routes(),
+            *(AttributionApi(attribution, clock).routes() if attribution else ()),
             Route("/api/events", stream.endpoint),
             *(alerts.routes() if alerts else ()),
             *(operations.routes(time_zone) if operations else ()),

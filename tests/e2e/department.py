@@ -13,10 +13,16 @@ import msgspec
 from pipeline.adapters.memory.context_store import MemoryContextStore
 from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.adapters.memory.worklist import MemoryWorklist
+from pipeline.adapters.onnx import artefact
+from pipeline.adapters.onnx.scorer import OnnxModel
+from pipeline.domain import features
 from pipeline.domain.imaging import without_maps
+from pipeline.domain.model_answer import risks
+from pipeline.domain.window import derive
 from pipeline.ports import Clock, Fact, Identity, ItemChange
+from pipeline.services.assessing import request, view
 from schemas.assessments import Contribution, Evidence, Risk, StudyState
-from schemas.codec import encode
+from schemas.codec import decode_event, encode
 from schemas.codes import Coding, Sex
 from schemas.events import AdtEvent, AnyEvent, FindingEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent
 from schemas.findings import Activation, ImageAssessment, ImageFinding
@@ -190,6 +196,17 @@ class Department:
             kind="critical-lab", code="2823-3", label="K 7.1 mmol/L, critical above 6.0", severity=0.95, at=self.clock.now(), source="LIS"
         )
         return self.change(number, cause, due_at=due, why=why, reasons=[Reason(evidence=found, minutes=30, binding=True)])
+
+    def score(self, number: int) -> Risk:
+        """The shipped model scores a study's patient by the facts that are known."""
+        item = self.worklist.rows[study_uid(number)].listed.item
+        window = derive(decode_event(fact.body) for fact in self.context.facts_of(item.patient))
+        seen = view(window, window.open_studies, lambda *_: [], features.extract)
+        asked, model = [request(item.patient, 1, seen, seen.as_of, None)], OnnxModel(artefact.load())
+        answer = model.run(features.matrix([one.features for one in asked]))
+        (risk,) = risks(asked, answer, model.reference, "onnxruntime", self.clock.now())
+        self.change(number, "scored", risk=risk, as_of=seen.as_of)
+        return risk
 
     def report(self, number: int) -> None:
         """A final report: the study leaves the list."""

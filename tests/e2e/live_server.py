@@ -7,13 +7,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.adapters.memory.feedback import MemoryFeedback
+from pipeline.adapters.onnx.versions import ModelVersions, in_process
 from pipeline.services.alert_desk import AlertDesk
+from pipeline.services.attribution import RiskAttribution
 from pipeline.worklist.alerts import AlertsApi
 from pipeline.worklist.app import create_app
 from pipeline.worklist.operations import OperationsApi
@@ -84,6 +87,7 @@ class LiveServer:
         self.loop: asyncio.AbstractEventLoop | None = None
         alerts = department.worklist.alerts
         room = AlertsApi(alerts, AlertDesk(alerts, alerts, department.worklist, department.clock), department.clock)
+        shipped = ModelVersions(Path("no models of a site"), "clinical_risk")
         app = create_app(
             department.worklist,
             department.worklist,
@@ -93,6 +97,7 @@ class LiveServer:
             operations=operations,
             alerts=room,
             feedback=MemoryFeedback(),
+            attribution=RiskAttribution(department.worklist, in_process(shipped.folder_of, department.clock)),
         )
         self.faults = Faults(app)
         config = uvicorn.Config(self.faults, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1, lifespan="on")

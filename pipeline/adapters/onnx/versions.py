@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ from pipeline.adapters.onnx import artefact, heads
 from pipeline.domain.image_answer import HeadReference
 from pipeline.domain.model_answer import ModelReference
 from pipeline.errors import Conflict, NotFound, StackError
+from pipeline.ports import Clock, Scorer
 
 STATE_FILE = "state.json"
 Act = Literal["promoted", "rolled back", "shadowed", "unshadowed"]
@@ -162,3 +164,19 @@ class ModelVersions:
             os.fsync(file.fileno())
         fresh.replace(self._folder / STATE_FILE)
         return state
+
+
+def in_process(folder_of: Callable[[str], Path], clock: Clock) -> Callable[[str], Scorer]:
+    """The scorer of each version, in this process and without films. folder_of: raises NotFound or StackError; so does what is returned.
+
+    Loaded when asked: the page's process is up before onnxruntime would be, and most readers never ask. The last two are kept.
+    """
+
+    @lru_cache(maxsize=2)
+    def scorer_of(version: str) -> Scorer:
+        from pipeline.adapters.onnx.scorer import OnnxScorer
+
+        folder = folder_of(version)
+        return OnnxScorer(clock, lambda: folder)
+
+    return scorer_of

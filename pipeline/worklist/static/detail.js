@@ -4,7 +4,7 @@ import { studyPath } from "./api.js";
 import { byId, el } from "./dom.js";
 import { legend } from "./help.js";
 import { escalation } from "./escalation.js";
-import { contributions, history, reasons } from "./evidence.js";
+import { contributions, history, readings, reasons } from "./evidence.js";
 import { image } from "./pictures.js";
 import { drawTimeline } from "./timeline.js";
 import { moment, plural, sentence, sooner, span, timeLeft, urgency } from "./words.js";
@@ -13,6 +13,7 @@ export class Detail extends EventTarget {
   uid = null;
   #study = null;
   #more = null;
+  #single = null;
   #said = "";
 
   constructor({ api, clock, reader }) {
@@ -99,7 +100,7 @@ export class Detail extends EventTarget {
     const focused = document.activeElement;
     const active = this.pane.contains(focused) ? focused.dataset.action : null;
     const filling = this.pane.querySelector(".resolving[open]");
-    const unfolded = [...this.pane.querySelectorAll(".where[open] > summary")].map((summary) => summary.dataset.action);
+    const unfolded = [...this.pane.querySelectorAll(".fold[open] > summary")].map((summary) => summary.dataset.action);
     const scroll = this.pane.scrollTop;
     this.pane.replaceChildren(this.#head(study), ...this.#sections(study));
     const place = filling && this.pane.querySelector(`.resolving[data-alert="${filling.dataset.alert}"]`);
@@ -175,12 +176,35 @@ export class Detail extends EventTarget {
       escalation(study.alerts, { now, reader: this.reader.name, act: (alert, verb, body) => this.dispatchEvent(new CustomEvent("alert", { detail: { alert, verb, body } })) }) ?? "",
       this.#alsoWaiting(study, now),
       section("Why here", this.#marks(study), el("p.small", {}, `Due ${moment(study.due_at, now)}, ${won}`), reasons(study.reasons, { asOf: study.as_of, now })),
-      section("Risk", ...contributions(study, now)),
+      section("Risk", ...contributions(study, now, this.#eachReading(study, now))),
       section("Image", ...image(study, this.#more.seen, now, (body) => this.dispatchEvent(new CustomEvent("feedback", { detail: body })))),
       section("Patient, on one axis", ...drawTimeline(this.#more.timeline, { now, readyAt: study.ready_at })),
       section("Study", this.#facts(study, now)),
       section("History of this rank", history(this.#more.changes, now)),
     ];
+  }
+
+  /** Worked out by the server when it is unfolded; what was told last stays until the newer answer is there. */
+  #eachReading(study, now) {
+    const place = el("div", { "aria-live": "polite" });
+    if (this.#single?.uid === study.study_uid) place.append(...readings(this.#single.told, now));
+    const fold = el("details.fold", {}, el("summary", { "data-action": "each reading" }, "Each reading"), place);
+    fold.addEventListener("toggle", () => {
+      const score = `${study.study_uid} ${study.context_version} ${study.assessment.scored_at}`;
+      if (fold.open && this.#single?.score !== score) this.#workOut(study.study_uid, score, place);
+    });
+    return fold;
+  }
+
+  async #workOut(uid, score, place) {
+    if (!place.hasChildNodes()) place.append(el("p.small", {}, "Working it out…"));
+    try {
+      const told = await this.api.get(studyPath(uid, "/readings"));
+      this.#single = { uid, score, told };
+      place.replaceChildren(...readings(told, this.clock.now()));
+    } catch (problem) {
+      place.replaceChildren(el("p.small", {}, problem.message));
+    }
   }
 
   #alsoWaiting({ also_waiting: others }, now) {

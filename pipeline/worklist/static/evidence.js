@@ -1,7 +1,7 @@
 // Reasons, risk and history of one study, as tables and bars.
 
 import { el, svg } from "./dom.js";
-import { localTimes, moment, sooner, sourceWords } from "./words.js";
+import { localTimes, moment, plural, shortSpan, sooner, sourceWords } from "./words.js";
 
 const KINDS = { order: "order", deadline: "order", appointment: "clinic", "stroke-clock": "order and arrival", news2: "vitals", "critical-lab": "lab", "lab-flag": "lab", indication: "order", risk: "model", image: "image model", report: "report", hold: "reader", override: "reader" };
 
@@ -34,8 +34,8 @@ function shift(minutes) {
   return words ? [el("b", {}, words), el("small", {}, minutes > 0 ? "sooner" : "later")] : "–";
 }
 
-/** The model's answer: a probability of what, how sure, and what pulled it up or down. */
-export function contributions(study, now) {
+/** The model's answer: a probability of what, how sure, and what pulled it up or down. `further`: stands below that. */
+export function contributions(study, now, further) {
   const risk = study.assessment;
   if (!risk || risk.probability === undefined || risk.probability === null) {
     const words = study.degraded ? "The model did not answer: order target, physiology rules and age alone rank this study. It will be scored when the model is back." : "Not scored yet: rules alone for the moment.";
@@ -45,7 +45,7 @@ export function contributions(study, now) {
   const words = el("p.risk-words", {}, el("strong", {}, `${Math.round(risk.probability * 100)} %`), ` ${risk.outcome ?? "risk"}, estimated`);
   const source = el("p.small", {}, `${risk.model ?? "model"} ${risk.model_version ?? ""} (${scorer})${risk.scored_at ? ` at ${moment(risk.scored_at, now)}` : ""}; ${Math.round((risk.coverage ?? 0) * 100)} % of its inputs were known.${unseen(risk.unseen)}`);
   const parts = risk.contributions ?? [];
-  return [words, ...(parts.length ? bars(parts) : []), missing(study), source].filter(Boolean);
+  return [words, ...(parts.length ? [...bars(parts), further] : []), missing(study), source].filter(Boolean);
 }
 
 /** Why the model was not given a film that there is. */
@@ -61,20 +61,59 @@ function bars(parts) {
   const rows = parts.map((part) => {
     const width = (Math.abs(part.change) / widest) * 62;
     const up = part.change >= 0;
-    const points = Math.abs(part.change) * 100;
-    const words = `${up ? "+" : "−"}${points < 0.95 ? points.toFixed(1) : Math.round(points)}`;
     return [
       el("span", {}, part.label),
       svg("svg", { width: 130, height: 12, viewBox: "0 0 130 12", "aria-hidden": "true", class: "bars" },
         svg("line", { class: "axis", x1: 65, x2: 65, y1: 0, y2: 12 }),
         svg("rect", { class: up ? "up" : "down", x: up ? 65 : 65 - width, y: 2, width, height: 8 })),
-      el("span.n", {}, words),
+      el("span.n", {}, points(part.change)),
     ];
   });
   return [
     el("p.small", {}, "What raises (▸ right) and lowers (◂ left) the estimate, in percentage points against not knowing the value:"),
     el("div.contrib", {}, rows),
   ];
+}
+
+function points(change) {
+  const size = Math.abs(change) * 100;
+  return `${change >= 0 ? "+" : "−"}${size < 0.95 ? size.toFixed(1) : Math.round(size)}`;
+}
+
+const SHOWN_FROM = 0.0005; // what rounds to 0.1 points
+
+/** How much each single reading moved the estimate, the strongest first; or why that cannot be told. */
+export function readings(told, now) {
+  if (told.why_not) return [el("p.small", {}, told.why_not)];
+  const asOf = Date.parse(told.as_of);
+  const shown = told.readings.filter((one) => Math.abs(one.change) >= SHOWN_FROM);
+  const rest = told.readings.length - shown.length;
+  const rows = shown.map((one) => el("tr", {}, el("td", {}, measured(one)), el("td", {}, taken(one, asOf, now)), el("td.num", {}, points(one.change))));
+  const head = el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Reading"), el("th", { scope: "col" }, "When"), el("th.num", { scope: "col" }, "Points")));
+  const beside = [
+    rest && (shown.length ? `${plural(rest, "further reading")} moved it by less than 0.1.` : "No single reading moved it by 0.1 points."),
+    !told.readings.length && "None of what moved it is a reading.",
+    told.newer && `${plural(told.newer, "value")} that came since ${told.newer === 1 ? "is" : "are"} not in this score.`,
+  ];
+  return [
+    el("p.small", {}, `The ${Math.round(told.probability * 100)} %, by what was known at ${moment(asOf, now)}, against the same without this one reading, in points. Other readings of its kind stay, so these need not add up.`),
+    shown.length ? el("table.readings", {}, head, el("tbody", {}, rows)) : "",
+    el("p.small", {}, beside.filter(Boolean).join(" ")),
+  ];
+}
+
+function measured({ label, value, unit, older }) {
+  const words = (values) => `${label} ${values} ${unit}`.trim().replaceAll(" ", "\u00a0");
+  if (!older) return words(value);
+  return [words(older.low === older.high ? older.low : `${older.low}–${older.high}`), " ", el("small", {}, `${older.count} older, together`)];
+}
+
+/** When, and how old it was then; a source may have told a date alone. */
+function taken({ at, when, older }, asOf, now) {
+  if (when) return when;
+  if (older) return `since ${moment(older.since, now)}`;
+  const age = asOf - Date.parse(at);
+  return [moment(at, now), " ", age >= 60_000 ? el("small", {}, `${shortSpan(age)} old`) : ""];
 }
 
 /** Every recorded change of rank, newest first. */

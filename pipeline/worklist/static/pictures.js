@@ -33,7 +33,7 @@ function finding(one, say) {
 
 /** The map, for those who ask for it: whoever has not looked yet is not told where to look. */
 function where({ code, activation }) {
-  return el("details.where", {}, el("summary", { "data-action": `where ${code}` }, "Where in the film"), map(activation), el("small", {}, `What speaks for it lies ${place(activation)}.`));
+  return el("details.fold", {}, el("summary", { "data-action": `where ${code}` }, "Where in the film"), map(activation), el("small", {}, `What speaks for it lies ${place(activation)}.`));
 }
 
 /** Whether the picture shows it: a reader's word, kept for learning. */

@@ -1,0 +1,96 @@
+"""How much each single reading moved the risk, as a reader meets it. The shipped model answers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from playwright.sync_api import Locator, expect
+
+from schemas.events import Observation, ObservationEvent
+from schemas.time import Timestamp
+from tests.e2e.department import Department, pseudonym, study_uid
+from tests.e2e.live_server import LiveServer, SteeredClock
+from tests.e2e.reading import Read, Reading, Serve
+from tests.e2e.test_page_access import violations
+
+
+@pytest.fixture
+def scored(serve: Serve, clock: SteeredClock) -> LiveServer:
+    """A page whose study 3 the shipped model has scored; the other scores are invented."""
+    department = Department.busy(clock, 6)
+    department.score(3)
+    return serve(department)
+
+
+def unfolded(reading: Reading, number: int) -> Locator:
+    """Opens a study and asks for its single readings."""
+    reading.row(number).click()
+    risk = reading.page.locator("section[aria-label=Risk]")
+    expect(risk.locator("table")).to_have_count(0)
+    risk.get_by_text("Each reading").focus()
+    reading.press("Enter")
+    return risk
+
+
+def test_each_reading_is_told_when_it_is_asked_for(read: Read, scored: LiveServer) -> None:
+    """Nobody works it out before. Strongest first, with value, unit, time and age; drawn anew it stands."""
+    reading = read(scored)
+    asked = [path for path, _ in scored.faults.seen if path.endswith("/readings")]
+    risk = unfolded(reading, 3)
+    rows = risk.locator("table.readings tbody tr")
+    expect(rows.first).to_be_visible()
+    assert asked == []
+
+    points = [float(text.replace("−", "-")) for text in rows.locator("td.num").all_inner_texts()]
+    assert len(points) > 5
+    assert [abs(one) for one in points] == sorted((abs(one) for one in points), reverse=True)
+    expect(rows.first).to_contain_text(re.compile(r"RR\s18\.4\s/min\s*11:24 2 min old\s*−0\.7"))
+    expect(rows.filter(has_text="older, together").first).to_contain_text("since")
+    expect(risk).to_contain_text("so these need not add up")
+    expect(risk).to_contain_text(re.compile(r"\d+ further readings moved it by less than 0.1"))
+    assert violations(reading) == []
+    assert reading.sideways() == 0
+
+    reading.press("a")  # draws the study anew
+    expect(reading.page.get_by_role("button", name="Acknowledged")).to_be_disabled()
+    expect(rows.first).to_be_visible()
+    assert len([path for path, _ in scored.faults.seen if path.endswith("/readings")]) == 1
+    reading.press("j")  # another study has none of it
+    expect(reading.page.locator("#detail h2").first).not_to_contain_text("Berger")
+    expect(risk.locator("table")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_version": "904"}, "version of the model that gave this score is not on this server"),
+        ({"model_version": "2"}, "cannot be reproduced from the facts that are kept"),
+        ({"inputs": ("image",)}, "looked at the chest film too"),
+    ],
+)
+def test_what_cannot_be_told_is_said(read: Read, scored: LiveServer, changes: dict[str, Any], words: str) -> None:
+    """In a sentence, where the readings would stand."""
+    known = scored.department.worklist.rows[study_uid(1)].listed.item.risk
+    assert known is not None
+    scored.happen(lambda: scored.department.change(1, "scored", risk=msgspec.structs.replace(known, **changes)))
+    reading = read(scored)
+    risk = unfolded(reading, 1)
+
+    expect(risk).to_contain_text(words)
+    expect(risk.locator("table")).to_have_count(0)
+    assert violations(reading) == []
+
+
+def test_values_that_came_since_are_counted(read: Read, scored: LiveServer) -> None:
+    """The score stays what it was until the model has answered again."""
+    department, now = scored.department, scored.department.clock.now()
+    lactate = Observation(key="new", effective=Timestamp(now), loinc="2524-7", value=9.0, unit="mmol/L")
+    event = ObservationEvent(event_id="new", patient=pseudonym(3), source="LIS", recorded_at=now, observations=[lactate])
+    scored.happen(lambda: department.learn([event]))
+    risk = unfolded(read(scored), 3)
+
+    expect(risk).to_contain_text("1 value that came since is not in this score.")
+    expect(risk.locator("table.readings")).not_to_contain_text("Lactate\u00a09")
