@@ -31,7 +31,8 @@ CLOCKS_APART = timedelta(seconds=5)
 """By how much the clock of a scoring worker may be behind a gateway's."""
 TOLERANCE = 0.002
 """Triton on a GPU may reckon in half precision."""
-MOST_EVENTS = 50_000
+MOST_EVENTS = 20_000
+"""Of a patient, the newest: some days of a value a minute."""
 
 WhyNot = Literal["no-score", "film", "version", "not-reproduced", "no-answer"]
 WORDS: dict[WhyNot, str] = {
