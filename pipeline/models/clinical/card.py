@@ -44,7 +44,9 @@ fifth of the stays. Mean logits of both are joined by a logistic regression fitt
 slopes and intercept depending on {conditions}. Trained with observables taken away at random. Seeded.
 Recipe: {recipe}. Built with {versions}. The ONNX graph (opset {opset}) agrees with torch and LightGBM to {difference:.0e}.
 
-**What it says besides.** `contributions`: the risk minus the risk without that input, for each input. `spread`, its uncertainty:
+**What it says besides.** `contributions`: the risk minus the risk without that input, for each input. What a single reading did is worked
+out when somebody asks (the page, `readfirst explain --readings`), with the features made again without it: what the input's other readings
+say stays, so these need not add up to its contribution, which an only reading equals. `spread`, its uncertainty:
 half the width of the probability between one standard deviation of the members either way. `novelty`: how far the input furthest out lies
 beyond the middle 99.6 % of training, in widths of it (above 0 for {beyond:.1%} of set b).
 """
