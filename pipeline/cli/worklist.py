@@ -29,6 +29,8 @@ ROW = "study_uid, due_at, modality, body_part, location, why, state, claimed_by,
 SHOWN = 12
 """Last characters of a UID that the table shows: they tell studies apart, the beginning only tells whose they are."""
 ENDING_MIN = 6
+MOVED = 0.0005
+"""From here on a change rounds to 0.1 points."""
 Result = TypeVar("Result")
 
 
@@ -186,9 +188,12 @@ def _show_readings(console: Console, moved: dict[str, Any]) -> None:
     newer = f"; {moved['newer']} values came since" if moved["newer"] else ""
     console.print(f"risk {moved['probability']:.1%}, by what was known at {moved['as_of']:%Y-%m-%d %H:%M}Z{newer}", highlight=False)
     table = Table("left out alone (they need not add up)", "when", Column("points", justify="right"), box=None)
-    for reading in moved["readings"]:
+    shown = [reading for reading in moved["readings"] if abs(reading["change"]) >= MOVED]
+    for reading in shown:
         table.add_row(*_reading(reading))
-    console.print(table if moved["readings"] else "none of what moved it is a reading", highlight=False)
+    console.print(table if shown else "no single reading moved it by 0.1 points", highlight=False)
+    if rest := len(moved["readings"]) - len(shown):
+        console.print(f"readings that moved it by less than 0.1 points: {rest}", highlight=False)
 
 
 def _reading(reading: dict[str, Any]) -> tuple[str, str, str]:

@@ -30,7 +30,7 @@ LOOK_BACK, MOST_ASKED = 64, 16
 CLOCKS_APART = timedelta(seconds=5)
 """By how much the clock of a scoring worker may be behind a gateway's."""
 TOLERANCE = 0.002
-"""Triton on a GPU may reckon in half precision."""
+"""Triton on a GPU may reckon in half precision; and topics keep no order among each other, so a moment may be met by a value or two."""
 MOST_EVENTS = 20_000
 """Of a patient, the newest: some days of a value a minute."""
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from playwright.sync_api import Locator, expect
 
-from schemas.events import Observation, ObservationEvent
+from schemas.events import Demographics, ImagingEvent, Observation, ObservationEvent
 from schemas.time import Timestamp
 from tests.e2e.department import Department, pseudonym, study_uid
 from tests.e2e.live_server import LiveServer, SteeredClock
@@ -84,6 +84,23 @@ def test_what_cannot_be_told_is_said(read: Read, scored: LiveServer, changes: di
     assert violations(reading) == []
 
 
+def test_age_alone_is_no_reading(read: Read, serve: Serve, clock: SteeredClock) -> None:
+    """A patient of whom nothing was measured: a sentence stands where the list would."""
+    department = Department.empty(clock)
+    made = department.arrive(3, facts=False)
+    person = Demographics(age=71.0, sex="F")
+    image = ImagingEvent(
+        event_id="i", patient=made.patient, source="CT1", recorded_at=clock.now(), study_uid=study_uid(3), acquired=Timestamp(clock.now()),
+        modality="DX", demographics=person,
+    )  # fmt: skip
+    department.learn([image])
+    department.score(3)
+    risk = unfolded(read(serve(department)), 3)
+
+    expect(risk).to_contain_text("None of what moved it is a reading.")
+    expect(risk.locator("table")).to_have_count(0)
+
+
 def test_values_that_came_since_are_counted(read: Read, scored: LiveServer) -> None:
     """The score stays what it was until the model has answered again."""
     department, now = scored.department, scored.department.clock.now()
@@ -92,5 +109,5 @@ def test_values_that_came_since_are_counted(read: Read, scored: LiveServer) -> N
     scored.happen(lambda: department.learn([event]))
     risk = unfolded(read(scored), 3)
 
-    expect(risk).to_contain_text("1 value that came since is not in this score.")
+    expect(risk).to_contain_text("1 value came since this score.")
     expect(risk.locator("table.readings")).not_to_contain_text("Lactate\u00a09")

@@ -200,6 +200,7 @@ export class Detail extends EventTarget {
     if (!place.hasChildNodes()) place.append(el("p.small", {}, "Working it out…"));
     try {
       const told = await this.api.get(studyPath(uid, "/readings"));
+      if (uid !== this.uid) return;
       this.#single = { uid, score, told };
       place.replaceChildren(...readings(told, this.clock.now()));
     } catch (problem) {

@@ -93,13 +93,12 @@ export function readings(told, now) {
   const beside = [
     rest && (shown.length ? `${plural(rest, "further reading")} moved it by less than 0.1.` : "No single reading moved it by 0.1 points."),
     !told.readings.length && "None of what moved it is a reading.",
-    told.newer && `${plural(told.newer, "value")} that came since ${told.newer === 1 ? "is" : "are"} not in this score.`,
+    told.newer && `${plural(told.newer, "value")} came since this score.`,
   ];
-  return [
-    el("p.small", {}, `The ${Math.round(told.probability * 100)} %, by what was known at ${moment(asOf, now)}, against the same without this one reading, in points. Other readings of its kind stay, so these need not add up.`),
-    shown.length ? el("table.readings", {}, head, el("tbody", {}, rows)) : "",
-    el("p.small", {}, beside.filter(Boolean).join(" ")),
-  ];
+  const below = el("p.small", {}, beside.filter(Boolean).join(" "));
+  if (!shown.length) return [below];
+  const meant = `In points, what one reading alone did to the ${Math.round(told.probability * 100)} %, by what was known at ${moment(asOf, now)}. Other readings of its kind stay, so these need not add up.`;
+  return [el("p.small", {}, meant), el("table.readings", {}, head, el("tbody", {}, rows)), below];
 }
 
 function measured({ label, value, unit, older }) {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from pipeline.adapters.memory.context_store import MemoryContextStore
 from pipeline.adapters.memory.worklist import MemoryWorklist
 from pipeline.adapters.onnx.artefact import SHIPPED, load_reference
 from pipeline.adapters.onnx.scorer import OnnxScorer
-from pipeline.adapters.onnx.versions import in_process
+from pipeline.adapters.onnx.versions import ModelVersions, in_process
 from pipeline.domain import features
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.window import derive
@@ -29,6 +31,7 @@ from schemas.codes import ObservationStatus
 from schemas.events import AdtEvent, AnyEvent, Demographics, ImagingEvent, Observation, ObservationEvent
 from schemas.time import Timestamp
 from tests.store_fixtures import item
+from tests.unit.models.test_versions import candidate
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STUDY, PATIENT = "1.2.3", "p"
@@ -221,6 +224,20 @@ async def test_what_cannot_be_told_is_said(site: Site, change: dict[str, Any], w
     await site.scored(SICK, risk=change)
 
     assert await site.told() == Attribution(why_not=why_not)  # type: ignore[arg-type]
+
+
+async def test_a_sites_own_version_tells_of_its_scores(site: Site, tmp_path: Path) -> None:
+    """Whatever is served by now; gone, it says nothing, and the shipped one does not speak in its place."""
+    site.learn(SICK)
+    await site.scored(SICK, risk={"model_version": "901"})
+    versions = ModelVersions(tmp_path / "site", "clinical_risk")
+    version = versions.install(candidate(tmp_path, "901"))
+    told = await RiskAttribution(site.worklist, in_process(versions.folder_of, ManualClock(NOW))).of_study(STUDY)
+    assert (told.model_version, told.why_not) == (version, None)
+
+    shutil.rmtree(versions.folder_of(version))
+    gone = await RiskAttribution(site.worklist, in_process(versions.folder_of, ManualClock(NOW))).of_study(STUDY)
+    assert gone == Attribution(why_not="version")
 
 
 async def test_a_study_without_a_score(site: Site) -> None:
