@@ -12,9 +12,10 @@ from schemas.assessments import AssessRequest, Risk
 class Scorer(Protocol):
     """A risk model."""
 
-    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
         """One Risk for each request, in order; without a probability where the model has none for it.
 
+        look: at films, which a score may wait for; else what has one that the model would read is told `late`.
         Raises Unavailable when the model does not answer within its deadline.
         """
         ...

@@ -83,8 +83,8 @@ class _Interrupted:
         self._begins = begins
         self._ends = ends
 
-    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
         """As Scorer.score."""
         if self._begins <= self._clock.now() < self._ends:
             raise Unavailable("the model does not answer (ordered by the test)")
-        return await self._scorer.score(requests)
+        return await self._scorer.score(requests, look=look)

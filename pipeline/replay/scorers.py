@@ -25,8 +25,8 @@ class ModelAbsent(ReadfirstError):
 class ReplayScorer(OnnxScorer):
     """The shipped model without a thread of its own, its answers to three digits."""
 
-    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
-        """As Scorer.score."""
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
+        """As Scorer.score; there is no film to look at."""
         return [_rounded(risk) for risk in self._score(requests)] if requests else []
 
 

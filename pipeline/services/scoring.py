@@ -178,16 +178,17 @@ class ScoringStage:
                 self._remembered[asked.request.patient] = self._remembered.pop(asked.request.patient)
 
     async def _answer_all(self, latest: Sequence[_Asked]) -> None:
+        """Only the most urgent may wait for a film: a backlog has its scores first, and its films by `rescore`."""
         chunks = list(_chunks(latest))
         try:
             for number, chunk in enumerate(chunks):
                 self._in_hand = chunks[number:]
-                await self._answer(chunk)
+                await self._answer(chunk, look=number == 0)
         finally:
             self._in_hand = ()
 
-    async def _answer(self, chunk: Sequence[_Asked]) -> None:
-        answers = await self._ask(chunk, before=len(self._choices))
+    async def _answer(self, chunk: Sequence[_Asked], look: bool) -> None:
+        answers = await self._ask(chunk, before=len(self._choices), look=look)
         await self._log.append([self._record(one) for one in answers])
         await self._remember(answers)
         self._tell([one for one in answers if not one.late])
@@ -219,7 +220,7 @@ class ScoringStage:
         known = self._remembered.get(asked.request.patient)
         return known if known is not None and known.asked is asked else None
 
-    async def _ask(self, chunk: Sequence[_Asked], before: int) -> list[_Answered]:
+    async def _ask(self, chunk: Sequence[_Asked], before: int, look: bool = True) -> list[_Answered]:
         """Each by the first of the choices `before` with a probability for it, or by the rules, whose place is after the last scorer's."""
         found: dict[str, _Answered] = {}
         for place, (scorer, breaker) in enumerate(self._choices[:before]):
@@ -228,7 +229,7 @@ class ScoringStage:
                 continue
             requests = [asked.request for asked in left]
             try:
-                risks = await scorer.score(requests)
+                risks = await scorer.score(requests, look=look)
             except Unavailable as error:
                 breaker.failed()
                 log.warning("scorer_unavailable", choice=place, requests=len(requests), reason=str(error), breaker_open=breaker.is_open)

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.domain.model_answer import ModelReference
-from pipeline.domain.model_inputs import Films
+from pipeline.domain.model_inputs import Film, Films
 from pipeline.ports import FilmSource
 from schemas.assessments import AssessRequest
 
 
 class Patience(NamedTuple):
-    """How many films a score takes at once, and how long it waits for them."""
+    """How many films a score takes at once, how long it waits for them, and how many of them it has read at a time."""
 
     films: int
     seconds: float
+    together: int
 
 
-SCORE = Patience(4, 0.25)
+SCORE = Patience(4, 0.25, 4)
 """Looking at a film takes a processor some 30 ms, and a score has half a second. The other requests are scored without, and again with
 theirs.
 """
-BESIDE = Patience(64, 30.0)
-"""Of a version that looks on: nobody waits for it."""
+BESIDE = Patience(64, 30.0, 1)
+"""Of a version that looks on: nobody waits for it, and at most one film is read before those that a score waits for."""
 
 
 async def films_for(requests: Sequence[AssessRequest], reference: ModelReference, source: FilmSource | None, patience: Patience) -> Films:
@@ -34,4 +36,10 @@ async def films_for(requests: Sequence[AssessRequest], reference: ModelReference
         return {request.picture: "no-reader" for request in requests if request.picture is not None}
     named = (request.picture for request in sorted(requests, key=lambda request: request.urgency) if request.picture is not None)
     wanted = list(dict.fromkeys(named))[: patience.films]
-    return await source.get(wanted, reference.side, patience.seconds) if wanted else {}
+    loop, found = asyncio.get_running_loop(), dict[str, Film | str]()
+    until = loop.time() + patience.seconds
+    for start in range(0, len(wanted), patience.together):
+        if start and loop.time() >= until:
+            break
+        found |= await source.get(wanted[start : start + patience.together], reference.side, max(until - loop.time(), 0.0))
+    return found

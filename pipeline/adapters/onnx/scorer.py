@@ -74,13 +74,13 @@ class OnnxScorer:
             self._loaded = folder, OnnxModel(artefact.load(folder))
         return self._loaded[1]
 
-    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
         """As Scorer.score; runs in a thread, so that the event loop keeps its heartbeats. Whatever goes wrong is Unavailable."""
         if not requests:
             return []
         with METRICS.answered("readfirst_scorer_seconds", {"scorer": "onnxruntime"}):
             films: Films = {}
-            if self._films is not None:
+            if look and self._films is not None:
                 films = await films_for(requests, self._described(), self._films, self._patience)
             return await asyncio.to_thread(self._score, requests, films)
 

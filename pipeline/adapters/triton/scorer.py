@@ -18,7 +18,7 @@ from tritonclient.grpc.model_config_pb2 import DataType
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
 from pipeline.adapters.onnx import artefact
-from pipeline.adapters.onnx.asking import SCORE, Patience, films_for
+from pipeline.adapters.onnx.asking import SCORE, films_for
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.domain import features, model_inputs
@@ -80,24 +80,24 @@ class TritonScorer:
     def _client(self) -> InferenceServerClient:
         return InferenceServerClient(self._url, channel_args=CHANNEL)
 
-    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
         """As Scorer.score. Whatever goes wrong is Unavailable: a broken model must not stop the list."""
         try:
             async with asyncio.timeout(self._deadline_s):
                 with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}), TRACING.step("triton"):
-                    found = await self._answers(requests)
+                    found = await self._answers(requests, look)
         except Exception as error:
             raise Unavailable(f"Triton at {self._url} did not score: {type(error).__name__} {error}") from error
         return [found[id(request)] for request in requests]
 
-    async def _answers(self, requests: Sequence[AssessRequest]) -> dict[int, Risk]:
+    async def _answers(self, requests: Sequence[AssessRequest], look: bool) -> dict[int, Risk]:
         """By the requests' ids. With a film they are asked without it too, which costs little: a look that takes long holds nobody up."""
         until = asyncio.get_running_loop().time() + self._deadline_s * _LOOKING
         reference = self._reference(self._served())
         plain = asyncio.gather(*(self._infer(part, urgency, reference, {}) for urgency, part in _parts(requests)))
         looking: list[asyncio.Task[list[tuple[AssessRequest, Risk]]]] = []
         try:
-            films = await films_for(requests, reference, self._films, Patience(SCORE.films, self._deadline_s / 2))
+            films = await films_for(requests, reference, self._films, SCORE._replace(seconds=self._deadline_s / 2)) if look else {}
             seen = [one for one in requests if model_inputs.film_of(one, reference, films) is not None]
             looking = [asyncio.create_task(self._infer(part, urgency, reference, films)) for urgency, part in _parts(seen)]
             answers = [(one, _without_film(risk, films.get(one.picture or ""))) for part in await plain for one, risk in part]
@@ -192,7 +192,7 @@ def _blank(taken: Any, rows: int) -> NDArray[Any]:
 
 
 def _reads(reference: ModelReference) -> tuple[Any, ...]:
-    return reference.side, reference.values, reference.concepts
+    return reference.side, reference.values, reference.concepts, reference.buckets
 
 
 def _without_film(risk: Risk, film: model_inputs.Film | str | None) -> Risk:
@@ -203,7 +203,7 @@ def _without_film(risk: Risk, film: model_inputs.Film | str | None) -> Risk:
 def _as_given(request: AssessRequest, given: Collection[str]) -> AssessRequest:
     """Without what the model was not given."""
     values, concepts = request.values if "values" in given else {}, request.concepts if "concepts" in given else ()
-    return replace(request, values=values, concepts=concepts)
+    return replace(request, values=values, concepts=concepts, studies=request.studies if "tokens" in given else [])
 
 
 def _tensor(name: str, rows: NDArray[Any]) -> InferInput:

@@ -47,7 +47,7 @@ class Candidate:
     def __init__(self) -> None:
         self.away = False
 
-    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
         if self.away:
             raise Unavailable("away")
         return [risk(0.5, "2") for _ in requests]

@@ -33,10 +33,12 @@ class FakeScorer:
         self.down = self.late = False
         self.puzzled_by: set[str] = set()
         self.asked: list[list[str]] = []
+        self.looks: list[bool] = []
         self.while_asked: Callable[[], object] = lambda: None
 
-    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
         self.asked.append([request.patient for request in requests])
+        self.looks.append(look)
         self.while_asked()
         if self.down:
             raise Unavailable("down (ordered by the test)")
@@ -147,6 +149,7 @@ async def test_most_urgent_first() -> None:
 
     assert world.triton.asked[0][:2] == ["first", "mid"]
     assert [len(chunk) for chunk in world.triton.asked] == [64, 8]
+    assert world.triton.looks == [True, False], "only they may wait for films"
 
 
 async def test_a_bad_record_is_dead_lettered_and_stops_nothing() -> None:
