@@ -6,7 +6,7 @@ What one role alone needs is imported where it is made: a gateway starts without
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -318,15 +318,15 @@ class Resources:
         scorer = OnnxScorer(self.clock, lambda: models.shadow() or models.served(), films, BESIDE)
         return LookingOn(lambda: scorer if models.shadow() else None, self.shadow_scores, tally)
 
-    def picture_watch(self, versions: Mapping[str, ModelVersions]) -> PictureWatch:
-        """The versions of heads that look on, if any, and the counts of what the heads were asked. versions: by head."""
+    def picture_watch(self, registry: HeadRegistry) -> PictureWatch:
+        """The versions of heads that look on, if any, and the counts of what the heads were asked."""
         from pipeline.adapters.onnx import heads
         from pipeline.adapters.onnx.pictures import OnnxImageModel
         from pipeline.adapters.telemetry import exports
         from pipeline.services.drift_tally import DriftTally
         from pipeline.services.picture_watch import Candidate, PictureWatch, served_as
 
-        reference = cache(heads.reference_in)
+        reference, versions = cache(heads.reference_in), registry.versions
         models = {head: OnnxImageModel(lambda of=of: of.shadow() or of.served()) for head, of in versions.items()}  # type: ignore[misc]
 
         @cache
@@ -338,8 +338,8 @@ class Resources:
             return None if (shadow := versions[head].shadow()) is None else Candidate(reference(shadow), models[head])
 
         tallies = {
-            head: DriftTally(self.drift_counts, lambda of=of: made_on(of.served()), self.clock)  # type: ignore[misc]
-            for head, of in versions.items()
+            head: DriftTally(self.drift_counts, lambda head=head: made_on(registry.served(head)), self.clock)  # type: ignore[misc]
+            for head in versions
         }
         for head, tally in tallies.items():
             exports.drift(head, tally)
@@ -356,10 +356,11 @@ class Resources:
 
         triton, reader, registry, installed = self.settings.triton, PooledReader(self.objects), self.heads(), {}
         served = {name: TritonImageModel(triton.url, name, triton.image_deadline_s) for name in registry.versions} if triton.url else {}
-        for name, versions in registry.versions.items():
+        for name in registry.versions:
             models: list[tuple[ScorerName, ImageModel]] = [("triton", served[name])] if name in served else []
-            installed[name] = InstalledHead(partial(registry.reference, name), [*models, ("onnxruntime", OnnxImageModel(versions.served))])
-        watch = self.picture_watch(registry.versions)
+            local = OnnxImageModel(partial(registry.served, name))
+            installed[name] = InstalledHead(partial(registry.reference, name), [*models, ("onnxruntime", local)])
+        watch = self.picture_watch(registry)
         looking = asyncio.create_task(watching(watch), name="looking-on")
         try:
             yield PictureStage(self.offsets, self.log, reader, installed, self.clock, group, watch.note)

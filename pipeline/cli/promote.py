@@ -83,11 +83,11 @@ def _before_triton(stack: Path | None, versions: ModelVersions, target: Path, no
     """
     from pipeline.models.serving import alone, serve
 
-    before, triton = versions.served(), None
+    before, triton = _in_force(versions), None
     try:
         triton = _triton(stack)
         with alone(triton[0]) if triton else nullcontext():
-            before = versions.served()  # another promotion may have been waited for
+            before = _in_force(versions)  # another promotion may have been waited for
             if triton:
                 serve(target, before, *triton)
             note()
@@ -95,9 +95,17 @@ def _before_triton(stack: Path | None, versions: ModelVersions, target: Path, no
         raise StackError(str(error), "the old version goes on; look at Triton's log, and promote again when it answers") from error
     except BaseException:
         # the state says what is right: it may have been noted in the very moment of the interrupt
-        if triton and versions.served() == before:
+        if triton and _in_force(versions) == before:
             serve(before, target, *triton)
         raise
+
+
+def _in_force(versions: ModelVersions) -> Path:
+    """What Triton goes back to; of a version that is gone the shipped one stands in its place, so that there is a way back from it."""
+    try:
+        return versions.served()
+    except StackError:
+        return versions.shipped
 
 
 def _triton(stack: Path | None) -> tuple[Path, list[str], Flavour] | None:

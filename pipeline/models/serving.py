@@ -7,13 +7,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import structlog
+
 from pipeline.adapters.onnx import artefact, heads
 from pipeline.adapters.onnx.registry import HeadRegistry
 from pipeline.adapters.onnx.versions import ModelVersions
 from pipeline.adapters.triton import control
-from pipeline.errors import Unavailable
+from pipeline.errors import StackError, Unavailable
 from pipeline.models import triton_heads, triton_repository
 from pipeline.models.triton_repository import Flavour
+
+log = structlog.get_logger()
 
 
 @contextmanager
@@ -26,14 +30,21 @@ def alone(repository: Path) -> Iterator[None]:
 
 
 def build_repository(repository: Path, flavour: Flavour, models: Path | None = None) -> None:
-    """Every model that Triton serves: the clinical one and the image heads, in the versions of this site (`models`: its folder of
-    versions; None: as shipped). Raises StackError for a damaged one."""
+    """Every model that Triton serves, and no other: the clinical one and the image heads, in the versions of this site (`models`: its
+    folder of versions; None: as shipped). In place of one of the site's that is damaged stands the shipped one; raises StackError for that.
+    """
+    clinical = artefact.load_reference().model
+    triton_repository.keep_only(repository, {clinical, *heads.names()})
     if models is None:
         triton_repository.build(repository, flavour)
         triton_heads.build(repository, flavour)
         return
-    for versions in (ModelVersions(models, artefact.load_reference().model), *HeadRegistry(models).versions.values()):
-        _build(repository, flavour, versions.served())
+    for versions in (ModelVersions(models, clinical), *HeadRegistry(models).versions.values()):
+        try:
+            _build(repository, flavour, versions.served())
+        except StackError as error:
+            log.warning("version_unusable", model=versions.model, reason=str(error), instead="the one that ships")
+            _build(repository, flavour, versions.shipped)
 
 
 def serve(folder: Path, before: Path, repository: Path, servers: Sequence[str], flavour: Flavour = "cpu") -> None:

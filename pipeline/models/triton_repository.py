@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,8 @@ from pipeline.models.onnx_defaults import without_defaults
 
 Flavour = Literal["cpu", "gpu"]
 
+WRITTEN = "# Written by pipeline.models."
+"""How every configuration begins that Readfirst writes."""
 PYTHON_BACKEND = Path(__file__).with_name("triton_python_model.py")
 """What Triton's python backend runs; it is copied, never imported here."""
 
@@ -113,6 +116,13 @@ def put(target: Path, model: str, version: str, onnx: bytes, config: str, flavou
     fresh.rename(final)
 
 
+def keep_only(target: Path, models: Collection[str]) -> None:
+    """Removes every other model that was written here, so that Triton does not go on serving one that is no longer there."""
+    for config in target.glob("*/config.pbtxt"):
+        if config.parent.name not in models and config.read_text().startswith(WRITTEN):
+            shutil.rmtree(config.parent)
+
+
 def _content(folder: Path) -> dict[Path, bytes]:
     files = (file for file in folder.rglob("*") if file.is_file() and file.parent.name != "__pycache__")  # Triton's Python writes it
     return {file.relative_to(folder): file.read_bytes() for file in files}
@@ -137,5 +147,5 @@ def config(reference: ModelReference, flavour: Flavour) -> str:
 def _further(reference: ModelReference) -> list[_Input]:
     """What the model reads beyond the features: as `model_inputs.arrays` gives it."""
     image = [_Input("image", "UINT8", (reference.side, reference.side)), _Input("has_image", "FP32", (1,))] if reference.side else []
-    columns = {"values": reference.values, "concepts": reference.concepts}
-    return [*image, *(_Input(name, "FP32", (len(names),)) for name, names in columns.items() if names)]
+    columns = {"values": len(reference.values), "concepts": len(reference.concepts), "tokens": reference.buckets}
+    return [*image, *(_Input(name, "FP32", (count,)) for name, count in columns.items() if count)]

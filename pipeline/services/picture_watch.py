@@ -13,7 +13,7 @@ import structlog
 from pipeline.domain import drift, image_drift
 from pipeline.domain.image_answer import HeadReference
 from pipeline.domain.shadow import ShadowScore
-from pipeline.errors import Unavailable
+from pipeline.errors import StackError, Unavailable
 from pipeline.ports import ImageModel, Picture, ShadowScores
 from pipeline.services.drift_tally import DriftTally
 from schemas.events import ImagingEvent
@@ -65,8 +65,8 @@ class PictureWatch:
             self.left_out += 1
 
     async def look(self) -> None:
-        """Lets the candidates look at what waits. Raises StackError where it is not known who looks on."""
-        candidates = {head: self._candidate(head) for head in self.tallies}
+        """Lets the candidates look at what waits; of a head of which it is not known who looks on, nobody does."""
+        candidates = {head: self._looking_on(head) for head in self.tallies}
         while self._waiting:
             first = self._waiting.popleft()
             head, part = first.said.head, [first]
@@ -74,6 +74,13 @@ class PictureWatch:
                 part.append(self._waiting.popleft())
             if (candidate := candidates[head]) is not None:
                 await self._compared(candidate, part)
+
+    def _looking_on(self, head: str) -> Candidate | None:
+        try:
+            return self._candidate(head)
+        except StackError as error:
+            log.warning("shadow_cannot_look", head=head, reason=str(error))
+            return None
 
     async def _compared(self, candidate: Candidate, part: Sequence[Looked]) -> None:
         try:

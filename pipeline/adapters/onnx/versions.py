@@ -94,11 +94,19 @@ class ModelVersions:
 
     def served(self) -> Path:
         """The folder of what is served. Raises StackError when it is gone."""
-        return self.shipped if (version := self.state().served) is None else self.folder_of(version)
+        return self.shipped if (version := self.state().served) is None else self._noted(version)
 
     def shadow(self) -> Path | None:
-        """The folder of what looks on."""
-        return None if (version := self.state().shadow) is None else self.folder_of(version)
+        """The folder of what looks on. Raises StackError when it is gone."""
+        return None if (version := self.state().shadow) is None else self._noted(version)
+
+    def _noted(self, version: str) -> Path:
+        try:
+            return self.folder_of(version)
+        except NotFound as error:
+            raise StackError(
+                f"{self.model}: {error}", "put its folder back; or readfirst promote --rollback, readfirst shadow --stop"
+            ) from error
 
     def install(self, candidate: Path) -> str:
         """Copies an artefact to this site and returns its version; the same one again changes nothing.

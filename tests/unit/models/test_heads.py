@@ -23,7 +23,7 @@ from pipeline.adapters.onnx import heads
 from pipeline.adapters.onnx.artefact import SHIPPED
 from pipeline.adapters.onnx.pictures import ASKED, OnnxHead, OnnxImageModel
 from pipeline.adapters.onnx.registry import HeadRegistry
-from pipeline.adapters.onnx.versions import ModelVersions
+from pipeline.adapters.onnx.versions import STATE_FILE, ModelVersions
 from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain import image_heads
 from pipeline.errors import StackError
@@ -92,8 +92,8 @@ async def test_a_folder_is_all_that_adds_a_head(tmp_path: Path, with_hand: Path)
     hand = StudyState(study_uid="1.2", ready_at=NOW, modality="CR", body_part="HAND")
     without, within = image_heads.missing(hand, HeadRegistry(tmp_path).scopes()), image_heads.missing(hand, registry.scopes())
     installed = {
-        name: InstalledHead(partial(registry.reference, name), [("onnxruntime", OnnxImageModel(versions.served))])
-        for name, versions in registry.versions.items()
+        name: InstalledHead(partial(registry.reference, name), [("onnxruntime", OnnxImageModel(partial(registry.served, name)))])
+        for name in registry.versions
     }
     stage = PictureStage(MemoryOffsets(), log, Hands(), installed, ManualClock(NOW), "pictures")
     await stage.handle([batch([told(0, modality="CR", body_part="HAND", view="PA"), told(1, modality="CR", body_part="FOOT")])])
@@ -113,20 +113,51 @@ def test_what_cannot_be_tested_here_is_not_compared(tmp_path: Path, with_hand: P
 
 
 def test_a_version_of_the_site_may_look_at_other_pictures(tmp_path: Path) -> None:
-    """Its own scope counts once it is served; one that says none keeps the shipped one; one that is gone changes nothing."""
+    """Its own scope counts once it is served; one that says none keeps the shipped one; one that is gone counts as none."""
     name, registry = recipe.HEAD, HeadRegistry(tmp_path / "models")
     shipped = registry.scopes()
     for version, scope in (("903", None), ("904", {"modalities": ["DX"], "body_parts": ["CHEST"], "views": ["AP"]})):
-        shutil.copytree(heads.HEADS / name, tmp_path / version)
-        told = json.loads((tmp_path / version / heads.REFERENCE_FILE).read_text())
-        (tmp_path / version / heads.REFERENCE_FILE).write_text(json.dumps({**told, "version": version, "scope": scope}))
-        versions = registry.versions[name]
-        versions.promote(versions.install(tmp_path / version), NOW, "kim", None, [])
+        promoted(registry.versions[name], tmp_path, version, scope=scope)
         found = registry.scopes()
         assert (found == shipped) == (scope is None)
     assert found[name].views == ("AP",)
     shutil.rmtree(tmp_path / "models" / name / "904")
-    assert registry.scopes() == found
+    assert registry.scopes() == shipped
+
+
+@pytest.mark.parametrize("damage", ["gone", "described as nothing", "other weights", "nobody knows which"])
+async def test_a_damaged_version_of_one_head_holds_up_no_picture(tmp_path: Path, with_hand: Path, damage: str) -> None:
+    """The other head goes on, and of this one the version that ships stands in; mended, the site's own looks again."""
+    name, registry, log = recipe.HEAD, HeadRegistry(tmp_path / "models", with_hand), MemoryEventLog()
+    promoted(registry.versions[name], tmp_path, "903")
+    folder = tmp_path / "models" / name
+    broken = {"described as nothing": f"903/{heads.REFERENCE_FILE}", "other weights": f"903/{MODEL_FILE}", "nobody knows which": STATE_FILE}
+    place = folder / broken.get(damage, "903")
+    place.rename(tmp_path / "whole")
+    if damage != "gone":
+        place.write_bytes(b"{")
+    installed = {
+        head: InstalledHead(partial(registry.reference, head), [("onnxruntime", OnnxImageModel(partial(registry.served, head)))])
+        for head in registry.versions
+    }
+    stage = PictureStage(MemoryOffsets(), log, Hands(), installed, ManualClock(NOW), "pictures")
+    both = [told(0, modality="CR", body_part="HAND", view="PA"), told(1, uri="object:1/2/4")]
+    await stage.handle([batch(both)])
+    (tmp_path / "whole").rename(place)
+    await stage.handle([batch([told(2, uri="object:1/2/5")])])
+
+    said = [(one.image.head, one.image.version) for one in log.documents(FINDINGS)]
+    assert said == [("hand", "7"), (name, heads.load_reference(name).version), (name, "903")]
+
+
+def promoted(versions: ModelVersions, folder: Path, version: str, **described: object) -> Path:
+    """The shipped head as a site's own version, from now on served; where it lies."""
+    own = folder / version
+    shutil.copytree(versions.shipped, own)
+    told = json.loads((own / heads.REFERENCE_FILE).read_text())
+    (own / heads.REFERENCE_FILE).write_text(json.dumps({**told, "version": version, **described}))
+    versions.promote(versions.install(own), NOW, "kim", None, [])
+    return versions.served()
 
 
 class Hands:
@@ -186,17 +217,28 @@ async def test_an_even_area_is_refused(folder: Path, head: OnnxHead, shade: int)
 def test_triton_starts_with_the_versions_of_the_site(tmp_path: Path) -> None:
     """A head that was promoted while nothing ran is what the next start serves; without a site, what is shipped."""
     name = heads.names()[0]
-    candidate, versions = tmp_path / "candidate", ModelVersions.of_head(tmp_path / "models", name)
-    shutil.copytree(heads.HEADS / name, candidate)
-    told = json.loads((candidate / heads.REFERENCE_FILE).read_text())
-    (candidate / heads.REFERENCE_FILE).write_text(json.dumps({**told, "version": "903"}))
-    versions.promote(versions.install(candidate), NOW, "kim", None, [])
+    own, shipped = promoted(ModelVersions.of_head(tmp_path / "models", name), tmp_path, "903"), heads.load_reference(name).version
     build_repository(tmp_path / "site", "cpu", tmp_path / "models")
     build_repository(tmp_path / "bare", "cpu")
 
     assert [path.name for path in (tmp_path / "site" / name).iterdir() if path.is_dir()] == ["903"]
-    assert [path.name for path in (tmp_path / "bare" / name).iterdir() if path.is_dir()] == [told["version"]]
+    assert [path.name for path in (tmp_path / "bare" / name).iterdir() if path.is_dir()] == [shipped]
     assert {path.name for path in (tmp_path / "site").iterdir()} == {path.name for path in (tmp_path / "bare").iterdir()}
+
+    (own / MODEL_FILE).write_bytes(b"damaged")
+    build_repository(tmp_path / "site", "cpu", tmp_path / "models")
+    assert [path.name for path in (tmp_path / "site" / name).iterdir() if path.is_dir()] == [shipped], "and all others are there"
+
+
+@pytest.mark.parametrize("models", [None, "models"])
+def test_triton_serves_no_head_that_is_no_longer_there(tmp_path: Path, with_hand: Path, models: str | None) -> None:
+    """The repository loses it with its folder; a model that somebody else put there stays."""
+    triton_heads.build(tmp_path, "cpu", with_hand)
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "config.pbtxt").write_text('name: "theirs"')
+    build_repository(tmp_path, "cpu", None if models is None else tmp_path / models)
+
+    assert {path.parent.name for path in tmp_path.glob("*/config.pbtxt")} == {"clinical_risk", *heads.names(), "theirs"}
 
 
 def test_a_damaged_or_foreign_head_is_refused_at_load(tmp_path: Path) -> None:

@@ -126,6 +126,20 @@ def test_a_damaged_state_is_told(versions: ModelVersions, tmp_path: Path) -> Non
         versions.served()
 
 
+def test_there_is_a_way_back_from_a_version_that_is_gone(versions: ModelVersions, tmp_path: Path) -> None:
+    """Whoever asks what is served or looks on is told what to do; the command goes back all the same."""
+    version = versions.install(candidate(tmp_path, "901"))
+    versions.promote(version, NOW, "kim", None, [])
+    versions.look_on(version, NOW, "kim")
+    shutil.rmtree(versions.folder_of(version))
+    for asked in (versions.served, versions.shadow):
+        with pytest.raises(StackError, match="no version '901'"):
+            asked()
+
+    back = CliRunner().invoke(build(), ["promote", "--rollback", "--reason", "lost", "--stack", str(tmp_path)])
+    assert (back.exit_code, versions.served()) == (0, artefact.SHIPPED), back.output
+
+
 @pytest.mark.parametrize("noted", [False, True])
 @pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
 def test_triton_goes_back_where_a_promotion_is_not_noted(
