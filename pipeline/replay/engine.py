@@ -95,16 +95,14 @@ async def replay(
     save_state: Path | None = None,
 ) -> Replayed:
     """`scorer` None: the rules alone, so every item is degraded; "recorded": the scores that the log holds. A scorer's clock is `clock`.
-    heads: the image models that there are; None: those that the log's
-    header names, else those that ship.
+    heads: the image models that there are; None: those that the log's header names, else those of `from_state`, else those that ship.
 
     restarts: the workers are made anew after so many records, as after a crash. pace: awaited before each record, with its time.
     progress: told now and then how many events have gone through. from_state: goes on where `save_state` of an earlier replay stopped;
     records that went in then are passed over. Raises UnreadableLog, DamagedLog for a state that cannot be used.
     """
-    engine = Engine(
-        policy, scorer, clock or ManualClock(), _noted(records) if heads is None else heads, keep_history=keep_history, on_move=on_move
-    )
+    noted = records.header.heads if heads is None and isinstance(records, LogReader) else heads
+    engine = Engine(policy, scorer, clock or ManualClock(), noted, keep_history=keep_history, on_move=on_move)
     if from_state is not None:
         await engine.restore(from_state)
     with quietly():
@@ -116,20 +114,15 @@ async def replay(
     return engine.result()
 
 
-def _noted(records: LogReader | Iterable[LoggedRecord]) -> Scopes:
-    noted = records.header.heads if isinstance(records, LogReader) else None
-    return scopes() if noted is None else noted
-
-
 class Engine:
-    """One replay under way."""
+    """One replay under way. heads: as `replay`'s; None: those of the state that it begins with, else those that ship."""
 
     def __init__(
         self,
         policy: Policy,
         scorer: Scorer | Literal["recorded"] | None,
         clock: ManualClock,
-        heads: Scopes,
+        heads: Scopes | None,
         *,
         keep_history: bool = True,
         on_move: Callable[[RankMove], None] | None = None,
@@ -142,7 +135,9 @@ class Engine:
         self._on_move = on_move
         self._facts = ReplayedFacts(clock)
         self._list = ReplayedList(self._moved)
-        self._stages = Stages(clock, self._facts, self._list, policy, None if isinstance(scorer, str) else scorer, heads)
+        self._heads = heads
+        asked = None if isinstance(scorer, str) else scorer
+        self._stages = Stages(clock, self._facts, self._list, policy, asked, scopes() if heads is None else heads)
         self._watched: dict[bytes, set[str]] = {}
         """Patients with something to read -> their open studies."""
         self._requests: dict[str, AssessRequest] = {}
@@ -241,15 +236,21 @@ class Engine:
                 degraded=[(one.request, one.trace_id, one.choice) for one in await self._stages.degraded.all()],
                 policy=self._policy.version,
                 scorer=self._scorer_name,
+                heads=dict(self._stages.heads),
             )
         )
 
     async def restore(self, path: Path) -> None:
-        """Raises UnreadableLog, also for a state of other rules or scores: what follows would be neither the one nor the other."""
+        """Raises UnreadableLog, also for a state of other rules, scores or image models: what follows would be neither of the two."""
         found, log = state.read(path)
         if (found.policy, found.scorer) != (self._policy.version, self._scorer_name):
             made, now = f"rules {found.policy}, scores {found.scorer}", f"rules {self._policy.version}, scores {self._scorer_name}"
             raise UnreadableLog(f"{path} was made by {made}; this replay goes by {now}")
+        if found.heads is not None and self._heads is not None and found.heads != dict(self._heads):
+            made, now = (", ".join(sorted(heads)) or "none" for heads in (found.heads, self._heads))
+            raise UnreadableLog(f"{path} was made by the image models {made}; this replay goes by {now}, or by others of that name")
+        if found.heads is not None:
+            self._stages.heads = found.heads
         self._clock.set(found.clock)
         for fact in state.facts(log):
             self._facts.restore(fact.patient, fact.topic, fact.body, fact.observation)

@@ -79,7 +79,7 @@ class Stages:
         self._listed = listed
         self._policy = policy
         self._scorer = scorer
-        self._heads = heads
+        self.heads = heads
         self._offsets = MemoryOffsets()
         self.degraded = MemoryDegradedScores()
         self._produced = _Produced()
@@ -98,7 +98,7 @@ class Stages:
             self._context.applied, self._context.ignored, self._context.dead_lettered = before.applied, before.ignored, before.dead_lettered
         self._scoring = ScoringStage(self._offsets, self.degraded, self._produced, self._scorer, None, self._clock, GROUP)
         self._review = Review(self._listed, self._produced, self._clock, lambda: self._policy)
-        self._ranking = RankingStage(self._listed, self._produced, self._clock, GROUP, lambda: self._policy, lambda: self._heads)
+        self._ranking = RankingStage(self._listed, self._produced, self._clock, GROUP, lambda: self._policy, lambda: self.heads)
 
     @property
     def context(self) -> ContextStage:

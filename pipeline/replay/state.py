@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from pipeline.adapters.memory.context_store import Statement
+from pipeline.domain.image_heads import Scope
 from pipeline.ports import DegradedScore
 from pipeline.replay.log_file import LoggedRecord, LogHeader, LogReader, LogWriter, UnreadableLog
 from schemas.assessments import AssessRequest
@@ -32,7 +33,10 @@ class StoredFact(msgspec.Struct, frozen=True, array_like=True):
 
 
 class State(msgspec.Struct, kw_only=True):
-    """Everything but the facts. seen: "topic/partition" -> the last offset that went in; ends: topic -> records handed to the stages."""
+    """Everything but the facts. seen: "topic/partition" -> the last offset that went in; ends: topic -> records handed to the stages.
+
+    heads: as LogHeader's, by which the replay went; None in states from before they stood here.
+    """
 
     seen: dict[str, int]
     clock: Instant
@@ -50,6 +54,7 @@ class State(msgspec.Struct, kw_only=True):
     degraded: list[tuple[AssessRequest, str, int]]
     policy: str
     scorer: str
+    heads: dict[str, Scope] | None = None
 
     def told(self) -> dict[str, Statement]:
         """The merges."""

@@ -60,6 +60,13 @@ def test_the_image_models_that_there_were_are_those_of_the_replay(log: Path, tmp
     small.write(tmp_path / "again.rfl")
     assert play(small).digest == rules(other).digest == rules(tmp_path / "again.rfl").digest != rules(log).digest
 
+    state, records = tmp_path / "state", list(LogReader(other))
+    asyncio.run(replay(LogReader(other), until=datetime.fromtimestamp(records[1].timestamp / 1000, UTC), save_state=state))
+    for following in (LogReader(other), records):  # those that come later may be handed over without a header
+        assert asyncio.run(replay(following, from_state=state)).digest == rules(other).digest
+    with pytest.raises(UnreadableLog, match="by the image models head_ct; this replay goes by none"):
+        asyncio.run(replay(records, heads={}, from_state=state))
+
 
 def test_a_replay_without_an_event_differs_from_where_it_is_missing(log: Path, tmp_path: Path) -> None:
     """The study moved, by how much and why; the first event after which the histories differ; nothing else moved."""
