@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.adapters.dicom.header import Header
 from pipeline.adapters.dicom.pixels import check_pixels, is_image
+from pipeline.adapters.dicom.terms import BODY_PARTS, VIEWS
 from pipeline.domain import priorities, timestamps
 from pipeline.domain.deidentify import scrub
 from pipeline.domain.demographics import OLDEST, age_at, sex_of
@@ -97,9 +98,11 @@ def understand(
         acquired=acquired,
         transfer_syntax=header.transfer_syntax,
         modality=_code(header.text("Modality")) if image else None,
-        body_part=clean(header.text("BodyPartExamined") or _meaning(header, "AnatomicRegionSequence")) if image else None,
+        body_part=_term(header.text("BodyPartExamined") or _meaning(header, "AnatomicRegionSequence"), BODY_PARTS, clean)
+        if image
+        else None,
         laterality=_code(header.text("ImageLaterality") or header.text("Laterality")) if image else None,
-        view=clean(header.text("ViewPosition") or _meaning(header, "ViewCodeSequence")) if image else None,
+        view=_term(header.text("ViewPosition") or _meaning(header, "ViewCodeSequence"), VIEWS, clean) if image else None,
         study_description=clean(header.text("StudyDescription")),
         series_description=clean(header.text("SeriesDescription")),
         accession=keys[0],
@@ -147,6 +150,11 @@ def _scrubber(header: Header) -> Callable[[str | None], str | None]:
     names, ids = header.texts("PatientName"), [*header.texts("PatientID"), *header.texts("OtherPatientIDs")]
     born = header.text("PatientBirthDate")
     return lambda text: (scrub(text[:_TEXT_MAX], names, ids, born).strip() or None) if text else None
+
+
+def _term(text: str | None, defined: frozenset[str], clean: Callable[[str | None], str | None]) -> str | None:
+    """A defined term as it is, whatever the patient is called."""
+    return text if text is not None and text.strip().upper() in defined else clean(text)
 
 
 def _first(header: Header, keyword: str) -> str | None:

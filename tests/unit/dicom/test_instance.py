@@ -57,6 +57,16 @@ def test_identifiers_go_to_the_vault_only(tmp_path: Path) -> None:
         assert secret not in public.upper()
 
 
+@pytest.mark.parametrize(("name", "body_part", "view"), [("HEAD^PA", "HEAD", "PA"), ("Chest^Ap", "CHEST", "AP"), ("HAND^JO", "Hand", "LL")])
+def test_a_name_that_is_a_part_of_the_body_takes_nothing_away(tmp_path: Path, name: str, body_part: str, view: str) -> None:
+    """Which films an image model looks at, and which target an order has, hangs on DICOM's own terms; text loses the name all the same."""
+    told = ct(PatientName=name, Modality="DX", BodyPartExamined=body_part, ViewPosition=view, StudyDescription=f"{body_part} {view}")
+    instance = read(tmp_path, told)
+
+    assert (instance.body_part, instance.view) == (body_part, view)
+    assert instance.study_description is not None and body_part not in instance.study_description
+
+
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
 def test_a_name_in_a_uid_does_not_get_through(tmp_path: Path, keyword: str) -> None:
     """What is no UID is replaced by one made from it, the same each time."""
