@@ -190,4 +190,6 @@ def _seen(item: WorklistItem) -> tuple[object, ...]:
 
 def _risk_seen(risk: Risk | None) -> tuple[object, ...] | None:
     """A model that was not asked and one that did not answer look the same; `degraded` tells them apart."""
-    return None if risk is None or risk.probability is None else (risk.scorer, risk.model, risk.model_version, round(risk.probability, 2))
+    if risk is None or risk.probability is None:
+        return None
+    return risk.scorer, risk.model, risk.model_version, round(risk.probability, 2), risk.inputs, risk.unseen

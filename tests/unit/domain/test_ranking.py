@@ -189,6 +189,15 @@ def test_same_to_a_reader():
     assert not same_to_a_reader(None, first)
 
 
+@pytest.mark.parametrize("more", [{"inputs": ("image",)}, {"unseen": "late"}])
+def test_what_the_model_was_given_is_seen(more):
+    """A film that came late changes what is told of the score, though the number is the same."""
+    first = follow(assessment(1, [POTASSIUM], risk()))
+    given = msgspec.structs.replace(risk(), **more)
+
+    assert not same_to_a_reader(first, rank(first, assessment(2, [POTASSIUM], given), STUDY, NOON))
+
+
 def test_a_model_that_stays_away_is_told_once():
     """While it does not answer, the rules that go ahead of each request and the empty answers after them move nothing."""
     away = Risk(scorer="rules")
