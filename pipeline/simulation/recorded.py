@@ -93,11 +93,7 @@ class _Composite:
 
     def _radiograph(self, at: datetime) -> Dataset:
         dataset = image(self._visit, self._exam, 1, at, self._rng)
-        with Image.open(self._folder / "cxr-hannover" / "png" / f"{self._row['image_id']}.png") as picture:
-            pixels = np.asarray(picture.convert("L"), dtype="<u2") << 4
-        dataset.Rows, dataset.Columns = pixels.shape
-        dataset.PixelData = pixels.tobytes()
-        dataset.ViewPosition = self._row["projection"].upper()
+        shown(dataset, hannover_film(self._folder, self._row["image_id"]), self._row["projection"].upper())
         dataset.ImageComments = COMPOSITE
         return dataset
 
@@ -125,6 +121,20 @@ class _Composite:
     def _raw(self, system: str, results: list[Result], taken: datetime, at: datetime, order: str, coding: str) -> bytes:
         rows = [(code, name, coding, value, unit) for code, name, value, unit in results]
         return self._systems[system].raw_results(self._visit, rows, taken, at, order=f"{order}-{self._visit.number}", note=COMPOSITE)
+
+
+def hannover_film(folder: Path, image_id: str) -> Path:
+    """A radiograph in the real data."""
+    return folder / "cxr-hannover" / "png" / f"{image_id}.png"
+
+
+def shown(dataset: Dataset, film: Path, view: str) -> None:
+    """Puts a grey picture in place of the object's pixels. view: as View Position (0018,5101) has it."""
+    with Image.open(film) as picture:
+        pixels = np.asarray(picture.convert("L"), dtype="<u2") << 4
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.PixelData = pixels.tobytes()
+    dataset.ViewPosition = view
 
 
 def _by_time(rows: list[Row]) -> list[list[Result]]:

@@ -29,7 +29,7 @@ from pipeline.simulation.feed import Feed
 from pipeline.simulation.hospital import Hospital, Plan
 from schemas.topics import LABS
 from tests.e2e.identifiers import Identifiers
-from tests.e2e.test_product import Product, metrics
+from tests.e2e.product import Product, metrics
 
 FIRES_WITHIN_S = 60.0
 RESOLVES_WITHIN_S = 90.0

@@ -8,20 +8,18 @@ import re
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
 from playwright.sync_api import Browser, expect
 from pydicom.uid import generate_uid
 
-from pipeline.adapters.local.stack import settings_of, status
+from pipeline.adapters.local.stack import settings_of
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.onnx.versions import STATE_FILE
 from pipeline.adapters.postgres.database import Database
@@ -30,34 +28,18 @@ from pipeline.adapters.triton import control
 from pipeline.domain.stages import PICTURES, STAGES
 from pipeline.ports import ListQuery, Page
 from pipeline.replay.digest import state_digest
-from pipeline.settings import Kafka
 from pipeline.simulation.messages import Hl7, Person, Visit
-from schemas.topics import FINDINGS, TOPICS, Topic
+from schemas.topics import FINDINGS
 from schemas.worklist import WorklistItem
+from tests import small_version
 from tests.dicom_objects import as_file, ct
+from tests.e2e.chest_patient import ChestPatient
 from tests.e2e.identifiers import Identifiers
+from tests.e2e.product import Product, every_record, memory, metrics, restarted, values
 from tests.unit.models.test_versions import candidate
 
 MEMORY_MAX = 512 << 20
 REACTS_WITHIN_MS = 30_000
-
-
-class Product:
-    """The `readfirst` command on one data folder."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-
-    def run(self, *arguments: str, timeout_s: float = 300, folder: str = "--data") -> subprocess.CompletedProcess[str]:
-        """Runs a command to its end. folder: the option by which it is told the data folder."""
-        command = [sys.executable, "-m", "pipeline.cli", *arguments, folder, str(self.data)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
-
-    def lines(self, *arguments: str, timeout_s: float = 300, folder: str = "--data") -> list[dict[str, Any]]:
-        """The JSON objects that a command prints; it must succeed."""
-        result = self.run(*arguments, timeout_s=timeout_s, folder=folder)
-        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-        return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +71,7 @@ def test_studies_appear_and_move_on_an_open_page(product: Product, browser: Brow
     """Files go in by `send`; the page, never loaded again, shows a row for each study, then the critical potassium, and the study above."""
     ahead, rising = generate_uid(), generate_uid()
     page = browser.new_page()
-    page.goto(f"http://127.0.0.1:{settings_of(product.data).web.port}/")
+    page.goto(product.address)
     page.evaluate("window.loadedOnce = true")
     for study, number in ((ahead, "PAGE-1"), (rising, "PAGE-2")):
         (tmp_path / number).write_bytes(film_of(study, number))
@@ -154,7 +136,7 @@ def test_the_real_data_is_accounted_for(real: dict[str, Any]) -> None:
 @pytest.mark.usefixtures("real")
 def test_real_films_are_judged_inside_triton(product: Product) -> None:
     """Of the generated hospital the image head refuses every film as no chest radiograph; real ones it looks at."""
-    while json.loads(product.run("lag", "--json").stdout)["stages"][STAGES.index(PICTURES)]["records"]:
+    while product.waiting(PICTURES):
         time.sleep(1)
     said = [json.loads(value)["image"] for value in values(settings_of(product.data).kafka, FINDINGS)]
     judged = [image for image in said if "refused" not in image]
@@ -166,14 +148,42 @@ def test_real_films_are_judged_inside_triton(product: Product) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("real")
+def test_the_reasons_name_image_and_laboratory_apart(product: Product, browser: Browser) -> None:
+    """Of one study: what the film shows, its patient's critical value and what moved the risk, each with its source."""
+    while product.waiting():
+        time.sleep(1)
+    study = next(
+        study for study in product.studies() if {"image", "critical-lab"} <= pulling(study) and study["assessment"]["contributions"]
+    )
+    labels = {reason["kind"]: reason["label"].partition(" at ")[0] for reason in study["reasons"]}
+    assert labels["image"].startswith("image: pneumonia")
+    assert {labels["image"], labels["critical-lab"].partition(" mm")[0]} <= set(re.split(r" · | at ", study["why"]))
+
+    page = browser.new_page()
+    page.goto(f"{product.address}/study/{study['study_uid']}")
+    rows = page.locator("section[aria-label='Why here'] table.reasons tbody tr")
+    expect(rows.filter(has_text=labels["image"])).to_contain_text("image model")
+    expect(rows.filter(has_text=labels["critical-lab"])).to_contain_text("lab")
+    expect(page.locator("section[aria-label=Image]")).to_contain_text("chest_frontal 1 (Triton)")
+    risk = page.locator("section[aria-label=Risk]")
+    expect(risk).to_contain_text("(Triton)")
+    expect(risk).to_contain_text(study["assessment"]["contributions"][0]["label"])
+    page.close()
+
+
+def pulling(study: dict[str, Any]) -> set[str]:
+    """The kinds of reasons that bring its deadline forward."""
+    return {reason["kind"] for reason in study["reasons"] if reason["minutes"] > 0}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("real")
 def test_what_looked_on_is_compared_and_what_was_asked_is_counted(product: Product) -> None:
     """`shadow`: the same weights under another version say the same; `drift`: each input of today's requests, beside the training data."""
     shipped = artefact.load_reference().version
-    while not (compared := json.loads(product.run("shadow", "--json", folder="--stack").stdout)):
+    while not (found := compared(product)):
         time.sleep(1)
-    assert [(one["served_version"], one["shadow_version"], one["mean_absolute_difference"] < 1e-4) for one in compared] == [
-        (shipped, "902", True)
-    ]
+    assert found == {(shipped, "902"): pytest.approx(0, abs=1e-4)}
     (state,) = product.lines("shadow", "--stop", "--json", folder="--stack")
     assert state["shadow"] is None
 
@@ -205,24 +215,6 @@ def test_every_sample_file_ends_as_accepted_refused_or_ignored(product: Product,
     assert counted["refused"] < len(lines)  # those that came before are ignored as duplicates
     assert {name: size for name, size in memory(product.data).items() if size > MEMORY_MAX} == {}
     assert restarted(product.data) == {}
-
-
-def restarted(data: Path) -> dict[str, str]:
-    """Of each part that ended and came again, what its log says of the end, in full."""
-    ended = [part for part in status(data).parts if part.restarts]
-    logs = {part.name: Path(part.log).read_text(errors="replace") for part in ended}
-    return {
-        name: text[text.rfind("stage_failed_worker_stops") :][:6000] if "stage_failed" in text else text[-3000:]
-        for name, text in logs.items()
-    }
-
-
-def memory(data: Path) -> dict[str, int]:
-    """The most resident bytes that each gateway and agent has ever had (VmHWM, proc(5))."""
-    parts = [part for part in status(data).parts if part.name.startswith(("gateway-", "agent-")) and part.identity]
-    assert {part.name.partition("-")[0] for part in parts} == {"gateway", "agent"}
-    told = {part.name: Path(f"/proc/{part.identity.pid}/status").read_text() for part in parts}
-    return {name: int(re.findall(r"VmHWM:\s+(\d+) kB", text)[0]) << 10 for name, text in told.items()}
 
 
 @pytest.mark.usefixtures("fed")
@@ -268,45 +260,6 @@ def test_nothing_that_names_a_person_comes_out(product: Product, fed: dict[str, 
     assert sent.within("\n".join(records)) == []
     assert {name: found for name, text in logs.items() if (found := sent.within(text))} == {}
     assert sent.within("\n".join(metrics(product.data))) == []
-
-
-def metrics(data: Path) -> list[str]:
-    """What every role serves of itself."""
-    targets = json.loads((data / "run" / "prometheus.json").read_text())
-    addresses = [address for target in targets for address in target["targets"]]
-    texts = []
-    for address in addresses:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
-            texts.append(answer.read().decode())
-    return texts
-
-
-def every_record(kafka: Kafka) -> Iterator[str]:
-    """Key, headers and value of all records of all topics, as text."""
-    for message in messages(kafka, TOPICS):
-        yield f"{message.key()!r} {message.headers()!r} {(message.value() or b'').decode()}"
-
-
-def values(kafka: Kafka, topic: Topic) -> list[bytes]:
-    """Of all records of one topic."""
-    return [value for message in messages(kafka, [topic]) if (value := message.value()) is not None]
-
-
-def messages(kafka: Kafka, topics: Sequence[Topic]) -> Iterator[Message]:
-    """All that is there."""
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "every-record"})
-    places = [TopicPartition(kafka.topic_prefix + topic.name, number) for topic in topics for number in range(kafka.partitions)]
-    spans = {(place.topic, place.partition): consumer.get_watermark_offsets(place) for place in places}
-    ends = {where: end for where, (begin, end) in spans.items() if begin < end}
-    consumer.assign([TopicPartition(*where, spans[where][0]) for where in ends])
-    while ends:
-        message = consumer.poll(10)
-        assert message is not None and message.error() is None
-        where = message.topic(), message.partition()
-        if message.offset() + 1 >= ends.get(where, 0):
-            ends.pop(where, None)
-        yield message
-    consumer.close()
 
 
 def test_status_and_doctor_are_content(product: Product) -> None:
@@ -359,7 +312,7 @@ def recorded_and_listed(product: Product, folder: Path) -> tuple[Path, dict[str,
     log, after = folder / "0.rfl", folder / "1.rfl"
     while True:
         (recorded,) = product.lines("record", "--out", str(log), "--json")
-        while any(stage["records"] for stage in json.loads(product.run("lag", "--json").stdout)["stages"]):
+        while product.waiting():
             time.sleep(0.5)
         with ThreadPoolExecutor(1) as beside:  # the browser's own loop runs in this thread
             items = beside.submit(asyncio.run, _listed(product.data)).result()
@@ -377,6 +330,55 @@ def replay(log: Path, scorer: str) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr[-2000:]
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
+
+
+@pytest.mark.timeout(600)
+def test_a_sites_own_version_is_asked_live_with_all_that_it_reads(
+    product: Product, shared_data: Path, browser: Browser, tmp_path: Path
+) -> None:
+    """Film, words and further values, beside another version that looks on; after the way back the shipped one. No part restarts for it."""
+    patient, shipped = ChestPatient(shared_data, "CHEST-1"), artefact.load_reference().version
+    own, other = (str(small_version.write(tmp_path, version)) for version in ("903", "904"))
+    nothing = ["--data", str(tmp_path / "nowhere")]
+    refused = product.run("promote", own, *nothing, folder="--stack")
+    assert (refused.returncode, "nothing to compare it on" in refused.stderr) == (1, True)
+    (state,) = product.lines("promote", own, *nothing, "--force", "--reason", "our patients", "--json", folder="--stack")
+    assert (state["served"], state["history"][-1]["reason"]) == ("903", "our patients")
+    product.lines("shadow", other, "--json", folder="--stack")
+
+    product.accepts(tmp_path, patient.order(), patient.film(), patient.results(potassium=7.2, crp=180.0))
+    risk = scored(product, patient.study, "903", {"image", "words", "crp"})
+    assert (risk["scorer"], risk.get("unseen")) == ("triton", None)
+    page = browser.new_page()
+    page.goto(f"{product.address}/study/{patient.study}")
+    for part in ("clinical_risk 903 (Triton)", "chest film", "sepsis suspected", "CRP 180 mg/L", "K 7.2 mmol/L"):
+        expect(page.locator("section[aria-label=Risk]")).to_contain_text(part)
+    page.close()
+    while ("903", "904") not in (found := compared(product)):
+        time.sleep(1)
+    assert found["903", "904"] == pytest.approx(0, abs=1e-4)
+
+    product.lines("shadow", "--stop", "--json", folder="--stack")
+    (back,) = product.lines("promote", "--rollback", "--reason", "a trial", "--json", folder="--stack")
+    assert back["served"] == "shipped"
+    product.accepts(tmp_path, patient.results(potassium=6.9))
+    scored(product, patient.study, shipped, set())
+    assert restarted(product.data) == {}
+
+
+def scored(product: Product, study: str, version: str, inputs: set[str]) -> dict[str, Any]:
+    """Its risk, once that version has said it and has read just these inputs beside the features."""
+    while True:
+        risk: dict[str, Any] = product.study(study)["assessment"] or {}
+        if (risk.get("model_version"), set(risk.get("inputs", ()))) == (version, inputs):
+            return risk
+        time.sleep(0.5)
+
+
+def compared(product: Product) -> dict[tuple[str, str], float]:
+    """Versions that were served and looked on, newest first, and how far apart they were."""
+    told = json.loads(product.run("shadow", "--json", folder="--stack").stdout)
+    return {(one["served_version"], one["shadow_version"]): one["mean_absolute_difference"] for one in told}
 
 
 def test_a_model_is_promoted_and_goes_back(product: Product, tmp_path: Path) -> None:
