@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from pipeline.domain import drift
 from pipeline.domain.model_inputs import IMAGE
 from pipeline.domain.shadow import ShadowScore
-from pipeline.errors import StackError, Unavailable
+from pipeline.errors import Unavailable
 from pipeline.ports import Scorer, ShadowScores
 from pipeline.services.drift_tally import DriftTally
 from schemas.assessments import AssessRequest, Features, Risk
@@ -90,19 +90,19 @@ class LookingOn:
 
 
 async def watching(watch: Watch) -> None:
-    """Until cancelled; what was counted and not yet stored is stored at the end."""
+    """Until cancelled, whatever goes wrong; what was counted and not yet stored is stored at the end."""
     since = 0.0
     try:
         while True:
             await asyncio.sleep(PAUSE_S)
             try:
                 await watch.look()
-            except StackError as error:
-                log.warning("shadow_cannot_look", reason=str(error))
+                if since >= FLUSH_S:
+                    since = 0.0
+                    await watch.flush()
+            except Exception as error:  # whatever it is, nobody would notice that nothing looks on any more
+                log.warning("shadow_cannot_look", reason=f"{type(error).__name__} {error}")
             since += PAUSE_S
-            if since >= FLUSH_S:
-                await watch.flush()
-                since = 0.0
     finally:
         await watch.flush()
 

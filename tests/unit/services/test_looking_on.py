@@ -17,6 +17,7 @@ from pipeline.services import looking_on
 from pipeline.services.drift_tally import DriftTally
 from pipeline.services.looking_on import LookingOn, watching
 from schemas.assessments import AssessRequest, Features, Risk
+from tests import virtual_time
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
 REFERENCE = drift.reference_of(
@@ -112,22 +113,42 @@ async def test_what_was_asked_is_counted_by_day() -> None:
     assert sum(rows for (name, _), rows in counts.items() if name == drift.RISK) == 3
 
 
-async def test_a_damaged_file_of_versions_stops_nothing() -> None:
-    """Scoring goes on, and so does the look, which says so each time."""
+@pytest.mark.parametrize("error", [StackError("state.json cannot be read", "put back a copy"), RuntimeError("nobody thought of it")])
+def test_what_goes_wrong_stops_nothing(error: Exception) -> None:
+    """A damaged file of versions, or anything else: scoring goes on, and so does the look, which is there when it is mended."""
+    room, broken = Room(), True
+
+    def candidate() -> Candidate | None:
+        if broken:
+            raise error
+        return room.candidate
+
+    async def told() -> None:
+        nonlocal broken
+        watch = LookingOn(candidate, room.scores, room.tally)
+        watch.note([request(1)], [risk(0.2)])
+        with pytest.raises(type(error)):
+            await watch.look()
+        running = asyncio.create_task(watching(watch))
+        await asyncio.sleep(looking_on.PAUSE_S * 1.5)
+        assert watch.scored == 0
+        broken = False
+        await asyncio.sleep(looking_on.PAUSE_S)
+        assert watch.scored == 1
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    virtual_time.run(told())
+
+
+async def test_a_damaged_file_of_versions_is_not_counted_by() -> None:
+    """Counting drift raises nothing where it is not known what is served."""
 
     def damaged() -> None:
         raise StackError("state.json cannot be read", "put back a copy")
 
     room = Room()
-    watch = LookingOn(damaged, room.scores, DriftTally(room.counts, damaged, ManualClock(NOW)))
-    watch.note([request(1)], [risk(0.2)])
-    with pytest.raises(StackError):
-        await watch.look()
-    running = asyncio.create_task(watching(watch))
-    await asyncio.sleep(looking_on.PAUSE_S * 1.5)
-    assert not running.done()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    LookingOn(lambda: None, room.scores, DriftTally(room.counts, damaged, ManualClock(NOW))).note([request(1)], [risk(0.2)])
 
 
 class _Away:
