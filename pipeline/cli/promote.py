@@ -132,12 +132,13 @@ def _objections(versions: ModelVersions, candidate: Path, data: Path) -> tuple[l
     further: list[str] = []
     try:
         if versions.model == MODEL:
+            further = clinical.another_question(versions.served(), candidate)
             compared = clinical.compare_on(data, versions.served(), candidate)
         else:
             compared, further = imaging.compare_on(data, versions.served(), candidate, versions.shipped)
     except (FileNotFoundError, NotFound) as error:
-        return [], [f"there is nothing to compare it on: {error}"]
-    return compared, [*(words for one in compared for words in one.objections), *further]
+        return [], [*further, f"there is nothing to compare it on: {error}"]
+    return compared, [*further, *(words for one in compared for words in one.objections)]
 
 
 def _show_state(versions: ModelVersions, compared: list[Compared], as_json: bool) -> None:

@@ -21,3 +21,11 @@ def compare_on(data: Path, served: Path, candidate: Path) -> list[Compared]:
     end = at_end(patients)
     served_risk, candidate_risk = (evaluation.predictor(model)(end.x) for model in (before, after))
     return compare(end.died, served_risk, candidate_risk, evaluation.members(patients))
+
+
+def another_question(served: Path, candidate: Path) -> list[str]:
+    """What speaks against a candidate that was made for another outcome. Raises StackError for a damaged model."""
+    before, after = (artefact.load_reference(each).outcome for each in (served, candidate))
+    if before == after:
+        return []
+    return [f"it answers another question ({after}, not {before}): limits on the risk were set for the other"]

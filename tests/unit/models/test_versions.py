@@ -17,6 +17,7 @@ from pipeline.adapters.onnx import artefact, weights
 from pipeline.adapters.onnx.versions import STATE_FILE, ModelVersions
 from pipeline.cli import build, running
 from pipeline.errors import Conflict, NotFound, StackError
+from tests import small_version
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
 
@@ -138,6 +139,16 @@ def test_there_is_a_way_back_from_a_version_that_is_gone(versions: ModelVersions
 
     back = CliRunner().invoke(build(), ["promote", "--rollback", "--reason", "lost", "--stack", str(tmp_path)])
     assert (back.exit_code, versions.served()) == (0, artefact.SHIPPED), back.output
+
+
+def test_a_model_of_another_outcome_needs_a_reason(versions: ModelVersions, tmp_path: Path) -> None:
+    """A site's limits on the risk were set for what the number meant until now; of two that mean the same nothing is said."""
+    command = ["promote", "--stack", str(tmp_path), "--data", str(tmp_path / "nowhere")]
+    refused = CliRunner().invoke(build(), [*command, str(small_version.write(tmp_path, "903"))])
+    assert refused.exit_code == 1
+    assert "another question (an invented outcome, not in-hospital death" in " ".join(refused.stderr.split())
+    assert "another question" not in CliRunner().invoke(build(), [*command, str(candidate(tmp_path, "901"))]).stderr
+    assert versions.state().history == []
 
 
 @pytest.mark.parametrize("noted", [False, True])
