@@ -15,6 +15,7 @@ from torch.nn import functional
 from pipeline.models.imaging import evaluation
 from pipeline.models.imaging.films import Films, Mask, folds
 from pipeline.models.imaging.readout import platt
+from pipeline.models.imaging.recipe import SEED
 
 Matrix = NDArray[np.float64]
 _WIDTH, _COMPONENTS = 16, 24
@@ -60,13 +61,13 @@ class Rows:
 class Fitted:
     """A few networks of different seeds, with the scales of the rows that they were fitted on."""
 
-    def __init__(self, rows: Rows, positive: Mask) -> None:
+    def __init__(self, rows: Rows, positive: Mask, seed: int = SEED) -> None:
         self.mean = rows.image.mean(0)
         _, spread, axes = np.linalg.svd((rows.image - self.mean) / (rows.image.std(0) + 1e-6), full_matrices=False)
         self.axes = (axes[:_COMPONENTS].T / (spread[:_COMPONENTS] / np.sqrt(len(rows.image)))) / (rows.image.std(0) + 1e-6)[:, None]
         stacked = np.hstack(list(rows.values.values()))
         self.middle, self.size = np.nanmean(stacked, 0), np.nanstd(stacked, 0) + 1e-6
-        self.networks = [self._trained(rows, positive, seed) for seed in range(_SEEDS)]
+        self.networks = [self._trained(rows, positive, seed - 1 + number) for number in range(_SEEDS)]
 
     def logits(self, rows: Rows, inputs: Sequence[str]) -> Matrix:
         """From these inputs alone, the mean of the seeds."""
@@ -100,12 +101,12 @@ class Fitted:
         return network
 
 
-def compared(whole: Films, features: Matrix) -> dict[str, dict[str, Any]]:
+def compared(whole: Films, features: Matrix, seed: int = SEED) -> dict[str, dict[str, Any]]:
     """Hannover's intensive care from every subset of the inputs, beside the late fusion of the same."""
     parts = evaluation.inputs(whole, features)
     fold, positive = folds(whole.patient, "hannover"), whole.positive
     rows = Rows(features, {name: values for name, (values, _) in parts.items() if name != "image"})
-    logits = crossed(rows, positive, fold, list(evaluation.SUBSETS.values()))
+    logits = crossed(rows, positive, fold, list(evaluation.SUBSETS.values()), seed)
     late = [evaluation.late_fusion([parts[one] for one in subset], positive, fold) for subset in evaluation.SUBSETS.values()]
     return {
         name: {**evaluation.calibrated(positive, ours), "minus_late_fusion_95": evaluation.minus(positive, ours, other, whole.patient)}
@@ -113,7 +114,7 @@ def compared(whole: Films, features: Matrix) -> dict[str, dict[str, Any]]:
     }
 
 
-def crossed(rows: Rows, positive: Mask, fold: NDArray[np.int64], subsets: Sequence[Sequence[str]]) -> list[Matrix]:
+def crossed(rows: Rows, positive: Mask, fold: NDArray[np.int64], subsets: Sequence[Sequence[str]], seed: int = SEED) -> list[Matrix]:
     """Calibrated logits of every row from each subset of the inputs, by networks that had not seen its patient.
 
     One network serves all subsets; slope and intercept of each come from folds inside the training patients.
@@ -121,18 +122,19 @@ def crossed(rows: Rows, positive: Mask, fold: NDArray[np.int64], subsets: Sequen
     logits = [np.full(len(positive), np.nan) for _ in subsets]
     for one in np.unique(fold):
         rest, test = fold != one, fold == one
-        whole, inner = Fitted(rows.chosen(rest), positive[rest]), _unseen(rows.chosen(rest), positive[rest], fold[rest], subsets)
+        whole = Fitted(rows.chosen(rest), positive[rest], seed)
+        inner = _unseen(rows.chosen(rest), positive[rest], fold[rest], subsets, seed)
         for subset, seen, found in zip(subsets, inner, logits, strict=True):
             slope, intercept = platt(seen, positive[rest])
             found[test] = slope * whole.logits(rows.chosen(test), subset) + intercept
     return logits
 
 
-def _unseen(rows: Rows, positive: Mask, fold: NDArray[np.int64], subsets: Sequence[Sequence[str]]) -> list[Matrix]:
+def _unseen(rows: Rows, positive: Mask, fold: NDArray[np.int64], subsets: Sequence[Sequence[str]], seed: int) -> list[Matrix]:
     logits = [np.full(len(positive), np.nan) for _ in subsets]
     for one in np.unique(fold):
         rest, test = fold != one, fold == one
-        fitted = Fitted(rows.chosen(rest), positive[rest])
+        fitted = Fitted(rows.chosen(rest), positive[rest], seed)
         for subset, found in zip(subsets, logits, strict=True):
             found[test] = fitted.logits(rows.chosen(test), subset)
     return logits

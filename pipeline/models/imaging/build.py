@@ -30,7 +30,7 @@ from pipeline.models.imaging.evaluation import RIDGE_IMAGE
 from pipeline.models.imaging.films import Films, Mask
 from pipeline.models.imaging.likeness import Seen
 from pipeline.models.imaging.network import Encoder, ImageHead, Likeness
-from pipeline.models.imaging.recipe import CARD_FILE, COMPARED, EXPECTS, FINDINGS, HEAD, METRICS_FILE, RIDGES, SCOPE, TASKS, VERSION
+from pipeline.models.imaging.recipe import CARD_FILE, COMPARED, EXPECTS, FINDINGS, HEAD, METRICS_FILE, RIDGES, SCOPE, SEED, TASKS, VERSION
 from pipeline.models.onnx_export import OPSET
 
 _FOREIGN_EVERY = 6
@@ -62,17 +62,21 @@ def build(
     out: Path,
     side: int = 224,
     most: int | None = None,
+    seed: int = SEED,
     step: Step = lambda what: None,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
-    """Writes the head into a folder of its name in `out` and returns the metrics. `most`: films a set, for a trial. Raises NotFound."""
+    """Writes the head into a folder of its name in `out` and returns the metrics. `most`: films a set, for a trial. Raises NotFound.
+
+    seed: 1 or more; of what ships, SEED.
+    """
     encoder = Encoder()
     step("reading films")
     read = (("nih", films.nih(data, side, most)), ("hannover", films.hannover(data, side, most)))
     nih, hannover = (_embedded(name, whole, encoder, step, progress) for name, whole in read)
     step("fitting")
-    compared = _chosen(nih) if most else {**_chosen(nih), **_compared(nih, hannover, step)}
-    head, made_on = _head(encoder, nih, hannover)
+    compared = _chosen(nih, seed) if most else {**_chosen(nih, seed), **_compared(nih, hannover, seed, step)}
+    head, made_on = _head(encoder, nih, hannover, seed)
     step("exporting")
     folder = out / HEAD
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,6 +100,7 @@ def build(
         "onnx_max_difference": difference(head, shipped, nih.films.pictures[:4]),
         "bytes": len(body),
         "opset": OPSET,
+        **({"seed": seed} if seed != SEED else {}),
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), "onnxruntime": onnxruntime.__version__},
     }
     (folder / METRICS_FILE).write_bytes(pretty(metrics))
@@ -103,38 +108,38 @@ def build(
     return metrics
 
 
-def _chosen(nih: _Set) -> dict[str, Any]:
+def _chosen(nih: _Set, seed: int) -> dict[str, Any]:
     """By cross-validation inside the training patients: the ridge, and what the spread is worth."""
     train = nih.films.chosen(nih.train)
     return {
         "nih_cross_validation_auc_by_ridge": {str(ridge): round(auc(*_crossed(nih, ridge)), 4) for ridge in RIDGES},
-        "nih_cross_validation_spread": spread_crossed(train, nih.features[nih.train], nih.fold[nih.train]),
+        "nih_cross_validation_spread": spread_crossed(train, nih.features[nih.train], nih.fold[nih.train], seed),
     }
 
 
-def _compared(nih: _Set, hannover: _Set, step: Step) -> dict[str, Any]:
+def _compared(nih: _Set, hannover: _Set, seed: int, step: Step) -> dict[str, Any]:
     """By cross-validation inside the training patients, and over Hannover's: what else could ship. Not in a trial: it takes minutes."""
     positive, shipped = _crossed(nih, RIDGE_IMAGE)
     train = nih.films.chosen(nih.train)
-    told = rivals.crossed(train, nih.features[nih.train], nih.maps[nih.train], nih.fold[nih.train], RIDGE_IMAGE, step)
+    told = rivals.crossed(train, nih.features[nih.train], nih.maps[nih.train], nih.fold[nih.train], RIDGE_IMAGE, step, seed)
     step("rival: attention")
     return {
         "nih_cross_validation_rivals": {
             name: {"auc": round(auc(positive, logits), 4), "minus_shipped_95": evaluation.minus(positive, logits, shipped, train.patient)}
             for name, logits in told.items()
         },
-        "hannover_attention": attention.compared(hannover.films, hannover.features),
+        "hannover_attention": attention.compared(hannover.films, hannover.features, seed),
     }
 
 
-def spread_crossed(train: Films, features: Matrix, fold: NDArray[np.int64]) -> dict[str, Any]:
+def spread_crossed(train: Films, features: Matrix, fold: NDArray[np.int64], seed: int = SEED) -> dict[str, Any]:
     """Out of fold: figures by third of the spread, and how well it tells the films that are judged wrongly, beside nearness to even odds
     and the members' deviation in log odds (0.5: by chance)."""
     positive, logits, members = train.positive, np.zeros(len(train)), np.zeros((len(train), readout.MEMBERS))
     for one in np.unique(fold):
         rest, test = fold != one, fold == one
         logits[test] = readout.fit(features[rest], positive[rest], RIDGE_IMAGE)(features[test])
-        drawn = readout.members(features[rest], positive[rest], train.patient[rest], RIDGE_IMAGE)
+        drawn = readout.members(features[rest], positive[rest], train.patient[rest], RIDGE_IMAGE, seed=seed)
         members[test] = np.stack([member(features[test]) for member in drawn], 1)
     platt = readout.platt(logits, positive)
     middle = platt[0] * logits + platt[1]
@@ -168,12 +173,12 @@ def _crossed(part: _Set, ridge: float, rows: Mask | None = None) -> tuple[Mask, 
     return positive, readout.crossed(part.features[rows], positive, part.fold[rows], ridge)
 
 
-def _head(encoder: Encoder, nih: _Set, hannover: _Set) -> tuple[ImageHead, drift.Reference]:
+def _head(encoder: Encoder, nih: _Set, hannover: _Set, seed: int) -> tuple[ImageHead, drift.Reference]:
     """NIH's finding is learned without the patients held out; intensive care, with 71 patients, on all of them. And what it was made on."""
     linear, slopes, unseen, members = [], [], [], []
     for part, rows in ((nih, nih.train), (hannover, np.ones(len(hannover.films), bool))):
         linear.append(readout.fit(part.features[rows], part.films.positive[rows], RIDGE_IMAGE))
-        members.append(readout.members(part.features[rows], part.films.positive[rows], part.films.patient[rows], RIDGE_IMAGE))
+        members.append(readout.members(part.features[rows], part.films.positive[rows], part.films.patient[rows], RIDGE_IMAGE, seed=seed))
         positive, logits = _crossed(part, RIDGE_IMAGE, rows)
         slopes.append(readout.platt(logits, positive))
         unseen.append(1 / (1 + np.exp(-(slopes[-1][0] * logits + slopes[-1][1]))))
@@ -182,7 +187,7 @@ def _head(encoder: Encoder, nih: _Set, hannover: _Set) -> tuple[ImageHead, drift
         torch.tensor(np.stack([one.weight for one in linear]), dtype=torch.float32),
         torch.tensor([one.bias for one in linear], dtype=torch.float32),
         torch.tensor(slopes, dtype=torch.float32),
-        _likeness(nih, hannover),
+        _likeness(nih, hannover, seed),
         *(torch.tensor(part, dtype=torch.float32) for part in readout.stacked(members)),
     )
     return head, distribution(
@@ -193,14 +198,14 @@ def _head(encoder: Encoder, nih: _Set, hannover: _Set) -> tuple[ImageHead, drift
     )
 
 
-def _likeness(nih: _Set, hannover: _Set) -> Likeness:
+def _likeness(nih: _Set, hannover: _Set, seed: int) -> Likeness:
     """One fold of the training patients sets the limit; those held out have no part in it."""
     known, spoiled = [], []
     for part in (nih, hannover):
         learned = part.train & (part.fold != 0)
         known.append(part.seen(learned))
         spoiled.append(part.films.pictures[learned][::_FOREIGN_EVERY])
-    strange = foreign.spoiled(np.concatenate(spoiled), tuple(foreign.WAYS), 0)
+    strange = foreign.spoiled(np.concatenate(spoiled), tuple(foreign.WAYS), seed - SEED)
     return likeness.fit(_joined(known), thumbnails(strange), _not_learned(nih, hannover))
 
 

@@ -18,6 +18,7 @@ from pipeline.models.finetuning.inputs import Inputs, Seen
 from pipeline.models.imaging import readout
 from pipeline.models.imaging.films import Films, Mask
 from pipeline.models.imaging.network import CHANNELS
+from pipeline.models.imaging.recipe import SEED
 
 Matrix = NDArray[np.float64]
 Folds = NDArray[np.int64]
@@ -26,10 +27,11 @@ Step = Callable[[str], None]
 _KERNEL_RIDGE, _KERNEL_WIDTH = 0.1, 1.0
 """Width in units of the median distance of two films."""
 _RATE, _DECAY, _EPOCHS, _BATCH = 2e-3, 1e-2, 15, 32
-_SEED = 1
 
 
-def crossed(films: Films, features: Matrix, maps: NDArray[np.floating], fold: Folds, ridge: float, step: Step) -> dict[str, Matrix]:
+def crossed(
+    films: Films, features: Matrix, maps: NDArray[np.floating], fold: Folds, ridge: float, step: Step, seed: int = SEED
+) -> dict[str, Matrix]:
     """Logits of every film by what had not seen its patient. maps: [n, 2, channels, h, w] before the encoder's last blocks."""
     positive, last = films.positive, 2 * CHANNELS[-1]
     found = {"the encoder's last layer alone, ridge": readout.crossed(features[:, -last:], positive, fold, ridge)}
@@ -37,10 +39,10 @@ def crossed(films: Films, features: Matrix, maps: NDArray[np.floating], fold: Fo
     found["all levels, kernel machine"] = _each(fold, lambda rest, test: _kernel(features[rest], positive[rest], features[test]))
     step("rival: last block trained")
     data = _inputs(films, features, maps)
-    found["last block trained on"] = _each(fold, lambda rest, test: _last_block(data, rest, test))
+    found["last block trained on"] = _each(fold, lambda rest, test: _last_block(data, rest, test, seed))
     step("rival: own network")
     small = functional.avg_pool2d(torch.from_numpy(films.pictures).float()[:, None] / 128 - 1, 2)
-    found["small own network"] = _each(fold, lambda rest, test: _network(small[rest], positive[rest], small[test]))
+    found["small own network"] = _each(fold, lambda rest, test: _network(small[rest], positive[rest], small[test], seed))
     return found
 
 
@@ -80,9 +82,9 @@ def _inputs(films: Films, features: Matrix, maps: NDArray[np.floating]) -> Input
     return Inputs(films.positive, films.patient, blank, unknown, nothing, (), nothing, np.ones(n, bool), np.zeros(n, bool), seen)
 
 
-def _last_block(data: Inputs, rest: Mask, test: Mask) -> Matrix:
+def _last_block(data: Inputs, rest: Mask, test: Mask, seed: int) -> Matrix:
     """As `finetune --adapt last-block`, but that the very patients tested say when to end, which flatters it and halves the work."""
-    return adapted(data, rest, test, "last-block", 0, _SEED).logits(data, test)
+    return adapted(data, rest, test, "last-block", 0, seed).logits(data, test)
 
 
 class _Network(nn.Sequential):  # type: ignore[misc]
@@ -97,9 +99,9 @@ class _Network(nn.Sequential):  # type: ignore[misc]
         super().__init__(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.3), nn.Linear(widths[-1], 1))
 
 
-def _network(pictures: Tensor, positive: Mask, asked: Tensor) -> Matrix:
+def _network(pictures: Tensor, positive: Mask, asked: Tensor, seed: int = SEED) -> Matrix:
     """Trained from nothing on the films, mirrored and shifted; one set of settings, the last epoch counts."""
-    torch.manual_seed(_SEED)
+    torch.manual_seed(seed)
     place = fastest()
     network, label = _Network().to(place), torch.tensor(positive, dtype=torch.float32, device=place)
     steps = _EPOCHS * -(-len(label) // _BATCH)
