@@ -14,6 +14,7 @@ from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain import features, model_inputs
 from pipeline.domain.model_answer import ModelReference
 from pipeline.domain.model_inputs import CONCEPTS, VALUES
+from pipeline.domain.order_words import BUCKETS
 
 SIDE = 64
 
@@ -23,16 +24,20 @@ def write(folder: Path, version: str = "901") -> Path:
     from pipeline.models.finetuning import graph
     from pipeline.models.finetuning.fusion import Fused, ValuePart
     from pipeline.models.finetuning.inputs import encoder_as_shipped
+    from pipeline.models.finetuning.text import TextPart
     from pipeline.models.imaging.network import WIDTH
 
     rng, names = np.random.default_rng(1), (*features.OBSERVABLES, *VALUES)
     values = ValuePart(np.ones(len(names)), np.ones(len(names)), rng.normal(0, 0.5, len(names)))
-    join = {"image": 1.0, "values": 0.7, "clinical": 0.5}
-    fused = Fused(cast(Any, "learned elsewhere"), values, -2.0, join, rng.normal(1, 0.2, len(CONCEPTS)), -1.0)
-    tower = graph.ImageTower(encoder_as_shipped(), rng.normal(0, 0.05, WIDTH), 0.3).eval()
+    join = {"image": 1.0, "values": 0.7, "clinical": 0.5, "text": 0.6}
+    concepts, weight = rng.normal(1, 0.2, len(CONCEPTS)), rng.normal(0, 0.05, WIDTH)
+    text = TextPart(rng.uniform(1, 3, BUCKETS), rng.normal(0, 0.5, (BUCKETS, 2)), np.zeros(2), np.ones(2))
+    fused = Fused(cast(Any, "learned elsewhere"), values, -2.0, join, concepts, -1.0, text)
+    tower = graph.ImageTower(encoder_as_shipped(), weight, 0.3).eval()
     body = graph.to_onnx(artefact.load().onnx, tower, graph.Join(fused), SIDE, len(VALUES), version)
     told = {"version": version, "outcome": "made up", "sha256": hashlib.sha256(body).hexdigest()}
     made: ModelReference = msgspec.structs.replace(artefact.load_reference(), **told, side=SIDE, values=VALUES, concepts=CONCEPTS)
+    made = msgspec.structs.replace(made, buckets=BUCKETS)
     made = msgspec.structs.replace(made, groups=(*features.GROUPS, *model_inputs.groups(made)))
     target = folder / f"site-{version}"
     target.mkdir()

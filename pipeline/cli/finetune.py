@@ -6,7 +6,6 @@ import asyncio
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +14,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.models import DEFAULT_DATA, progress_bars, require_torch
-from pipeline.cli.running import folder, running_settings
+from pipeline.cli.models import DEFAULT_DATA, require_torch
+from pipeline.cli.pairs import SIDE, read, show
+from pipeline.cli.running import folder, progress_bars, running_settings
 from pipeline.errors import StackError
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 EXAMPLES = ("hannover",)
 ALIGNED_EXAMPLE = "nih"
 UNNAMED = "the outcome of the site's manifest"
-_SIDE = 224
-_MOST_LISTED = 20
 _EXAMPLE = "Example: readfirst finetune --pairs pairs.csv --check     Example: readfirst finetune --example hannover --patients 20"
 
 
@@ -75,6 +73,7 @@ def finetune(
     scanner, age, sex. A column named as an observable (lactate, heart_rate, ...) holds its value at the time of the image.
     """
     require_torch()
+    from pipeline.models.finetuning.audit import audit
     from pipeline.models.finetuning.build import Site
     from pipeline.models.finetuning.encoder import WAYS
     from pipeline.models.finetuning.fusion import Recipe
@@ -82,13 +81,14 @@ def finetune(
     if adapt not in WAYS:
         raise StackError(f"there is no way {adapt!r} to adapt the encoder", f"choose one of: {', '.join(WAYS)}")
     path, words = _manifest(pairs, feedback, example, data, out, patients, outcome)
-    manifest, found = _checked(path, objects)
-    _show_audit(found)
+    manifest = read(path, objects)
+    found = audit(manifest)
+    show(found)
     if check:
         return _end({"manifest": str(path), "pairs": asdict(found)}, as_json)
     told = feedback if adapt == "frozen" else None
     aligned = None if align is None else _aligned(align, data, out, objects, {pair.patient for pair in manifest.pairs}, seed)
-    return _learn(manifest, found, Site(words, out, Recipe(adapt, rank, seed), _SIDE, aligned, finding or told), as_json)
+    return _learn(manifest, found, Site(words, out, Recipe(adapt, rank, seed), SIDE, aligned, finding or told), as_json)
 
 
 def _manifest(
@@ -137,18 +137,6 @@ def _told(finding: str, out: Path) -> Path:
     return path
 
 
-def _checked(path: Path, objects: Path | None) -> tuple[Manifest, Audit]:
-    from pipeline.models.finetuning.audit import audit
-    from pipeline.models.finetuning.films import Films
-    from pipeline.models.finetuning.pairs import read
-
-    with progress_bars() as progress:
-        bar = progress.add_task("checking the pairs", total=None)
-        films = Films(path.parent, objects or folder(None) / "objects", _SIDE)
-        manifest = read(path, films, datetime.now(UTC), lambda done, of: progress.update(bar, completed=done, total=of))
-    return manifest, audit(manifest)
-
-
 def _aligned(align: str, data: Path, out: Path, objects: Path | None, others: set[str], seed: int) -> Aligned:
     from pipeline.models.finetuning import alignment, nih_reports
     from pipeline.models.finetuning.build import CACHE
@@ -159,13 +147,13 @@ def _aligned(align: str, data: Path, out: Path, objects: Path | None, others: se
     path = nih_reports.write_manifest(data, out / "nih.csv") if made else Path(align)
 
     def looked(films: Sequence[Film], progress: Callable[[int, int], None]) -> Any:
-        return look([(film.picture, film.digest) for film in films], _SIDE, out / CACHE, progress)
+        return look([(film.picture, film.digest) for film in films], SIDE, out / CACHE, progress)
 
     with progress_bars() as progress:
         bar = progress.add_task("aligning films and reports", total=None)
         found = alignment.aligned(
             path,
-            Films(path.parent, objects or folder(None) / "objects", _SIDE),
+            Films(path.parent, objects or folder(None) / "objects", SIDE),
             looked,
             others,
             seed,
@@ -192,22 +180,6 @@ def _learn(manifest: Manifest, found: Audit, site: Site, as_json: bool) -> None:
     if site.finding is not None:
         Console(stderr=True).print(f"the image head: {written / HEAD}; readfirst promote {written / HEAD}", highlight=False)
     _end({"folder": str(written), **metrics}, as_json)
-
-
-def _show_audit(found: Audit) -> None:
-    """On standard error, as progress is: standard output holds only the result."""
-    console, table = Console(stderr=True), Table("of the manifest", "count", box=None)
-    hidden = ("refusals", "remarks", "refused", "observables", "hospitals", "unknown_to_the_catalogue", "unused_columns")
-    for name, value in asdict(found).items():
-        if name not in hidden and value is not None:
-            table.add_row(name.replace("_", " "), str(value))
-    console.print(table)
-    for refusal in found.refusals[:_MOST_LISTED]:
-        console.print(f"  [red]line {refusal.line} refused:[/red] {refusal.reason}: {refusal.explanation}", highlight=False)
-    if len(found.refusals) > _MOST_LISTED:
-        console.print(f"  and {len(found.refusals) - _MOST_LISTED} more; all are in --check --json", highlight=False)
-    for remark in found.remarks:
-        console.print(f"  {remark}", highlight=False)
 
 
 def _show_results(metrics: dict[str, Any]) -> None:

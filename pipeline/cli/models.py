@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID
 from rich.table import Table
 
 from pipeline.adapters.site.file import load
 from pipeline.cli import imaging
+from pipeline.cli import pairs as of_pairs
+from pipeline.cli.running import progress_bars
 from pipeline.errors import NotFound, StackError
 from pipeline.settings import Settings
 
@@ -23,7 +25,10 @@ WHAT = ("all", "clinical", "imaging", "multimodal")
 TASKS = ("physionet2012", "eicu", *imaging.TASKS)
 Data = Annotated[Path, typer.Option(help="the folder of the data sets: icu-physionet2012/, icu-eicu-demo/, cxr-nih256/, cxr-hannover/")]
 Json = Annotated[bool, typer.Option("--json", help="the last line is one JSON object")]
-Model = Annotated[Path | None, typer.Argument(help="a folder that `train` wrote; without it what ships")]
+Model = Annotated[Path | None, typer.Argument(help="a folder that `train` or, with --pairs, `finetune` wrote; without it what ships")]
+Pairs = Annotated[
+    Path | None, typer.Option(help="instead of --task, for a version that finetune wrote: a manifest as finetune's, of other patients")
+]
 Prevalence = Annotated[
     float | None,
     typer.Option(min=0.001, max=0.999, help="of the outcome at your site, for the PPV; of a finding by default as the site file says"),
@@ -38,7 +43,11 @@ def register(app: typer.Typer) -> None:
         "train",
         epilog="Example: readfirst train --data ../shared/data     Example: readfirst train clinical --out clinical_risk",
     )(train)
-    app.command("evaluate", epilog="Example: readfirst evaluate --task physionet2012 --data ../shared/data --json")(evaluate)
+    app.command(
+        "evaluate",
+        epilog="Example: readfirst evaluate --task physionet2012 --data ../shared/data --json     "
+        "Example: readfirst evaluate finetuned/3 --pairs others.csv --out report",
+    )(evaluate)
 
 
 def train(
@@ -50,7 +59,10 @@ def train(
             help="for model, metrics and card: of `clinical` and `multimodal` itself, else clinical_risk/ and the head's folder in it"
         ),
     ] = Path("trained"),
-    seed: Annotated[int, typer.Option(help="of `clinical`: others give other weights of the same worth")] = 20121,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=1, help="of what is drawn: others give other weights of the same worth; without it that of what ships"),
+    ] = None,
     small: Annotated[bool, typer.Option(help="a tiny configuration: the whole way in a minute or two, weights of no worth")] = False,
     as_json: Json = False,
 ) -> None:
@@ -68,17 +80,18 @@ def train(
     if what == "clinical":
         return _print(_train_clinical(data, out, seed, small), as_json)
     if what == "multimodal":
-        return _print(_train_multimodal(data, out, small), as_json)
-    figures = _train_imaging(data, out, small)  # before the other: it says at once where its data is missing
+        return _print(_train_multimodal(data, out, seed, small), as_json)
+    figures = _train_imaging(data, out, seed, small)  # before the other: it says at once where its data is missing
     if what == "all":
         figures = {"clinical": _train_clinical(data, out / "clinical_risk", seed, small), "imaging": figures}
     return _print(figures, as_json)
 
 
-def _train_clinical(data: Path, out: Path, seed: int, small: bool) -> dict[str, Any]:
+def _train_clinical(data: Path, out: Path, seed: int | None, small: bool) -> dict[str, Any]:
     from pipeline.models.clinical.build import build
     from pipeline.models.clinical.recipe import SMALL, Recipe
 
+    recipe = SMALL if small else Recipe()
     with progress_bars() as progress:
         bars: dict[str, TaskID] = {}
 
@@ -87,7 +100,7 @@ def _train_clinical(data: Path, out: Path, seed: int, small: bool) -> dict[str, 
                 bars[what] = progress.add_task(what, total=of)
             progress.update(bars[what], completed=done or 0, total=of)
 
-        figures = build(data, out, replace(SMALL if small else Recipe(), seed=seed), show, show)
+        figures = build(data, out, recipe if seed is None else replace(recipe, seed=seed), show, show)
     Console(stderr=True).print(f"written to {out}: the card is {out / 'CARD.md'}", highlight=False)
     results: dict[str, Any] = figures["results"]
     return results
@@ -97,18 +110,26 @@ def evaluate(
     model: Model = None,
     task: Annotated[str, typer.Option(help=f"one of: {', '.join(TASKS)}")] = TASKS[0],
     data: Data = DEFAULT_DATA,
+    pairs: Pairs = None,
+    objects: Annotated[Path | None, typer.Option(help="as finetune's: for pictures named by SOP Instance UID")] = None,
     prevalence: Prevalence = None,
     out: Annotated[Path | None, typer.Option(help="a folder for the whole report: metrics.json, report.md and plots (SVG)")] = None,
     as_json: Json = False,
 ) -> None:
-    """Runs a model, by default the shipped one, on data that it has not seen, and prints figures; with --out, writes the whole report."""
+    """Runs a model, by default the shipped one, on data that it has not seen, and prints figures; with --out, writes the whole report.
+
+    A version that finetune wrote is asked about pairs of the site (--pairs); rows of patients that it was made from are refused by line.
+    """
+    if pairs is not None:
+        _print(of_pairs.evaluate(model, pairs, objects, prevalence, out), as_json)
+        return _written(out)
     if task not in TASKS:
         raise StackError(f"there is no task {task!r}", f"choose one of: {', '.join(TASKS)}")
     if task in imaging.TASKS:
         _print(imaging.evaluate(task, data, model, prevalence, out, _site_share), as_json)
-        if out is not None:
-            Console(stderr=True).print(f"written to {out}", highlight=False)
-        return
+        return _written(out)
+    if model is not None:
+        of_pairs.refuse_tasks(model, task)
     if task == TASKS[0]:
         _require_data(data)
     from pipeline.models.clinical import tasks
@@ -116,9 +137,13 @@ def evaluate(
     with progress_bars() as progress:
         bar = progress.add_task("starting", total=None)
         figures = tasks.evaluate(task, data, model, prevalence, out, lambda what: progress.update(bar, description=what))
+    _print({"task": task, **figures}, as_json)
+    return _written(out)
+
+
+def _written(out: Path | None) -> None:
     if out is not None:
         Console(stderr=True).print(f"written to {out}", highlight=False)
-    _print({"task": task, **figures}, as_json)
 
 
 def _site_share(finding: str) -> float | None:
@@ -127,13 +152,14 @@ def _site_share(finding: str) -> float | None:
     return load(place).policy.prevalence(finding) if place else None
 
 
-def _train_imaging(data: Path, out: Path, small: bool) -> dict[str, Any]:
+def _train_imaging(data: Path, out: Path, seed: int | None, small: bool) -> dict[str, Any]:
     with progress_bars() as progress:
         bar = progress.add_task("starting", total=None)
         figures = imaging.train(
             data,
             out,
             small,
+            seed,
             lambda what: progress.update(bar, description=what, total=None),
             lambda done, of: progress.update(bar, completed=done, total=of),
         )
@@ -141,16 +167,17 @@ def _train_imaging(data: Path, out: Path, small: bool) -> dict[str, Any]:
     return figures
 
 
-def _train_multimodal(data: Path, out: Path, small: bool) -> dict[str, Any]:
+def _train_multimodal(data: Path, out: Path, seed: int | None, small: bool) -> dict[str, Any]:
     from pipeline.models.multimodal.build import build
     from pipeline.models.multimodal.recipe import SMALL, Recipe
 
+    recipe = SMALL if small else Recipe()
     with progress_bars() as progress:
         bar = progress.add_task("starting", total=None)
         figures = build(
             data,
             out,
-            SMALL if small else Recipe(),
+            recipe if seed is None else replace(recipe, seed=seed),
             lambda what: progress.update(bar, description=what, total=None),
             lambda done, of: progress.update(bar, completed=done, total=of),
         )
@@ -175,12 +202,6 @@ def _require_data(data: Path) -> None:
             f"{data / FOLDER / ARCHIVE} is not there. --data names the folder that holds {FOLDER}/, with {ARCHIVE} and "
             "Outcomes-a.txt and Outcomes-b.txt of the PhysioNet/CinC Challenge 2012 (physionet.org/content/challenge-2012)"
         )
-
-
-def progress_bars() -> Progress:
-    """On standard error, so that standard output holds only the result."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def _print(figures: dict[str, Any], as_json: bool) -> None:

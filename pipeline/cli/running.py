@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pipeline.adapters.local.stack import settings_of, status
 from pipeline.errors import StackError
@@ -58,3 +59,9 @@ def foreground_stack(data: Path | None, console: Console) -> Iterator[Settings]:
     finally:
         console.print("stopping the stack")
         stack.stop()
+
+
+def progress_bars() -> Progress:
+    """On standard error, so that standard output holds only the result."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)

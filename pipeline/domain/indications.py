@@ -96,7 +96,7 @@ def find(*texts: str | None) -> tuple[Suspicion, ...]:
     """The emergencies that these texts (indication, procedure, description) suspect, most urgent first, each bundle once."""
     found: dict[str, Suspicion] = {}
     for text in texts:
-        for sentence in _SENTENCE.split(_plain(text or "")):
+        for sentence in _SENTENCE.split(plain(text or "")):
             for suspicion in _in_sentence(sentence):
                 found.setdefault(suspicion.bundle.code, suspicion)
     if "major-trauma" in found:
@@ -104,7 +104,8 @@ def find(*texts: str | None) -> tuple[Suspicion, ...]:
     return tuple(sorted(found.values(), key=lambda one: (one.bundle.minutes, one.bundle.code)))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Umlauts, usual abbreviations and separators as words; no more than LONGEST_TEXT of it."""
     folded = unicodedata.normalize("NFC", text[:LONGEST_TEXT]).translate(_FOLD)
     for pattern, words in _SPELLED:
         folded = pattern.sub(words, folded)

@@ -30,7 +30,8 @@ class ModelReference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     condition (see the card), already inside the graph.
     sha256: of the ONNX file.
     What it reads beyond the features, nothing where these are absent: side: pixels of `image`; values, concepts: columns of the inputs of
-    that name. Each may have a group of its own behind those of the features (`model_inputs.groups`).
+    that name; buckets: columns of `tokens`, as `order_words` counts them. Each may have a group of its own behind those of the features
+    (`model_inputs.groups`).
     """
 
     model: str
@@ -45,6 +46,7 @@ class ModelReference(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     side: int | None = None
     values: tuple[str, ...] = ()
     concepts: tuple[str, ...] = ()
+    buckets: int = 0
 
 
 OUTPUTS = ("risk", "contributions", "spread", "novelty")
@@ -136,7 +138,8 @@ def _label(request: AssessRequest, group: str, value: float | None) -> str:
     if group == IMAGE:
         return "chest film"
     if group == WORDS:
-        return ", ".join(f"{_EMERGENCIES[code]} suspected" for code in request.concepts if code in _EMERGENCIES)
+        suspected = ", ".join(f"{_EMERGENCIES[code]} suspected" for code in request.concepts if code in _EMERGENCIES)
+        return suspected or "words of the order"
     if group not in BY_NAME or value is None:
         return f"{group} {value:g}" if value is not None else group
     kind = BY_NAME[group]

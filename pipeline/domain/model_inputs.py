@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.domain import features, indications
+from pipeline.domain import features, indications, order_words
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.emergencies import BUNDLES
 from pipeline.domain.readings import Readings
-from schemas.assessments import AssessRequest
+from schemas.assessments import AssessRequest, StudyState
 
 VALUES: tuple[str, ...] = tuple(name for name in BY_NAME if name not in features.OBSERVABLES)
 """What the catalogue has and the clinical features have not."""
@@ -38,6 +38,8 @@ class Declared(Protocol):
     def values(self) -> tuple[str, ...]: ...
     @property
     def concepts(self) -> tuple[str, ...]: ...
+    @property
+    def buckets(self) -> int: ...
 
 
 def newest(readings: Readings, as_of: datetime) -> dict[str, float]:
@@ -59,6 +61,16 @@ def suspected(*texts: str | None) -> tuple[str, ...]:
     return tuple(suspicion.bundle.code for suspicion in indications.find(*texts))
 
 
+def words(studies: Iterable[StudyState]) -> tuple[str | None, ...]:
+    """What the orders and the pictures' own descriptions say of what is asked."""
+    return tuple(text for study in studies for text in (study.indication, study.description))
+
+
+def told(request: AssessRequest, declared: Declared) -> tuple[int, ...]:
+    """The buckets of its orders' words, for a model that reads them. They go with no request: its studies have the words already."""
+    return order_words.buckets(*words(request.studies)) if declared.buckets else ()
+
+
 def one_hot(codes: Iterable[str], columns: Sequence[str]) -> list[float]:
     """1 for each column that is among the codes."""
     found = set(codes)
@@ -67,7 +79,7 @@ def one_hot(codes: Iterable[str], columns: Sequence[str]) -> list[float]:
 
 def groups(declared: Declared) -> tuple[str, ...]:
     """Of contributions, behind those of the features."""
-    return (*((IMAGE,) if declared.side else ()), *((WORDS,) if declared.concepts else ()), *declared.values)
+    return (*((IMAGE,) if declared.side else ()), *((WORDS,) if declared.concepts or declared.buckets else ()), *declared.values)
 
 
 def film_of(request: AssessRequest, declared: Declared, films: Films) -> Film | None:
@@ -77,14 +89,18 @@ def film_of(request: AssessRequest, declared: Declared, films: Films) -> Film | 
 
 
 def arrays(requests: Sequence[AssessRequest], declared: Declared, films: Films) -> dict[str, NDArray[Any]]:
-    """The graph's inputs behind `features`, a row a request: `values` (NaN where there is none), `concepts`, and where any row has a film
-    `image` and `has_image`."""
+    """The graph's inputs behind `features`, a row a request: `values` (NaN where there is none), `concepts`, `tokens` (1 for each bucket
+    of the words), and where any row has a film `image` and `has_image`."""
     found: dict[str, NDArray[Any]] = {}
     if declared.values:
         rows = [[request.values.get(name, math.nan) for name in declared.values] for request in requests]
         found["values"] = np.array(rows, np.float32)
     if declared.concepts:
         found["concepts"] = np.array([one_hot(request.concepts, declared.concepts) for request in requests], np.float32)
+    if declared.buckets:
+        found["tokens"] = np.zeros((len(requests), declared.buckets), np.float32)
+        for row, request in zip(found["tokens"], requests, strict=True):
+            row[list(told(request, declared))] = 1
     seen = [film_of(request, declared, films) for request in requests]
     if any(film is not None for film in seen):
         blank = np.zeros((declared.side or 0,) * 2, np.uint8)
@@ -96,8 +112,8 @@ def arrays(requests: Sequence[AssessRequest], declared: Declared, films: Films) 
 def given(request: AssessRequest, declared: Declared, films: Films) -> tuple[str, ...]:
     """As `Risk.inputs`: what of it there was."""
     image = film_of(request, declared, films) is not None
-    words = not set(declared.concepts).isdisjoint(request.concepts)
-    return (*((IMAGE,) if image else ()), *((WORDS,) if words else ()), *(name for name in declared.values if name in request.values))
+    heard = not set(declared.concepts).isdisjoint(request.concepts) or bool(told(request, declared))
+    return (*((IMAGE,) if image else ()), *((WORDS,) if heard else ()), *(name for name in declared.values if name in request.values))
 
 
 def unseen(request: AssessRequest, declared: Declared, films: Films) -> str | None:

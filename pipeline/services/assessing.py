@@ -140,7 +140,7 @@ def request(patient: str, version: int, seen: View, now: datetime, trigger: str 
         studies=waiting,
         features=seen.features,
         values=dict(seen.values),
-        concepts=model_inputs.suspected(*(words for study in waiting for words in (study.indication, study.description))),
+        concepts=model_inputs.suspected(*model_inputs.words(waiting)),
         picture=seen.picture,
         evidence=list(seen.evidence),
         trigger=trigger,

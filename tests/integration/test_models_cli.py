@@ -179,7 +179,7 @@ def test_without_a_name_everything_that_ships_is_trained(app: typer.Typer, tmp_p
     monkeypatch.setattr(models, "require_torch", lambda: None)
     monkeypatch.setattr(models, "_require_data", lambda _: None)
     monkeypatch.setattr(models, "_train_clinical", lambda data, out, seed, small: written.append(out) or {"auc": 0.87})
-    monkeypatch.setattr(models, "_train_imaging", lambda data, out, small: written.append(out) or {"nih": 0.93})
+    monkeypatch.setattr(models, "_train_imaging", lambda data, out, seed, small: written.append(out) or {"nih": 0.93})
     both = CliRunner().invoke(app, ["train", "--out", str(tmp_path), "--json"])
     one = CliRunner().invoke(app, ["train", "clinical", "--out", str(tmp_path), "--json"])
 

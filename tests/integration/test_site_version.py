@@ -29,22 +29,23 @@ from pipeline.adapters.pictures.decoding import prepared
 from pipeline.adapters.pictures.films import KeptFilms
 from pipeline.adapters.pictures.reading import PooledReader
 from pipeline.adapters.triton.scorer import TritonScorer
-from pipeline.domain import explanation, features, model_inputs
+from pipeline.domain import explanation, features, model_inputs, order_words
 from pipeline.models import triton_repository
 from pipeline.models.onnx_defaults import without_defaults
 from pipeline.models.serving import build_repository, serve
 from pipeline.ports import Scorer
 from pipeline.services.scoring import ScoringStage
-from schemas.assessments import AssessRequest, Risk
+from schemas.assessments import AssessRequest, Risk, StudyState
 from schemas.topics import ASSESS, ASSESSMENTS
 from tests import site_version
-from tests.integration.test_triton import request
+from tests.integration.test_triton import NOW, request
 from tests.stack_fixtures import serving
 from tests.store_fixtures import batch
 from tests.unit.pictures.test_pictures import dicom, film
 from tests.unit.services.test_context import Bench, finding, image, vital
 
 GONE = "object:1.2/1.3/1.5.dcm"
+ORDERS = ("unruhig", "restless since yesterday", "Kontrolle nach Anlage")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,8 @@ async def films(tmp_path: Path) -> AsyncIterator[tuple[KeptFilms, list[str]]]:
 
 def asked(number: int, uri: str | None, words: bool = True, values: bool = True) -> AssessRequest:
     further = {"haemoglobin": 7.0 + number, "crp": 120.0} if values else {}
-    return replace(request(number), picture=uri, concepts=("sepsis",) if words else (), values=further)
+    order = StudyState(study_uid=f"1.{number}", ready_at=NOW, indication=f"sepsis? {ORDERS[number % len(ORDERS)]}")
+    return replace(request(number), picture=uri, concepts=("sepsis",) if words else (), studies=[order] if words else [], values=further)
 
 
 def whole(site: Path, one: AssessRequest, picture: np.ndarray[Any, Any] | None) -> tuple[float, np.ndarray[Any, Any]]:
@@ -89,6 +91,8 @@ def whole(site: Path, one: AssessRequest, picture: np.ndarray[Any, Any] | None) 
     session = onnxruntime.InferenceSession(site / MODEL_FILE, options, providers=["CPUExecutionProvider"])
     inputs: dict[str, Any] = {"features": features.matrix([one.features])}
     inputs["values"] = np.array([[one.values.get(name, np.nan) for name in model_inputs.VALUES]], np.float32)
+    inputs["tokens"] = np.zeros((1, order_words.BUCKETS), np.float32)
+    inputs["tokens"][0, list(order_words.buckets(*(study.indication for study in one.studies)))] = 1
     inputs["concepts"] = np.array([[code in one.concepts for code in model_inputs.CONCEPTS]], np.float32)
     if picture is not None:
         inputs |= {"image": picture[None], "has_image": np.ones((1, 1), np.float32)}
@@ -219,7 +223,7 @@ def test_triton_on_a_gpu_is_given_a_file_without_defaults(site: Path, tmp_path: 
     config = (tmp_path / "clinical_risk" / "config.pbtxt").read_text()
     assert "optional" not in config
     assert all(f'name: "{one.name}"' in config for one in after.get_inputs())
-    assert len(after.get_inputs()) == 5
+    assert len(after.get_inputs()) == 6
 
     rng = np.random.default_rng(0)
     inputs = {
@@ -228,6 +232,7 @@ def test_triton_on_a_gpu_is_given_a_file_without_defaults(site: Path, tmp_path: 
         "has_image": np.array([[1], [0], [1]], np.float32),
         "values": rng.random((3, len(model_inputs.VALUES)), np.float32),
         "concepts": rng.integers(0, 2, (3, len(model_inputs.CONCEPTS))).astype(np.float32),
+        "tokens": rng.integers(0, 2, (3, order_words.BUCKETS)).astype(np.float32),
     }
     assert all(np.array_equal(a, b) for a, b in zip(before.run(None, inputs), after.run(None, inputs), strict=True))
     with pytest.raises(ValueError, match="ends within"):

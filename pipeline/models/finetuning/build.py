@@ -20,8 +20,8 @@ from pipeline.adapters.onnx.artefact import DISTRIBUTION_FILE, REFERENCE_FILE
 from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.adapters.onnx.weights import MODEL_FILE
 from pipeline.domain import drift, model_inputs
-from pipeline.domain.model_answer import ModelReference
 from pipeline.domain.model_inputs import CONCEPTS
+from pipeline.domain.order_words import BUCKETS
 from pipeline.errors import StackError
 from pipeline.models.artefacts import pretty
 from pipeline.models.clinical.distribution import distribution
@@ -32,9 +32,9 @@ from pipeline.models.finetuning.fusion import Fused, Recipe, learn
 from pipeline.models.finetuning.inputs import HEAD, Inputs, Mask, Matrix, Progress, gather, shipped_model
 from pipeline.models.finetuning.pairs import Pair
 from pipeline.models.finetuning.splits import held_out
+from pipeline.models.finetuning.version import CARD_FILE, METRICS_FILE, FineTunedReference, LearnedFrom
 from pipeline.models.onnx_export import OPSET
 
-METRICS_FILE, CARD_FILE = "metrics.json", "CARD.md"
 CACHE = ".seen"
 """In the output folder: what the encoder saw of each picture."""
 TOLERANCE = 1e-4
@@ -42,13 +42,6 @@ THREADS = 2
 _COMPARED = 16
 """Rows on which torch and ONNX are compared, and of pictures asked at once."""
 Step = Callable[[str], None]
-
-
-class FineTunedReference(ModelReference, frozen=True, kw_only=True, omit_defaults=False):
-    """As any clinical artefact's, so that it can be promoted; and how it was made."""
-
-    base_version: str
-    adapt: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +97,7 @@ def build(
         "sentences": verdict.sentences(results),
         **alignment,
         "onnx_max_difference": difference,
+        "learned_from": LearnedFrom.of(pairs, hashlib.sha256(body).hexdigest()),
     }
     image: dict[str, bytes] = {}
     if site.finding is not None:
@@ -118,7 +112,7 @@ def build(
 def _said(model: OnnxModel, data: Inputs, pairs: Sequence[Pair], side: int) -> Matrix:
     """The risk of each pair, asked as in service: by all that is there. Drift is measured against it."""
     parts = (np.arange(start, min(start + _COMPARED, len(pairs))) for start in range(0, len(pairs), _COMPARED))
-    asked = (question(data, pairs, rows, side, model.reference.side is not None) for rows in parts)
+    asked = (question(data, pairs, rows, side, model.reference.side is not None, model.reference.buckets > 0) for rows in parts)
     return np.concatenate([model.run(one.pop("features"), one).risk[:, 0] for one in asked]).astype(np.float64)
 
 
@@ -147,13 +141,15 @@ def _exported(fused: Fused, data: Inputs, pairs: Sequence[Pair], side: int, vers
     body = graph.to_onnx(artefact.load().onnx, image, join, side, len(data.own_values), version)
     order = np.argsort(~data.has_image, kind="stable")
     rows = np.unique([*order[: _COMPARED // 2], *order[-_COMPARED // 2 :]])
-    difference = compare(body, image, join, question(data, pairs, rows, side, image is not None))
+    difference = compare(body, image, join, question(data, pairs, rows, side, image is not None, fused.text is not None))
     if not difference <= TOLERANCE:
         raise StackError(f"torch and ONNX differ by {difference:.1e}, more than {TOLERANCE:.0e}", "report it: nothing was written")
     return body, difference
 
 
-def question(data: Inputs, pairs: Sequence[Pair], rows: Sequence[int] | Any, side: int, with_image: bool) -> dict[str, Any]:
+def question(
+    data: Inputs, pairs: Sequence[Pair], rows: Sequence[int] | Any, side: int, with_image: bool, with_words: bool = False
+) -> dict[str, Any]:
     """The graph's inputs for some rows."""
     blank = np.zeros((side, side), np.uint8)
     values = data.values[rows][:, -len(data.own_values) :]
@@ -164,6 +160,7 @@ def question(data: Inputs, pairs: Sequence[Pair], rows: Sequence[int] | Any, sid
         "has_image": data.has_image[rows][:, None].astype(np.float32),
         "values": values.astype(np.float32),
         "concepts": data.concepts[rows].astype(np.float32),
+        **({"tokens": data.buckets[rows].astype(np.float32)} if with_words and data.buckets is not None else {}),
     }
 
 
@@ -175,7 +172,7 @@ def compare(body: bytes, image: graph.ImageTower | None, join: graph.Join, asked
     risk, contributions = shipped_model().run(asked["features"])[:2]
     with torch.inference_mode():
         seen = torch.zeros((len(risk), 1)) if image is None else image(torch.from_numpy(asked["image"]))
-        rest = (torch.from_numpy(asked[name]) for name in ("has_image", "values", "concepts"))
+        rest = (torch.from_numpy(asked[name]) for name in ("has_image", "values", "concepts", "tokens") if name in asked)
         ours = join(*(torch.from_numpy(part) for part in (risk, contributions, asked["features"])), seen, *rest)
     return max(float(np.abs(a.numpy() - b).max()) for a, b in zip(ours, theirs, strict=True))
 
@@ -190,6 +187,7 @@ def _described(fused: Fused, site: Site, version: str, body: bytes) -> dict[str,
         "recipe": asdict(site.recipe),
         "epochs": 0 if fused.image is None else fused.image.epochs,
         "join": {name: round(weight, 4) for name, weight in fused.join.items()},
+        **({} if fused.text is None else {"text": fused.text.described()}),
         "bytes": len(body),
         "opset": OPSET,
     }
@@ -220,6 +218,7 @@ def _reference(fused: Fused, data: Inputs, site: Site, version: str, body: bytes
         side=site.side if graph.sees(fused) else None,
         values=data.own_values,
         concepts=CONCEPTS,
+        buckets=0 if fused.text is None else BUCKETS,
     )
     return replace(made, groups=(*shipped.groups, *model_inputs.groups(made)))
 

@@ -15,7 +15,8 @@ as the site's manifest labelled it, from whatever is there of: a frontal chest f
 A part that is missing says nothing.
 
 **How.** Way: `{adapt}`{rank}, seed {seed}. The encoder's features through a ridge-regularised read-out; values as logarithms through
-another; the shipped clinical model's logit (version {base_version}); emergencies that the text suspects. One logistic regression over the
+another; the shipped clinical model's logit (version {base_version}); emergencies that the text suspects;
+{words}. One logistic regression over the
 parts' logits, learned on patients that each part had not seen, joins and calibrates them; no part may count against itself. Weights:
 {weights}. Torch and ONNX agree to {difference:.0e}; {megabytes:.1f} MB, opset {opset}.
 
@@ -43,8 +44,8 @@ ECE {ece}, Brier {brier}; they and the subgroups are of the mean probability of 
 {subgroups}
 
 {alignment}## Limits
-- Once promoted, it is asked live with all of it that there is: features, the catalogue's other values, emergencies that the words of orders
-  suspect (a report's words come too late to count), and the newest frontal chest film of the last seven days that the image head did not
+- Once promoted, it is asked live with all of it that there is: features, the catalogue's other values, what it learned of the words of
+  orders (a report's words come too late to count), and the newest frontal chest film of the last seven days that the image head did not
   refuse. A film that is not prepared in time is scored without, and again with it.{never}
 - Learned and tested at one site: elsewhere, and in other years, it may be worse.
 - Early stopping and the parts' weights were chosen inside the training patients; intervals resample patients and keep the folds.
@@ -83,6 +84,7 @@ def render(metrics: Mapping[str, Any]) -> str:
     return _CARD.format(
         **{name: metrics[name] for name in ("model", "version", "outcome", "opset", "base_version")},
         never=f"\n  No code of the catalogue stands for {', '.join(never)}: live, that is always missing." if never else "",
+        words=_words(metrics),
         adapt=recipe["adapt"],
         rank=f" (rank {recipe['rank']})" if recipe["adapt"] == "low-rank" else "",
         seed=recipe["seed"],
@@ -102,6 +104,15 @@ def render(metrics: Mapping[str, Any]) -> str:
         sentences=_bullets(metrics["sentences"]),
         alignment=of_alignment(metrics["alignment"]) if "alignment" in metrics else "",
         subgroups=_rows((name, one["n"], one["positives"], _told(one["auc"])) for name, one in results["subgroups"].items()),
+    )
+
+
+def _words(metrics: Mapping[str, Any]) -> str:
+    if not metrics["join"]["text"]:
+        return "of other words nothing, since too few have any or they did not help out of fold"
+    return (
+        "other words of the text, hashed into {buckets} buckets, weighted by how rare they are and embedded in {dimensions} dimensions by "
+        "partial least squares ({heard} buckets count)".format(**metrics["text"])
     )
 
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from pipeline.models.evaluation.bootstrap import bootstrap_interval, rounded
 from pipeline.models.evaluation.calibration import fit_logistic, logit
 from pipeline.models.evaluation.discrimination import Figure, auc
-from pipeline.models.evaluation.summary import age_bands, figures, subgroups
+from pipeline.models.evaluation.summary import figures, subgroups
 from pipeline.models.finetuning.fusion import PARTS, Recipe, learn
 from pipeline.models.finetuning.inputs import Inputs, Mask, Progress
 from pipeline.models.finetuning.pairs import Pair
+from pipeline.models.finetuning.requests import members
 from pipeline.models.finetuning.splits import MOST_FOLDS, check_apart, folds
+from pipeline.models.finetuning.verdict import FUSED, SHIPPED
 
 Matrix = NDArray[np.float64]
 REPEATS = 5
@@ -24,8 +26,6 @@ REPEATS = 5
 _SAMPLES = 500
 _RIDGE = 1.0
 _SHORTCUT_COLUMNS = ("projection", "scanner", "hospital")
-FUSED = "fused"
-SHIPPED = ("shipped clinical model", "shipped image head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +116,13 @@ def _difference(fused: Matrix, other: Matrix) -> Figure:
     return lambda positive, rows: first(positive, rows) - second(positive, rows)
 
 
-def members(pairs: Sequence[Pair]) -> dict[str, Mask]:
-    """Subgroups by every column that the manifest filled."""
-    found: dict[str, Mask] = {}
-    for column in ("projection", "hospital", "scanner", "sex"):
-        told = np.array([str(getattr(pair, column)) for pair in pairs])
-        found |= {f"{column} {value}": told == value for value in sorted(set(told) - {"", "U"})}
-    age = np.array([np.nan if pair.age is None else pair.age for pair in pairs])
-    bands = age_bands(age)
-    return found | {name: inside for name, inside in bands.items() if inside.any()}
-
-
 def _scores(data: Inputs, pairs: Sequence[Pair], train: Mask, test: Mask, recipe: Recipe) -> dict[str, Matrix]:
     fused = learn(data, train, recipe)
     parts = fused.parts(data, test)
     there = {"image": data.has_image.any(), "values": bool(np.isfinite(data.values).any()), "clinical": data.has_clinical.any()}
-    found = {FUSED: fused.logits(data, test), **{f"{name} alone": parts[name] for name in PARTS if there[name]}}
-    if data.concepts.any():
-        found["text alone"] = data.concepts[test] @ fused.words
+    found = {FUSED: fused.logits(data, test), **{f"{name} alone": parts[name] for name in PARTS if there.get(name)}}
+    if data.concepts.any() or data.buckets is not None:
+        found["text alone"] = data.concepts[test] @ fused.words + fused.join["text"] * parts["text"]
     found[SHIPPED[0]] = logit(data.clinical_risk[test])
     if np.isfinite(data.seen.shipped).any():
         found[SHIPPED[1]] = np.nan_to_num(data.seen.shipped[test], nan=0.5)

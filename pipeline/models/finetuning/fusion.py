@@ -11,9 +11,10 @@ from pipeline.models.evaluation.calibration import fit_logistic
 from pipeline.models.finetuning.encoder import Adapt, Adapted, adapted, adapted_for
 from pipeline.models.finetuning.inputs import Inputs, Mask
 from pipeline.models.finetuning.splits import folds
+from pipeline.models.finetuning.text import TextPart, learned
 
 Matrix = NDArray[np.float64]
-PARTS = ("image", "values", "clinical")
+PARTS = ("image", "values", "clinical", "text")
 _RIDGE_VALUES, _RIDGE_JOIN = 3.0, 1.0
 _INNER = 3
 _FEWEST = 5
@@ -46,7 +47,8 @@ class ValuePart:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """Everything that was learned. join: the weight of each of PARTS, held at 0 or above; words: one for each of CONCEPTS."""
+    """Everything that was learned. join: the weight of each of PARTS, held at 0 or above; words: one for each of CONCEPTS. text: None where
+    it does not help."""
 
     image: Adapted | None
     values: ValuePart
@@ -54,12 +56,14 @@ class Fused:
     join: dict[str, float]
     words: Matrix
     intercept: float
+    text: TextPart | None = None
 
     def parts(self, data: Inputs, rows: Mask) -> dict[str, Matrix]:
         """Each part's own logit; 0 where it is missing."""
         image = np.zeros(int(rows.sum())) if self.image is None else self.image.logits(data, rows)
         clinical = np.where(data.has_clinical[rows], data.clinical_logit[rows] - self.clinical_mean, 0.0)
-        return {"image": image, "values": self.values.logits(data.values[rows]), "clinical": clinical}
+        text = np.zeros(int(rows.sum())) if self.text is None or data.buckets is None else self.text.logits(data.buckets[rows])
+        return {"image": image, "values": self.values.logits(data.values[rows]), "clinical": clinical, "text": text}
 
     def logits(self, data: Inputs, rows: Mask) -> Matrix:
         """Calibrated, of all that is there."""
@@ -84,9 +88,34 @@ def learn(data: Inputs, train: Mask, recipe: Recipe) -> Fused:
             part = adapted(data, rest, test, recipe.adapt, recipe.rank, recipe.seed + one)
             unseen["image"][test] = part.logits(data, test)
             epochs.append(part.epochs)
+        if data.buckets is not None and (told := learned(data.buckets[rest], data.positive[rest], data.patient[rest])) is not None:
+            unseen["text"][test] = told.logits(data.buckets[test])
+    if not _helps(data, fold, unseen):
+        unseen["text"][:] = 0
     image = adapted_for(data, train, int(np.median(epochs)), recipe.adapt, recipe.rank, recipe.seed) if epochs else None
     join, words, intercept = _join(data, train, unseen)
-    return Fused(image, _values(data, train), clinical_mean, join, words, intercept)
+    text = None if data.buckets is None or not join["text"] else learned(data.buckets[train], data.positive[train], data.patient[train])
+    join["text"] = 0.0 if text is None else join["text"]
+    return Fused(image, _values(data, train), clinical_mean, join, words, intercept, text)
+
+
+def _helps(data: Inputs, fold: NDArray[np.int64], unseen: dict[str, Matrix]) -> bool:
+    """Whether words beyond the emergencies lower the log loss of patients out of fold, the join learned on the others, by more than one
+    standard error of the mean."""
+    if not unseen["text"].any():
+        return False
+    without, gain = {**unseen, "text": np.zeros(len(fold))}, np.zeros(len(fold))
+    for one in range(fold.max() + 1):
+        rest, test = (fold >= 0) & (fold != one), fold == one
+        losses = []
+        for parts in (without, unseen):
+            join, words, intercept = _join(data, rest, parts)
+            total = sum((join[name] * parts[name][test] for name in PARTS), data.concepts[test] @ words + intercept)
+            losses.append(np.logaddexp(0, np.where(data.positive[test], -total, total)))
+        gain[test] = losses[0] - losses[1]
+    patients = data.patient[fold >= 0]
+    by_patient = np.array([gain[fold >= 0][patients == one].mean() for one in sorted(set(patients.tolist()))])
+    return bool(by_patient.mean() > by_patient.std(ddof=1) / np.sqrt(len(by_patient)))
 
 
 def scaled(values: Matrix, mean: Matrix, size: Matrix) -> Matrix:

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from pipeline.domain import features
 from pipeline.domain.model_inputs import CONCEPTS
+from pipeline.domain.order_words import BUCKETS
 from pipeline.models.artefacts import without_traces
 from pipeline.models.finetuning.fusion import Fused
+from pipeline.models.finetuning.text import TextPart
 from pipeline.models.imaging.export import halve
 from pipeline.models.imaging.network import WIDTH, Encoder, Pooled
 from pipeline.models.onnx_export import IR_VERSION, exported
@@ -49,6 +51,27 @@ class ImageTower(nn.Module):  # type: ignore[misc]
         return ((seen[0] + seen[1]) / 2) @ self.weight + self.bias
 
 
+class WordsTower(nn.Module):  # type: ignore[misc]
+    """tokens [n, BUCKETS] to what they add to the logit [n, 1], as `TextPart.logits` times the part's weight."""
+
+    idf: Tensor
+    axes: Tensor
+    mean: Tensor
+    weight: Tensor
+
+    def __init__(self, part: TextPart, join: float) -> None:
+        super().__init__()
+        for name, value in (("idf", part.idf), ("axes", part.axes), ("mean", part.mean), ("weight", join * part.weight[:, None])):
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """As the class says."""
+        weighted = tokens * self.idf
+        length = weighted.square().sum(1, keepdim=True).sqrt()
+        told = (weighted / length.clamp(min=1e-9)) @ self.axes - self.mean
+        return (told @ self.weight) * (length > 0).float()
+
+
 class Join(nn.Module):  # type: ignore[misc]
     """The parts' logits to risk [n, 1] and contributions [n, groups]: risk minus the risk without that group; the features' groups,
     then the picture's (of a model that reads any), the words' and each further value's: as `model_inputs.groups`.
@@ -65,6 +88,7 @@ class Join(nn.Module):  # type: ignore[misc]
         for name, value in (("mean", fused.values.mean), ("size", fused.values.size), ("weight", fused.values.weight)):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32))
         self.register_buffer("words", torch.tensor(fused.words[:, None], dtype=torch.float32))
+        self.text = None if fused.text is None else WordsTower(fused.text, fused.join["text"])
         self.join, self.intercept, self.clinical_mean = dict(fused.join), fused.intercept, fused.clinical_mean
         self.farthest = farthest
 
@@ -77,13 +101,16 @@ class Join(nn.Module):  # type: ignore[misc]
         has_image: Tensor,
         values: Tensor,
         concepts: Tensor,
+        tokens: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """All with n rows."""
+        """All with n rows. tokens: of a model that reads words beyond the concepts."""
         newest = features[:, : _OBSERVABLES * _STATISTICS : _STATISTICS]
         says = self.join["values"] * self._said(torch.cat([newest, values], 1))
         known = (~torch.isnan(features)).any(1, keepdim=True).float()
         clinical = self.join["clinical"] * (_logit(clinical_risk) - self.clinical_mean) * known
         shown, told = self.join["image"] * image_logit * has_image, concepts @ self.words
+        if self.text is not None:
+            told = told + self.text(tokens)
         total = clinical + says.sum(1, keepdim=True) + shown + told + self.intercept
         risk = torch.sigmoid(total)
         without = self.join["clinical"] * (_logit(clinical_risk - clinical_contributions) - self.clinical_mean) * known
@@ -115,12 +142,13 @@ def tower(fused: Fused) -> ImageTower | None:
 
 
 def to_onnx(clinical: bytes, image: ImageTower | None, join: Join, side: int, own_values: int, version: str) -> bytes:
-    """`features` [n, …] with the optional `image` [n, side, side], `has_image` [n, 1], `values` [n, own_values], `concepts` [n, …]."""
+    """`features` [n, …] with the optional `image` [n, side, side], `has_image` [n, 1], `values` [n, own_values], `concepts` [n, …], and of
+    a model that reads them `tokens` [n, BUCKETS]."""
     before = compose.add_prefix(onnx.load_from_string(clinical), _CLINICAL, rename_inputs=False)
     after = compose.add_prefix(_exported_join(join, own_values), "join_", rename_inputs=False, rename_outputs=False)
     seen = None if image is None else compose.add_prefix(_exported_tower(image, side), "image_", rename_inputs=False, rename_outputs=False)
     parts = [part for part in (before, seen, after) if part is not None]
-    optional = _optional(side, own_values, image is not None)
+    optional = _optional(side, own_values, image is not None, join.text is not None)
     spread = [*_spread([name for name in optional if name != "image"]), *(_looked_at() if image is not None else [])]
     passed = [_unprefixed(one) for one in before.graph.output if one.name.removeprefix(_CLINICAL) not in _OUTPUTS]
     graph = helper.make_graph(
@@ -142,12 +170,13 @@ def to_onnx(clinical: bytes, image: ImageTower | None, join: Join, side: int, ow
     return body
 
 
-def _optional(side: int, own_values: int, with_image: bool) -> dict[str, NDArray[Any]]:
+def _optional(side: int, own_values: int, with_image: bool, with_words: bool) -> dict[str, NDArray[Any]]:
     """Inputs with what they are where nothing is given: the one row that stands for every row, and no picture at all."""
     others = {
         "has_image": np.zeros((1, 1), np.float32),
         "values": np.full((1, own_values), np.nan, np.float32),
         "concepts": np.zeros((1, len(CONCEPTS)), np.float32),
+        **({"tokens": np.zeros((1, BUCKETS), np.float32)} if with_words else {}),
     }
     return {**({"image": np.zeros((0, side, side), np.uint8)} if with_image else {"image_logit": np.zeros((1, 1), np.float32)}), **others}
 
@@ -204,12 +233,13 @@ def _exported_tower(image: ImageTower, side: int) -> onnx.ModelProto:
 
 
 def _exported_join(join: Join, own_values: int) -> onnx.ModelProto:
-    widths = (1, len(features.GROUPS), len(features.NAMES), 1, 1, own_values, len(CONCEPTS))
+    words = () if join.text is None else (BUCKETS,)
+    widths = (1, len(features.GROUPS), len(features.NAMES), 1, 1, own_values, len(CONCEPTS), *words)
     names = [
         "clinical_risk",
         "clinical_contributions",
         "features",
-        *(f"{one}{_ROWS}" for one in ("image_logit", "has_image", "values", "concepts")),
+        *(f"{one}{_ROWS}" for one in ("image_logit", "has_image", "values", "concepts", *(("tokens",) if words else ()))),
     ]
     return _exported(join, tuple(torch.full((3, width), 0.5) for width in widths), names, list(_OUTPUTS))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,21 @@ from numpy.typing import NDArray
 from pipeline.adapters.onnx import artefact, heads
 from pipeline.adapters.onnx.pictures import OnnxHead
 from pipeline.adapters.onnx.scorer import OnnxModel
-from pipeline.domain import features, model_inputs
+from pipeline.domain import features, model_inputs, order_words
 from pipeline.domain.catalogue import BY_NAME
 from pipeline.domain.model_inputs import CONCEPTS
-from pipeline.domain.readings import Reading
 from pipeline.models.evaluation.calibration import logit
+from pipeline.models.finetuning import requests
 from pipeline.models.finetuning.pairs import Pair
 from pipeline.models.imaging.export import round_weights
 from pipeline.models.imaging.network import WIDTH, Encoder, Pooled, walk
 from pipeline.models.imaging.recipe import HEAD as HEAD
-from schemas.assessments import Features
 
 Matrix = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 Kept = dict[str, NDArray[np.float64]]
 
-_AT = datetime(2000, 1, 1, tzinfo=UTC)
-"""The time of every picture: only the hours before it count."""
 _BATCH = 16
 
 
@@ -52,7 +48,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Row by row. favoured: directions [WIDTH, k] of the encoder's features, for `readout.fit`.
+    """Row by row. favoured: directions [WIDTH, k] of the encoder's features, for `readout.fit`. buckets: [n, order_words.BUCKETS], those of
+    the text's words; None where nobody has any.
 
     values: [n, len(value_names)] of which the first are the newest of features.OBSERVABLES; NaN where there is none."""
 
@@ -67,6 +64,7 @@ class Inputs:
     has_text: Mask
     seen: Seen
     favoured: Matrix | None = None
+    buckets: Mask | None = None
 
     @property
     def has_clinical(self) -> Mask:
@@ -88,7 +86,7 @@ def gather(
     pairs: Sequence[Pair], model: OnnxModel, side: int, cache: Path | None = None, progress: Progress = lambda d, of: None
 ) -> Inputs:
     """Looks at every picture once; what was seen is kept in `cache` under the picture's digest."""
-    clinical = features.matrix([_features(pair) for pair in pairs])
+    clinical = features.matrix([requests.clinical(pair) for pair in pairs])
     names = value_names(pairs)
     return Inputs(
         positive=np.array([pair.outcome for pair in pairs]),
@@ -101,6 +99,7 @@ def gather(
         has_image=np.array([pair.picture is not None for pair in pairs]),
         has_text=np.array([bool(pair.text) for pair in pairs]),
         seen=_looked(pairs, side, cache, progress),
+        buckets=buckets(pairs),
     )
 
 
@@ -115,26 +114,24 @@ def value_names(pairs: Sequence[Pair]) -> tuple[str, ...]:
     return (*features.OBSERVABLES, *model_inputs.VALUES, *sorted(own))
 
 
+def buckets(pairs: Sequence[Pair]) -> Mask | None:
+    """As `Inputs` has them."""
+    found = np.zeros((len(pairs), order_words.BUCKETS), bool)
+    for row, pair in zip(found, pairs, strict=True):
+        row[list(order_words.buckets(pair.text))] = True
+    return found if found.any() else None
+
+
 def concepts(text: str) -> list[float]:
     """1 for each emergency that the words suspect."""
     return model_inputs.one_hot(model_inputs.suspected(text), CONCEPTS)
 
 
-def _features(pair: Pair) -> Features:
-    readings: dict[str, list[Reading]] = {}
-    for seen in sorted(pair.observations, key=lambda one: -one.hours):
-        readings.setdefault(seen.name, []).append(Reading(_AT - timedelta(hours=min(seen.hours, 1e5)), seen.value))
-    return features.extract(readings, _AT, pair.age, pair.sex)
-
-
 def _values(pairs: Sequence[Pair], names: Sequence[str]) -> Matrix:
-    """The newest of each, not older than the clinical features may be."""
     place, values = {name: index for index, name in enumerate(names)}, np.full((len(pairs), len(names)), np.nan)
-    oldest = features.MAX_AGE.total_seconds() / 3600
     for row, pair in zip(values, pairs, strict=True):
-        for seen in sorted(pair.observations, key=lambda one: -one.hours):
-            if seen.hours <= oldest:
-                row[place[seen.name]] = seen.value
+        for name, value in requests.newest(pair).items():
+            row[place[name]] = value
     return values
 
 

@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.models.finetuning.audit import SMALL
-from pipeline.models.finetuning.evaluation import FUSED, SHIPPED
 
-_PARTS = ("image alone", "values alone", "clinical alone")
+FUSED = "fused"
+SHIPPED = ("shipped clinical model", "shipped image head")
+_PARTS = ("image alone", "values alone", "clinical alone", "text alone")
 _SHORTCUTS = ("projection alone", "missingness alone", "scanner alone", "hospital alone")
 
 
 def sentences(metrics: Mapping[str, Any]) -> list[str]:
     """In the order of their weight. `metrics`: what `evaluation.report` gives."""
-    return [*_size(metrics), *_fusion(metrics), *_shipped(metrics), *_shortcut(metrics)]
+    return [*size(metrics, metrics["auc_by_input_95"][FUSED]), *_fusion(metrics), *_shipped(metrics), *_shortcut(metrics)]
 
 
-def _size(metrics: Mapping[str, Any]) -> list[str]:
-    low, high = metrics["auc_by_input_95"][FUSED]
+def size(metrics: Mapping[str, Any], interval: tuple[float, float]) -> list[str]:
+    """What so few patients prove; nothing of many. interval: of the AUC."""
+    low, high = interval
     if metrics["patients"] >= SMALL:
         return []
     words = (
@@ -46,10 +48,15 @@ def _shipped(metrics: Mapping[str, Any]) -> list[str]:
     found = []
     for name in SHIPPED:
         if figures.get(name) is not None:
-            low, high = metrics["fused_minus_95"][name]
-            told = "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
-            found.append(f"On the same patients it is {told} the {name} ({figures[name]:.3f}; difference {low:+.3f} to {high:+.3f}).")
+            found.append(beside(name, figures[name], metrics["fused_minus_95"][name]))
     return found
+
+
+def beside(name: str, auc: float, minus: tuple[float, float]) -> str:
+    """Of a rival on the same rows. minus: the model's AUC less this one's, 95 %."""
+    low, high = minus
+    told = "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
+    return f"On the same patients it is {told} the {name} ({auc:.3f}; difference {low:+.3f} to {high:+.3f})."
 
 
 def _shortcut(metrics: Mapping[str, Any]) -> list[str]:

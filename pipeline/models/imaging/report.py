@@ -15,6 +15,7 @@ from pipeline.models.evaluation.calibration import calibration
 from pipeline.models.evaluation.decision_curve import decision_curve
 from pipeline.models.evaluation.discrimination import roc
 from pipeline.models.evaluation.summary import FIGURES
+from pipeline.models.evaluation.tables import table
 from pipeline.models.imaging.evaluation import Answered, Crossed, Looked, of_subset
 
 Row = Mapping[str, Any]
@@ -36,7 +37,7 @@ def hannover(out: Path, found: Row, asked: Crossed, prevalence: float | None) ->
     lines = [f"Each film out of fold, calibrated inside the other patients. By input: AUC {found['auc']}; every subset below.\n"]
     for name, figures in each.items():
         lines += [f"\n# {name}\n", *_tables(figures)]
-    lines += ["\n# Every subset of the inputs\n", *_table([{"inputs": name, **one} for name, one in found["late_fusion_by_input"].items()])]
+    lines += ["\n# Every subset of the inputs\n", *table([{"inputs": name, **one} for name, one in found["late_fusion_by_input"].items()])]
     _write(out, {**found, "by_input": each}, lines)
     _plot(out, {name: told for name, (told, _) in answered.items()}, answered[FUSED][0])
 
@@ -54,9 +55,9 @@ def ood(out: Path, found: Row, seen: Looked) -> None:
         f"`dicom-dev`: {found['dicom_chest_refused']} chest films,",
         f"{found['dicom_others_refused']:.1%} of {found['dicom_others']} other objects.\n",
         "## Unlikeness (refused above 1)\n",
-        *_table([{"pictures": name, "refused": refused[name], **one} for name, one in quantiles.items()]),
+        *table([{"pictures": name, "refused": refused[name], **one} for name, one in quantiles.items()]),
         "\n## What became of `dicom-dev`\n",
-        *_table([{"verdict": name, "objects": count} for name, count in found["dicom_reasons"].items()]),
+        *table([{"verdict": name, "objects": count} for name, count in found["dicom_reasons"].items()]),
     ]
     _write(out, {**found, "unlikeness": quantiles}, lines)
     foreign = np.arange(len(films) + len(spoiled)) >= len(films)
@@ -86,22 +87,15 @@ def _tables(found: Row) -> Iterator[str]:
     yield f"## Result\n\n{found['n']} films of {found['patients']} patients, {found['positives']} with the finding.\n"
     if "held_out_uses" in found:
         yield f"These patients were looked at {found['held_out_uses']} times that are known, this one not among them.\n"
-    yield from _table(
+    yield from table(
         [{"figure": name, "value": found[name], "95 % by patient": "{} to {}".format(*found[f"{name}_95"])} for name in FIGURES]
     )
     for title, name in (("Subgroups", "subgroups"), ("By spread", "by_spread")):
         if name in found:
             yield f"\n## {title}\n"
-            yield from _table(
+            yield from table(
                 [{"": part, **{each: one[each] for each in ("n", "positives", *FIGURES)}} for part, one in found[name].items()]
             )
     for title, name in (("Working points", "working_points"), ("Calibration", "calibration"), ("Net benefit", "decision_curve")):
         yield f"\n## {title}\n"
-        yield from _table(found[name])
-
-
-def _table(rows: list[Row]) -> Iterable[str]:
-    yield f"| {' | '.join(rows[0])} |"
-    yield "|---" * len(rows[0]) + "|"
-    for row in rows:
-        yield f"| {' | '.join(f'{value:.4g}' if isinstance(value, float) else str(value) for value in row.values())} |"
+        yield from table(found[name])

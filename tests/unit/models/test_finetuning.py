@@ -25,12 +25,13 @@ from pipeline.adapters.onnx.scorer import OnnxModel
 from pipeline.domain import drift, features
 from pipeline.errors import StackError
 from pipeline.models.finetuning import build as building
-from pipeline.models.finetuning import encoder, evaluation, graph, splits, verdict
+from pipeline.models.finetuning import encoder, evaluation, graph, requests, splits, validation, verdict, version
 from pipeline.models.finetuning.audit import audit
-from pipeline.models.finetuning.build import FineTunedReference, Site, build
+from pipeline.models.finetuning.build import Site, build
 from pipeline.models.finetuning.fusion import Recipe, learn
 from pipeline.models.finetuning.inputs import Inputs, gather, shipped_model
 from pipeline.models.finetuning.pairs import Left, Manifest, Observed, Pair
+from pipeline.models.finetuning.version import FineTunedReference
 
 SIDE = 64
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -199,6 +200,66 @@ def asked_again(folder: Path, made_on: drift.Reference, rows: np.ndarray, furthe
         values = {name: None if np.isnan(column[row]) else float(column[row]) for name, column in columns.items()}
         counts.update(drift.placed(made_on, values))
     return {one.input: one.psi for one in drift.drifts(made_on, counts)}
+
+
+def test_others_are_told_from_those_that_it_was_made_from(built: tuple[Path, dict[str, Any]], pairs: list[Pair]) -> None:
+    """By marks, never by their numbers; a picture under another patient's is found out too. A version without marks says so."""
+    folder = built[0]
+    assert not any(f'"{pair.patient}"' in (folder / "metrics.json").read_text() for pair in pairs)
+    known = version.load(folder)
+    strangers = [replace(pair, patient=f"q{pair.patient}", digest=f"other-{pair.digest}") for pair in made_up(seed=5)]
+    mixed = [*strangers[:4], *pairs[:2], replace(strangers[5], digest=pairs[1].digest)]
+    found = version.others(manifest(mixed), known)
+
+    assert found.pairs == strangers[:4]
+    assert [one.reason for one in found.refused] == ["learned-from"] * 3
+    assert not version.others(manifest(pairs), known).pairs
+    assert version.others(manifest(mixed), replace(known, learned_from=None)).pairs == mixed
+    marks = version.Marks.of(("a", "b", "c"), "salt", 0.01)
+    assert all(marks.has(key, "salt") for key in "abc")
+    assert 0.002 < np.mean([marks.has(str(number), "salt") for number in range(5000)]) < 0.03
+
+
+def test_it_is_tested_on_others_as_it_is_asked_live(
+    built: tuple[Path, dict[str, Any]], data: Inputs, pairs: list[Pair], tmp_path: Path
+) -> None:
+    """Its file says of a pair what it said when it was made; on others, what is missing costs; the report is whole."""
+    known = version.load(built[0])
+    model = OnnxModel(known.artefact)
+    films = {pair.digest: pair.picture for pair in pairs}
+    said = validation.answers(model, [requests.request(pair) for pair in pairs], films)
+    assert said == pytest.approx(building._said(model, data, pairs, SIDE), abs=1e-5)
+
+    strangers = [replace(pair, patient=f"q{pair.patient}") for pair in made_up(seed=5)]
+    found = validation.validate(known, strangers, audit(manifest(strangers), testing=True), 0.1)
+    told = found.figures
+    validation.write(tmp_path, found)
+    assert told["by_input"]["all"]["auc"] == told["auc"] > 0.8
+    assert told["by_input"]["without image"]["auc"] < told["auc"]
+    assert {"without values", "without words", "image alone", "age and sex alone"} <= told["by_input"].keys()
+    assert told["auc_95"][0] < told["auc"] <= told["auc_95"][1]
+    assert {"hospital north", "sex F", "no image given"} <= told["subgroups"].keys()
+    assert {point["prevalence"] for point in told["working_points"]} == {0.1}
+    assert told["beside"]["shipped clinical model"]["minus_95"][0] > 0
+    assert "24 patients, 12 of them with the outcome, prove little" in (tmp_path / "report.md").read_text()
+    assert {one.name for one in tmp_path.iterdir()} == {"metrics.json", "report.md", "calibration.svg", "roc.svg", "decision.svg"}
+    unsure = validation.validate(replace(known, learned_from=None), strangers, audit(manifest(strangers)), None)
+    assert "does not know whose pairs" in unsure.figures["sentences"][0]
+
+
+def test_evaluate_says_what_it_needs(built: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """A fine-tuned version goes with pairs, and pairs with a fine-tuned version."""
+    command, others = cli.build(("models",)), tmp_path / "pairs.csv"
+    others.write_text("study,patient,outcome,lactate\n" + "".join(f"s{n},p{n},{n % 2},2.5\n" for n in range(24)))
+    for asked, words in (
+        ([str(built[0])], "--pairs MANIFEST"),
+        (["--pairs", str(others)], "name the folder"),
+        ([str(artefact.SHIPPED), "--pairs", str(others)], "without --pairs"),
+        ([str(built[0]), "--pairs", str(others)], "patients that it has not seen"),
+    ):
+        failed = CliRunner().invoke(command, ["evaluate", *asked]).exception
+        assert isinstance(failed, StackError)
+        assert words in failed.remedy
 
 
 def test_nothing_is_overwritten(built: tuple[Path, dict[str, Any]], pairs: list[Pair]) -> None:

@@ -53,7 +53,7 @@ def test_the_configuration(tmp_path: Path, flavour: Flavour, backend: str, kind:
 
 def test_a_sites_further_inputs_are_optional(tmp_path: Path) -> None:
     """Declared with their shapes and warmed up. (On a GPU all must be given: tests/integration/test_site_version.py.)"""
-    reference = replace(load_reference(), side=32, values=("haemoglobin", "crp"), concepts=("sepsis",))
+    reference = replace(load_reference(), side=32, values=("haemoglobin", "crp"), concepts=("sepsis",), buckets=64)
     parsed = text_format.Parse(config(reference, "cpu"), model_config_pb2.ModelConfig())
     told = {one.name: (list(one.dims), one.optional, one.data_type) for one in parsed.input}
     uint8, fp32 = (model_config_pb2.DataType.Value(f"TYPE_{kind}") for kind in ("UINT8", "FP32"))
@@ -63,6 +63,7 @@ def test_a_sites_further_inputs_are_optional(tmp_path: Path) -> None:
         "has_image": ([1], True, fp32),
         "values": ([2], True, fp32),
         "concepts": ([1], True, fp32),
+        "tokens": ([64], True, fp32),
     }
     assert all(set(warm.inputs) == set(told) for warm in parsed.model_warmup)
 

@@ -1,0 +1,79 @@
+"""What the words of orders say beyond the emergencies that they name: a few dimensions of weighted words, learned with the outcome.
+
+Two, by partial least squares. On generated orders (no open data set has real ones) a word that tells something was heard by it from 60
+patients on; sixteen dimensions of a truncated singular value decomposition needed 150, and from there they and plain ridge were alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.feature_extraction.text import TfidfTransformer
+
+from pipeline.models.evaluation.calibration import fit_logistic
+
+Matrix = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+FEWEST_PATIENTS = 20
+"""With words, before anything is learned of them."""
+DIMENSIONS = 2
+_FEWEST = 5
+"""Patients in whose orders a bucket must be, and as many in whose it is not."""
+_RIDGE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """idf: [buckets], 0 where too few have a word of it. axes: [buckets, k]. mean, weight: [k]."""
+
+    idf: Matrix
+    axes: Matrix
+    mean: Matrix
+    weight: Matrix
+
+    def logits(self, buckets: Mask) -> Matrix:
+        """Of [n, buckets]: [n], without an intercept; 0 where no word counts."""
+        weighted = buckets * self.idf
+        length = np.linalg.norm(weighted, axis=1)
+        told = weighted / np.maximum(length, 1e-9)[:, None] @ self.axes - self.mean
+        return np.where(length > 0, told @ self.weight, 0.0)
+
+    def described(self) -> dict[str, int]:
+        """What stands in metrics.json."""
+        return {"buckets": len(self.idf), "heard": int((self.idf > 0).sum()), "dimensions": len(self.weight)}
+
+
+def learned(buckets: Mask, positive: Mask, patient: NDArray[np.str_]) -> TextPart | None:
+    """From rows [n, buckets]; None where they are too few, or their words the same."""
+    rows = buckets.any(1)
+    each = [_patients(patient[rows & kind]) for kind in (positive, ~positive)]
+    if min(each) < _FEWEST or _patients(patient[rows]) < FEWEST_PATIENTS:
+        return None
+    seen = buckets[rows]
+    used = np.array([_counts(patient[rows], column) for column in seen.T])
+    if used.sum() <= DIMENSIONS:
+        return None
+    weighing = TfidfTransformer().fit(seen[:, used].astype(np.float64))
+    idf = np.zeros(buckets.shape[1])
+    idf[used] = weighing.idf_
+    known = seen[:, used].any(1)
+    weighted = weighing.transform(seen[known][:, used].astype(np.float64)).toarray()
+    found = PLSRegression(DIMENSIONS, scale=False).fit(weighted, positive[rows][known].astype(np.float64))
+    embedded = weighted @ found.x_rotations_
+    mean, size = embedded.mean(0), embedded.std(0) + 1e-9
+    axes = np.zeros((buckets.shape[1], DIMENSIONS))
+    axes[used] = found.x_rotations_ / size
+    weight = fit_logistic((embedded - mean) / size, positive[rows][known], ridge=_RIDGE)[:-1]
+    return TextPart(idf, axes, mean / size, weight)
+
+
+def _counts(patient: NDArray[np.str_], there: Mask) -> bool:
+    """Neither nearly nobody's nor nearly everybody's."""
+    return min(_patients(patient[there]), _patients(patient[~there])) >= _FEWEST
+
+
+def _patients(patient: NDArray[np.str_]) -> int:
+    return len(set(patient.tolist()))
