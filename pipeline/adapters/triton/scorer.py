@@ -73,7 +73,7 @@ class TritonScorer:
         self._folder_of = folder_of
         self._films = films
         self._reference = cache(artefact.load_reference)
-        self._inputs: list[Any] | None = None
+        self._inputs: Sequence[Any] | None = None
         self._version = ""
 
     @cached_property
@@ -134,19 +134,28 @@ class TritonScorer:
         return list(zip(requests, scored, strict=True))
 
     async def _answer(self, arrays: dict[str, NDArray[Any]], urgency: int) -> tuple[str, Answer, dict[str, NDArray[Any]]]:
-        """The version that answered, what it said, and what of the arrays it was given."""
-        try:
-            given, blank = _fitting(arrays, await self._taken())
-            version, told = await self._ask(given | blank, urgency)
-        except InferenceServerException as error:
-            if error.status() != _REFUSED:
-                raise
-            self._inputs = None  # another version is served already, and takes others
-            given, blank = _fitting(arrays, await self._taken())
-            version, told = await self._ask(given | blank, urgency)
-        if version != self._version:
-            self._version, self._inputs = version, None
-        return version, told, given
+        """The version that answered, what it said, and what of the arrays it was given: all that it takes. Raises Unavailable."""
+        for _ in range(_VERSIONS_MET):
+            taken = await self._taken()
+            given, blank = _fitting(arrays, taken)
+            try:
+                version, told = await self._ask(given | blank, urgency)
+            except InferenceServerException as error:
+                if error.status() != _REFUSED:
+                    raise
+                self._forget(taken)  # another version is served already, and takes others
+                continue
+            if version != self._version:
+                self._version = version
+                self._forget(taken)
+            if _fitting(arrays, await self._taken())[0].keys() == given.keys():
+                return version, told, given
+        raise Unavailable("Triton refuses the inputs that its configuration names, or several versions answer in turn")
+
+    def _forget(self, taken: Sequence[Any]) -> None:
+        """Asks for them anew, unless another request has already."""
+        if self._inputs is taken:
+            self._inputs = None
 
     async def _taken(self) -> Sequence[Any]:
         """Inputs of the model that Triton serves, by its configuration; asked again when it refuses some or another version answered."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 from tritonclient.grpc.model_config_pb2 import DataType
+from tritonclient.utils import InferenceServerException
 
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.onnx.artefact import REFERENCE_FILE, load_reference
@@ -95,6 +97,40 @@ async def test_versions_that_take_turns_are_no_answer(tmp_path: Path) -> None:
     write(tmp_path, "2", values=AFTER)
     with pytest.raises(Unavailable, match="in turn"):
         await Triton(tmp_path, ["2", "1", "2"], VALUES).score([ASKED])
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_the_first_answer_of_another_version_is_given_all_that_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: bool
+) -> None:
+    """What Triton takes is known from the version before, whose inputs the new one takes or refuses: it is asked again, by each request."""
+    write(tmp_path, "1", side=8, values=BEFORE)
+    scorer = TritonScorer("nowhere:1", "m", 5.0, ManualClock(NOW), lambda: tmp_path / "1", films=Films())
+    triton = Served([VALUES[:1], [*VALUES, takes("image", 8, 8), takes("has_image", 1)]], refuses)
+    monkeypatch.setitem(scorer.__dict__, "_client", triton)
+    monkeypatch.setattr(scorer, "_ask", triton.ask)
+    await scorer.score([request("early")])
+    triton.version = "1"
+    risks = await scorer.score([replace(ASKED, urgency=1), *(replace(ASKED, patient=f"q{n}", urgency=n, picture=None) for n in (2, 3))])
+
+    assert [risk.inputs for risk in risks] == [("image", *BEFORE), BEFORE, BEFORE]
+
+
+class Served:
+    """A Triton of version 0, then of 1, each with the inputs that it takes. refuses: 1 answers nothing that is given too little."""
+
+    def __init__(self, inputs: list[list[Any]], refuses: bool) -> None:
+        self.version, self.inputs, self.refuses = "0", inputs, refuses
+
+    async def get_model_config(self, model: str, client_timeout: float) -> Any:
+        return SimpleNamespace(config=SimpleNamespace(input=self.inputs[int(self.version)]))
+
+    async def ask(self, arrays: dict[str, Any], urgency: int) -> tuple[str, Answer]:
+        await asyncio.sleep(0)  # both requests are under way before one is answered
+        if self.version == "1" and self.refuses and "values" not in arrays:
+            raise InferenceServerException("expected 4 inputs", "StatusCode.INVALID_ARGUMENT")
+        column = np.full((len(arrays["features"]), 1), 0.2)
+        return self.version, Answer(column, np.zeros((len(column), 3 + len(features.GROUPS))), column, column)
 
 
 @pytest.mark.parametrize("optional", [True, False])
