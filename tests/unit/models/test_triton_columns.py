@@ -109,7 +109,8 @@ async def test_the_first_answer_of_another_version_is_given_all_that_it_takes(
     triton = Served([VALUES[:1], [*VALUES, takes("image", 8, 8), takes("has_image", 1)]], refuses)
     monkeypatch.setitem(scorer.__dict__, "_client", triton)
     monkeypatch.setattr(scorer, "_ask", triton.ask)
-    await scorer.score([request("early")])
+    for _ in range(2):
+        await scorer.score([request("early")])
     triton.version = "1"
     risks = await scorer.score([replace(ASKED, urgency=1), *(replace(ASKED, patient=f"q{n}", urgency=n, picture=None) for n in (2, 3))])
 
