@@ -1,4 +1,4 @@
-"""The gateways' memory of what they acknowledged; messages that come at the same time share a transaction, as its commit costs most."""
+"""The gateways' memory of what they acknowledged; messages that come at the same time share a statement and its commit, which cost most."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.ports import Receipt
 
 _sql = Queries("intake")
 TOGETHER_MAX = 64
-"""Messages in one transaction."""
+"""Messages in one statement."""
 Row = Mapping[str, Any]
 Answer = TypeVar("Answer")
 
@@ -52,7 +52,7 @@ class PostgresReceipts:
 
 
 class Together(Generic[Answer]):
-    """Runs a statement for one row; rows that come while it is under way are the next transaction together. `run` returns after commit."""
+    """Runs a statement for one row; rows that come while it is under way are the next ones together. `run` returns after commit."""
 
     def __init__(self, database: Database, statement: Callable[[Connection, Sequence[Row]], Awaitable[Sequence[Answer]]]) -> None:
         self._database = database
@@ -61,7 +61,7 @@ class Together(Generic[Answer]):
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, row: Row) -> Answer:
-        """Raises Unavailable, as everybody in the same transaction is told."""
+        """Raises Unavailable, as everybody in the same statement is told."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((row, answer))
         if self._task is None or self._task.done():
@@ -77,7 +77,7 @@ class Together(Generic[Answer]):
 
     async def _commit(self, turn: Sequence[tuple[Row, asyncio.Future[Answer]]]) -> None:
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.connection() as connection:  # no transaction around it: that would be two more ways to the server
                 answers = await self._statement(connection, [row for row, _ in turn])
         except Exception as error:
             if len(turn) > 1 and not isinstance(error, Unavailable):
@@ -97,17 +97,23 @@ _PENDING = (None, None, (), None)
 
 
 async def _open(connection: Connection, rows: Sequence[Row]) -> list[tuple[Any, ...] | None]:
-    """None for a new one, else what is known of it."""
-    async with connection.cursor() as cursor:
-        await cursor.executemany(_sql.open, rows, returning=True)
-        new = [bool(await each.fetchall()) async for each in cursor.results()]
+    """None for a new one, else what is known of it. One that comes twice at once is new once."""
+    columns = {name: [row[name] for row in rows] for name in ("source", "kind", "identity")}
+    new = set(await (await connection.execute(_sql.open, columns)).fetchall())
     known: list[tuple[Any, ...] | None] = []
-    for row, is_new in zip(rows, new, strict=True):
-        known.append(None if is_new else await (await connection.execute(_sql.find, row)).fetchone() or _PENDING)
+    for row in rows:
+        if (message := (row["source"], row["kind"], row["identity"])) in new:
+            new.remove(message)
+            known.append(None)
+        else:
+            known.append(await (await connection.execute(_sql.find, row)).fetchone() or _PENDING)
     return known
 
 
 async def _close(connection: Connection, rows: Sequence[Row]) -> list[None]:
-    async with connection.cursor() as cursor:
-        await cursor.executemany(_sql.close, rows)
+    if len(rows) == 1:  # as mostly: what sends several costs twice as much
+        await connection.execute(_sql.close, rows[0])
+    else:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(_sql.close, rows)
     return [None] * len(rows)

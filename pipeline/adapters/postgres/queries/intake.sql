@@ -1,7 +1,7 @@
 -- name: open
--- Notes that a message is being worked on; no row comes back when it was known.
-insert into intake.receipt (source, kind, identity) values (%(source)s, %(kind)s, %(identity)s)
-on conflict do nothing returning true
+-- Notes that messages are being worked on; those come back that were not known.
+insert into intake.receipt (source, kind, identity) select * from unnest(%(source)s::text[], %(kind)s::text[], %(identity)s::text[])
+on conflict do nothing returning source, kind, identity
 
 -- name: find
 -- What became of a message; that one which was accepted came again is counted.
