@@ -145,8 +145,7 @@ class PostgresAlerts:
             locked = [study for (study,) in await rows.fetchall()]
             if locked:
                 await connection.execute(_worklist.lock_seq)
-                told = await (await connection.execute(_sql.touch, {"studies": locked})).fetchall()
-                await connection.execute(_worklist.tell, {"seq": max(seq for (seq,) in told)})
+                await connection.execute(_sql.touch, {"studies": locked})
 
     # --- the reader
 

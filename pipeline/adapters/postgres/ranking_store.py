@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.adapters.postgres.batches import PostgresBatch, lock_places
-from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.database import Connection, Database
 from pipeline.adapters.postgres.queries import Queries
 from pipeline.adapters.postgres.rows import history_columns, item_columns, stored_item
 from pipeline.adapters.postgres.values import by_key, key
@@ -40,49 +41,53 @@ class _Plan:
     history: list[ItemChange] = field(default_factory=list)
 
 
-def _plan(changes: Sequence[ItemChange], versions: Mapping[str, int]) -> _Plan:
-    plan, newest = _Plan(), dict(versions)
+def _plan(changes: Sequence[ItemChange], versions: dict[str, int]) -> _Plan:
+    """versions: of the studies that are stored; moved on."""
+    plan = _Plan()
     for change in changes:
         uid, version = key(change.item.study.study_uid), change.item.context_version
-        if newest.get(uid, version) > version:
+        if versions.get(uid, version) > version:
             continue
-        if change.changed or uid not in newest:
+        if change.changed or uid not in versions:
             plan.shown[uid] = change.item
         else:
             plan.noted[uid] = version
         if change.changed:
             plan.history.append(change)
-        newest[uid] = version
+        versions[uid] = version
     return plan
 
 
 class PostgresRankingTransaction(PostgresBatch):
     """RankingTransaction."""
 
+    def __init__(self, connection: Connection, group: str, applied: Mapping[Place, int]) -> None:
+        super().__init__(connection, group, applied)
+        self._asked: set[str] = set()
+        self._versions: dict[str, int] = {}
+
     async def items(self, studies: Sequence[str]) -> Mapping[str, WorklistItem]:
         """As RankingTransaction.items."""
         asked = by_key(studies)
-        cursor = await self._connection.execute(_sql.lock_items, {"studies": list(asked)}, binary=True)
-        return {asked[uid]: stored_item(document, version, claimed_by) for uid, version, claimed_by, document in await cursor.fetchall()}
+        return {asked[uid]: stored_item(document, version, claimed_by) for uid, version, claimed_by, document in await self._lock(asked)}
 
     async def store(self, changes: Sequence[ItemChange]) -> None:
-        """As RankingTransaction.store."""
-        if not changes:
-            return
-        studies = list({key(change.item.study.study_uid) for change in changes})
-        cursor = await self._connection.execute(_sql.lock_items, {"studies": studies}, binary=True)
-        plan = _plan(changes, {uid: version for uid, version, _, _ in await cursor.fetchall()})
+        """As RankingTransaction.store. What `items` has told is locked, and as it was."""
+        if unknown := {key(change.item.study.study_uid) for change in changes} - self._asked:
+            await self._lock(unknown)
+        plan = _plan(changes, self._versions)
         if plan.shown:
-            await self._show(list(plan.shown.values()))
+            await self._connection.execute(_sql.lock_seq)
+            await self._connection.execute(_sql.upsert, item_columns(list(plan.shown.values())))
         if plan.noted:
             noted = {"study_uid": list(plan.noted), "context_version": list(plan.noted.values())}
             await self._connection.execute(_sql.note_versions, noted)
         if plan.history:
             await self._connection.execute(_sql.add_rank_changes, history_columns(plan.history))
 
-    async def _show(self, items: Sequence[WorklistItem]) -> None:
-        await self._connection.execute(_sql.lock_seq)
-        cursor = await self._connection.execute(_sql.upsert, item_columns(items))
-        written = [seq for (seq,) in await cursor.fetchall()]
-        if written:
-            await self._connection.execute(_sql.tell, {"seq": max(written)})
+    async def _lock(self, studies: Collection[str]) -> list[tuple[Any, ...]]:
+        cursor = await self._connection.execute(_sql.lock_items, {"studies": list(studies)}, binary=True)
+        rows = await cursor.fetchall()
+        self._asked.update(studies)
+        self._versions.update((uid, version) for uid, version, _, _ in rows)
+        return rows

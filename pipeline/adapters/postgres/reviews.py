@@ -54,7 +54,5 @@ class PostgresReview:
                 await cursor.executemany(_sql.restate, quiet)
         if moved:
             await self._connection.execute(_sql.lock_seq)
-            written = await self._connection.execute(_sql.upsert, item_columns([change.item for change in moved]))
-            newest = max(seq for (seq,) in await written.fetchall())
+            await self._connection.execute(_sql.upsert, item_columns([change.item for change in moved]))
             await self._connection.execute(_sql.add_rank_changes, history_columns(moved))
-            await self._connection.execute(_sql.tell, {"seq": newest})

@@ -97,8 +97,9 @@ select id from alert where changed_at > %(now)s and state in ('notified', 'escal
 select study_uid from worklist_item where study_uid = any(%(studies)s) order by study_uid for update
 
 -- name: touch
--- The items look different now, though nothing in them has changed.
-update worklist_item set seq = nextval('worklist_seq') where study_uid = any(%(studies)s) returning seq
+-- The items look different now, though nothing in them has changed: the listeners are told at commit.
+with touched as (update worklist_item set seq = nextval('worklist_seq') where study_uid = any(%(studies)s) returning seq)
+select pg_notify('worklist', max(seq)::text) from touched having count(*) > 0
 
 -- name: in_states
 -- The most critical and oldest first.
