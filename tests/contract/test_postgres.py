@@ -29,7 +29,7 @@ from schemas.topics import ASSESSMENTS, LABS
 from tests.store_fixtures import START, change, event_id, fact, item, place
 
 KEEP = timedelta(days=30)
-GONE = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+GONE = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
 
 async def rank(database: Database, *items: object) -> None:
