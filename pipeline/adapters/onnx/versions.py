@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -90,7 +90,12 @@ class ModelVersions:
     def versions(self) -> dict[str, Path]:
         """version -> its folder, the shipped one among them."""
         here = {folder.name: folder for folder in sorted(self._folder.glob("*/")) if (folder / self.kind.reference_file).is_file()}
-        return {self.kind.reference(self.shipped).version: self.shipped, **here}
+        return {self._shipped_version: self.shipped, **here}
+
+    @cached_property
+    def _shipped_version(self) -> str:
+        """It lasts as long as this installation; what is served is asked for with each score."""
+        return self.kind.reference(self.shipped).version
 
     def served(self) -> Path:
         """The folder of what is served. Raises StackError when it is gone."""
@@ -140,7 +145,7 @@ class ModelVersions:
         last = next((entry for entry in reversed(state.history) if entry.act in ("promoted", "rolled back")), None)
         if last is None or last.act == "rolled back":
             raise NotFound("there is no promotion to go back from")
-        back_to = state.before or self.kind.reference(self.shipped).version
+        back_to = state.before or self._shipped_version
         entry = Entry(at=at, act="rolled back", version=back_to, before=state.served, by=by, reason=reason)
         return self._write(msgspec.structs.replace(state, served=state.before, before=None), entry)
 
