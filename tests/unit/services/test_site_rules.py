@@ -166,13 +166,14 @@ def test_a_file_is_read_when_it_changes(tmp_path: Path) -> None:
     assert source.poll() is not None
 
 
-def test_without_a_file_the_defaults() -> None:
-    """Told once, under their own name."""
+def test_without_a_file_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told once, under their own name; whoever asks again does not have them written out again."""
     source = FileSiteSource(None)
     found = source.poll()
 
-    assert found.policy == DEFAULT and source.poll() is None
-    assert source.read(found.text) == found
+    assert found.policy == DEFAULT and source.read(found.text) == found
+    monkeypatch.delattr("pipeline.adapters.site.source.default_yaml")
+    assert source.poll() is None
 
 
 # --- the review
