@@ -7,7 +7,10 @@ from typing import Any
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """A line a row, under the columns of the first; numbers to four digits."""
+    """A line a row, under the columns of the first; numbers to four digits. No row: a word that says so."""
+    if not rows:
+        yield "None."
+        return
     yield f"| {' | '.join(rows[0])} |"
     yield "|---" * len(rows[0]) + "|"
     for row in rows:

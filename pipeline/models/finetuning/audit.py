@@ -112,7 +112,10 @@ _OF_LEARNING: tuple[_Remark, ...] = (
     ),
 )
 _REMARKS: tuple[_Remark, ...] = (
-    (lambda a: not _RARE <= a.balance <= 1 - _RARE, "the outcome is rare or nearly always there: {a.balance:.1%} of the rows"),
+    (
+        lambda a: a.used > 0 and not _RARE <= a.balance <= 1 - _RARE,
+        "the outcome is rare or nearly always there: {a.balance:.1%} of the rows",
+    ),
     (
         lambda a: a.patients_in_several_hospitals > 0,
         "{a.patients_in_several_hospitals} patients stand under several hospitals: if numbers are given anew in each, prefix them",

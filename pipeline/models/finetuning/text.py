@@ -53,7 +53,7 @@ def learned(buckets: Mask, positive: Mask, patient: NDArray[np.str_]) -> TextPar
     if min(each) < _FEWEST or _patients(patient[rows]) < FEWEST_PATIENTS:
         return None
     seen = buckets[rows]
-    used = np.array([_counts(patient[rows], column) for column in seen.T])
+    used = _counting(seen, patient[rows])
     if used.sum() <= DIMENSIONS:
         return None
     weighing = TfidfTransformer().fit(seen[:, used].astype(np.float64))
@@ -70,9 +70,13 @@ def learned(buckets: Mask, positive: Mask, patient: NDArray[np.str_]) -> TextPar
     return TextPart(idf, axes, mean / size, weight)
 
 
-def _counts(patient: NDArray[np.str_], there: Mask) -> bool:
-    """Neither nearly nobody's nor nearly everybody's."""
-    return min(_patients(patient[there]), _patients(patient[~there])) >= _FEWEST
+def _counting(buckets: Mask, patient: NDArray[np.str_]) -> Mask:
+    """[buckets]: neither nearly nobody's nor nearly everybody's."""
+    order = np.argsort(patient, kind="stable")
+    _, starts = np.unique(patient[order], return_index=True)
+    there, always = (way.reduceat(buckets[order], starts, axis=0) for way in (np.logical_or, np.logical_and))
+    found: Mask = np.minimum(there.sum(0), (~always).sum(0)) >= _FEWEST
+    return found
 
 
 def _patients(patient: NDArray[np.str_]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -250,7 +251,8 @@ def test_it_is_tested_on_others_as_it_is_asked_live(
 def test_evaluate_says_what_it_needs(built: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """A fine-tuned version goes with pairs, and pairs with a fine-tuned version."""
     command, others = cli.build(("models",)), tmp_path / "pairs.csv"
-    others.write_text("study,patient,outcome,lactate\n" + "".join(f"s{n},p{n},{n % 2},2.5\n" for n in range(24)))
+    rows = "study,patient,outcome,lactate\n" + "".join(f"s{n},p{n},{n % 2},2.5\n" for n in range(24))
+    others.write_text(rows)
     for asked, words in (
         ([str(built[0])], "--pairs MANIFEST"),
         (["--pairs", str(others)], "name the folder"),
@@ -260,6 +262,11 @@ def test_evaluate_says_what_it_needs(built: tuple[Path, dict[str, Any]], tmp_pat
         failed = CliRunner().invoke(command, ["evaluate", *asked]).exception
         assert isinstance(failed, StackError)
         assert words in failed.remedy
+    others.write_text(re.sub(r",p(\d)", r",elsewhere-\1", rows))
+    said = CliRunner().invoke(command, ["evaluate", str(built[0]), "--pairs", str(others), "--out", str(tmp_path / "report"), "--json"])
+    told = json.loads(said.stdout.splitlines()[-1])
+    assert (told["task"], told["version"], told["patients"], told["refused"]) == ("pairs", built[0].name, 24, {})
+    assert (tmp_path / "report" / "report.md").is_file()
 
 
 def test_nothing_is_overwritten(built: tuple[Path, dict[str, Any]], pairs: list[Pair]) -> None:
