@@ -29,13 +29,13 @@ from tests.unit.hl7.messages import PID, arrival, message
 @pytest.fixture(autouse=True)
 def as_json(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As a role with READFIRST_LOG_FORMAT=json; afterwards as it was. A logger that was used before may have kept another configuration."""
-    before = structlog.get_config()
+    before, configured = structlog.get_config(), structlog.is_configured()
     configure("json", "info")
     structlog.configure(cache_logger_on_first_use=False)
     for module in (intake, batches):
         monkeypatch.setattr(module, "log", structlog.get_logger())
     yield
-    structlog.configure(**before)
+    structlog.configure(**before) if configured else structlog.reset_defaults()
 
 
 def lines(capsys: pytest.CaptureFixture[str], action: str) -> list[dict[str, Any]]:
