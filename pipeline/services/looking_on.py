@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -95,16 +95,21 @@ async def watching(watch: Watch) -> None:
     try:
         while True:
             await asyncio.sleep(PAUSE_S)
-            try:
-                await watch.look()
-                if since >= FLUSH_S:
-                    since = 0.0
-                    await watch.flush()
-            except Exception as error:  # whatever it is, nobody would notice that nothing looks on any more
-                log.warning("shadow_cannot_look", reason=f"{type(error).__name__} {error}")
+            await _whatever_goes_wrong(watch.look)
+            if since >= FLUSH_S:
+                since = 0.0
+                await _whatever_goes_wrong(watch.flush)
             since += PAUSE_S
     finally:
         await watch.flush()
+
+
+async def _whatever_goes_wrong(step: Callable[[], Awaitable[None]]) -> None:
+    """Nobody would notice that nothing looks on any more; and what cannot look goes on counting."""
+    try:
+        await step()
+    except Exception as error:
+        log.warning("shadow_cannot_look", reason=f"{type(error).__name__} {error}")
 
 
 def _all(request: AssessRequest, risk: Risk) -> Features:

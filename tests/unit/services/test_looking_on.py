@@ -141,6 +141,26 @@ def test_what_goes_wrong_stops_nothing(error: Exception) -> None:
     virtual_time.run(told())
 
 
+def test_what_cannot_look_goes_on_counting() -> None:
+    """A candidate that is gone for good does not keep the counts of what is served from the store."""
+    room = Room()
+
+    def gone() -> None:
+        raise StackError("its folder is gone", "put it back")
+
+    async def counted() -> int:
+        watch = LookingOn(gone, room.scores, room.tally)
+        watch.note([request(1)], [risk(0.2)])
+        running = asyncio.create_task(watching(watch))
+        await asyncio.sleep(looking_on.FLUSH_S + 2 * looking_on.PAUSE_S)
+        counts = await room.counts.of(date(2026, 3, 2), "1")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return sum(rows for (name, _), rows in counts.items() if name == drift.RISK)
+
+    assert virtual_time.run(counted()) == 1
+
+
 async def test_a_damaged_file_of_versions_is_not_counted_by() -> None:
     """Counting drift raises nothing where it is not known what is served."""
 
