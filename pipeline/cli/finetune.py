@@ -69,9 +69,9 @@ def finetune(
     r"""Fits the risk model to a site's own pairs: checks them, learns, tests by patient beside the shipped model, writes a new version.
 
     A row of the manifest is one study. Columns: study, patient, outcome (0 or 1); any of image (a path beside it, or a SOP Instance
-    UID), observations (a JSON list of \[name or LOINC code, value, hours before the image]) and text (the order's words,
-    never the report's); optional date, hospital, projection, scanner, age, sex. A column named as an observable (lactate, heart_rate, ...)
-    holds its value at the time of the image.
+    UID), observations (a JSON list of \[name or LOINC code, value, hours before the image]) and text (the words of the order and
+    of the study's description, as live; never the report's); optional date, hospital, projection, scanner, age, sex. A column named as an
+    observable (lactate, heart_rate, ...) holds its value at the time of the image.
     """
     require_torch()
     from pipeline.models.finetuning.audit import audit

@@ -113,8 +113,8 @@ def _helps(data: Inputs, fold: NDArray[np.int64], unseen: dict[str, Matrix]) -> 
             total = sum((join[name] * parts[name][test] for name in PARTS), data.concepts[test] @ words + intercept)
             losses.append(np.logaddexp(0, np.where(data.positive[test], -total, total)))
         gain[test] = losses[0] - losses[1]
-    patients = data.patient[fold >= 0]
-    by_patient = np.array([gain[fold >= 0][patients == one].mean() for one in sorted(set(patients.tolist()))])
+    _, whose = np.unique(data.patient[fold >= 0], return_inverse=True)
+    by_patient = np.bincount(whose, gain[fold >= 0]) / np.bincount(whose)
     return bool(by_patient.mean() > by_patient.std(ddof=1) / np.sqrt(len(by_patient)))
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cross_decomposition import PLSRegression
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from pipeline.models.evaluation.calibration import fit_logistic
@@ -20,9 +19,12 @@ Mask = NDArray[np.bool_]
 FEWEST_PATIENTS = 20
 """With words, before anything is learned of them."""
 DIMENSIONS = 2
+"""Fewer where less is told."""
 _FEWEST = 5
 """Patients in whose orders a bucket must be, and as many in whose it is not."""
 _RIDGE = 3.0
+_NOTHING = 1e-9
+"""Of a covariance as large as it could be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +56,39 @@ def learned(buckets: Mask, positive: Mask, patient: NDArray[np.str_]) -> TextPar
         return None
     seen = buckets[rows]
     used = _counting(seen, patient[rows])
-    if used.sum() <= DIMENSIONS:
+    if not used.any():
         return None
     weighing = TfidfTransformer().fit(seen[:, used].astype(np.float64))
     idf = np.zeros(buckets.shape[1])
     idf[used] = weighing.idf_
     known = seen[:, used].any(1)
     weighted = weighing.transform(seen[known][:, used].astype(np.float64)).toarray()
-    found = PLSRegression(DIMENSIONS, scale=False).fit(weighted, positive[rows][known].astype(np.float64))
-    embedded = weighted @ found.x_rotations_
+    directions = _directions(weighted, positive[rows][known].astype(np.float64))
+    if not directions.size:
+        return None
+    embedded = weighted @ directions
     mean, size = embedded.mean(0), embedded.std(0) + 1e-9
-    axes = np.zeros((buckets.shape[1], DIMENSIONS))
-    axes[used] = found.x_rotations_ / size
+    axes = np.zeros((buckets.shape[1], directions.shape[1]))
+    axes[used] = directions / size
     weight = fit_logistic((embedded - mean) / size, positive[rows][known], ridge=_RIDGE)[:-1]
     return TextPart(idf, axes, mean / size, weight)
+
+
+def _directions(weighted: Matrix, outcome: Matrix) -> Matrix:
+    """[columns, k] by partial least squares: NIPALS with one outcome (Wold, 1984), which ends where nothing is left to tell: words that
+    always stand together, as in a ready-made sentence, are one direction, and those of a sentence that is always the same are none."""
+    rest, told = weighted - weighted.mean(0), outcome - outcome.mean()
+    least = _NOTHING * float(np.linalg.norm(rest) * np.linalg.norm(told))
+    weights, loadings = list[Matrix](), list[Matrix]()
+    while len(weights) < DIMENSIONS and (length := float(np.linalg.norm(rest.T @ told))) > least:
+        weights.append(rest.T @ told / length)
+        score = rest @ weights[-1]
+        loadings.append(rest.T @ score / (score @ score))
+        rest = rest - np.outer(score, loadings[-1])
+    if not weights:
+        return np.zeros((weighted.shape[1], 0))
+    found: Matrix = np.column_stack(weights) @ np.linalg.inv(np.stack(loadings) @ np.column_stack(weights))
+    return found
 
 
 def _counting(buckets: Mask, patient: NDArray[np.str_]) -> Mask:

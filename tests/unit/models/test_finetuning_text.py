@@ -117,6 +117,22 @@ def test_the_file_hears_what_torch_and_the_part_hear(learned: tuple[Inputs, list
     assert [("words" in model_inputs.given(one, reference, {})) for one in requests] == data.has_text.tolist()
 
 
+def test_ready_made_sentences_are_one_direction_or_none() -> None:
+    """Words that always stand together leave nothing for a second; of a sentence that is always the same there is nothing to learn."""
+    rows = np.arange(64)
+    first, outcome, patient = rows % 2 == 0, rows % 3 == 0, rows.astype(str)
+    outcome[:16] = first[:16]
+    same, two = np.zeros((2, 64, order_words.BUCKETS), bool)
+    same[:32, :4], same[rows, 100 + rows] = True, rows >= 32
+    two[:, :4], two[:, 4:8] = first[:, None], ~first[:, None]
+    part = text.learned(two, outcome, patient)
+
+    assert text.learned(same, outcome, patient) is None
+    assert part is not None
+    assert part.described()["dimensions"] == 1
+    assert (part.logits(two) > 0).tolist() == first.tolist()
+
+
 def test_rare_and_common_words_count_for_nothing() -> None:
     """A name stands in few orders, "please" in all."""
     data, _ = inputs(100, telling=True)
