@@ -33,14 +33,21 @@ TOLERANCE = 0.002
 """Triton on a GPU may reckon in half precision; and topics keep no order among each other, so a moment may be met by a value or two."""
 MOST_EVENTS = 20_000
 """Of a patient, the newest: some days of a value a minute."""
+MOST_DERIVED = 100_000
+"""Events that windows are derived of anew, where each moment is of late or corrected values: some 2 s. A long history has fewer moments."""
+MOST_WAITING = 8
+"""Who asks while so many are waiting is told so; nobody waits for more than these."""
+MOST_KEPT = 16
+"""Answers, for whoever asks the same once more."""
 
-WhyNot = Literal["no-score", "film", "version", "not-reproduced", "no-answer"]
+WhyNot = Literal["no-score", "film", "version", "not-reproduced", "no-answer", "busy"]
 WORDS: dict[WhyNot, str] = {
     "no-score": "No model has scored this study: the rules alone speak.",
     "film": "This score looked at the chest film too; it is not looked at again for every reading left out.",
     "version": "The version of the model that gave this score is not on this server.",
     "not-reproduced": "This score cannot be reproduced from the facts that are kept, so nothing is told of single readings.",
     "no-answer": "The model did not answer here.",
+    "busy": "Too many readings are being worked out; try again in a moment.",
 }
 
 ScorerOf = Callable[[str], Scorer]
@@ -69,6 +76,8 @@ class RiskAttribution:
         self._reader = reader
         self._scorer_of = scorer_of
         self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._kept: dict[tuple[object, ...], Attribution] = {}
 
     async def of_study(self, study_uid: str) -> Attribution:
         """Raises NotFound for a study that is not on the list, Unavailable where its store does not answer."""
@@ -78,17 +87,38 @@ class RiskAttribution:
             return Attribution(why_not="no-score")
         if IMAGE in risk.inputs:
             return Attribution(why_not="film")
-        async with self._turn:
-            try:
-                scorer = await asyncio.to_thread(self._scorer_of, risk.model_version)
-            except (NotFound, StackError):
-                return Attribution(why_not="version")
-            events = await self._reader.patient_events(item.patient, limit=MOST_EVENTS)
-            candidates = await asyncio.to_thread(as_it_was, item, risk, events)
-            try:
-                return await _told(risk, candidates, scorer, events)
-            except Unavailable:
-                return Attribution(why_not="no-answer")
+        if self._waiting >= MOST_WAITING:
+            return Attribution(why_not="busy")
+        self._waiting += 1
+        try:
+            async with self._turn:
+                return await self._once(item, risk, risk.model_version)
+        finally:
+            self._waiting -= 1
+
+    async def _once(self, item: WorklistItem, risk: Risk, version: str) -> Attribution:
+        """Worked out unless it was lately, of the same context and score."""
+        key = (item.study.study_uid, item.context_version, version, risk.probability, risk.scored_at)
+        if (known := self._kept.get(key)) is not None:
+            return known
+        found = await self._work_out(item, risk, version)
+        if found.why_not is None:
+            self._kept[key] = found
+            if len(self._kept) > MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+        return found
+
+    async def _work_out(self, item: WorklistItem, risk: Risk, version: str) -> Attribution:
+        try:
+            scorer = await asyncio.to_thread(self._scorer_of, version)
+        except (NotFound, StackError):
+            return Attribution(why_not="version")
+        events = await self._reader.patient_events(item.patient, limit=MOST_EVENTS)
+        candidates = await asyncio.to_thread(as_it_was, item, risk, events)
+        try:
+            return await _told(risk, candidates, scorer, events)
+        except Unavailable:
+            return Attribution(why_not="no-answer")
 
 
 def as_it_was(item: WorklistItem, risk: Risk, events: Iterable[AnyEvent]) -> list[Asked]:
@@ -99,7 +129,7 @@ def as_it_was(item: WorklistItem, risk: Risk, events: Iterable[AnyEvent]) -> lis
     until = item.as_of if risk.scored_at is None else min(item.as_of, risk.scored_at + CLOCKS_APART)
     known = {(event.recorded_at, event.event_id): event for event in events if event.recorded_at <= until}
     steps = [list(step) for _, step in groupby((known[version] for version in sorted(known)), key=attrgetter("recorded_at"))]
-    first = max(len(steps) - LOOK_BACK, 0)
+    first = max(len(steps) - min(LOOK_BACK, MOST_DERIVED // max(len(known), 1)), 0)
     so_far = [event for step in steps[:first] for event in step]
     window, found = derive(so_far), []
     for step in steps[first:]:

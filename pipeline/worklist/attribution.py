@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,8 +29,14 @@ class AttributionApi:
         return [Route("/api/worklist/{study_uid}/readings", self.readings)]
 
     async def readings(self, request: Request) -> Response:
-        """Each reading of the observables that moved the risk, strongest first, with the change of the probability; or `why_not`."""
-        body = told(await self._attribution.of_study(request.path_params["study_uid"]))
+        """Each reading of the observables that moved the risk, strongest first, with the change of the probability; or `why_not`.
+
+        429 where too many ask.
+        """
+        found = await self._attribution.of_study(request.path_params["study_uid"])
+        if found.why_not == "busy":
+            raise HTTPException(429, WORDS["busy"], {"Retry-After": "2"})
+        body = told(found)
         headers = {"x-readfirst-now": self._clock.now().isoformat(), "cache-control": "private, no-cache"}
         return Response(msgspec.json.encode(body), media_type="application/json", headers=headers)
 

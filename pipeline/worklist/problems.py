@@ -23,6 +23,7 @@ TITLES: Mapping[int, str] = {
     405: "This address does not take that method",
     409: "Somebody else was first",
     413: "The request is too large",
+    429: "Too much is asked at once",
     500: "Something went wrong here",
     503: "The worklist's store does not answer",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from pipeline.adapters.onnx.scorer import OnnxScorer
 from pipeline.adapters.onnx.versions import ModelVersions, in_process
 from pipeline.domain import features
 from pipeline.domain.catalogue import BY_NAME
-from pipeline.domain.window import derive
+from pipeline.domain.window import Window, derive
 from pipeline.errors import NotFound, StackError, Unavailable
 from pipeline.ports import Fact, ItemChange, Scorer
+from pipeline.services import attribution
 from pipeline.services.assessing import request, view
-from pipeline.services.attribution import LOOK_BACK, Attribution, RiskAttribution
+from pipeline.services.attribution import LOOK_BACK, MOST_WAITING, Attribution, RiskAttribution
 from schemas.assessments import AssessRequest, Risk
 from schemas.codec import encode
 from schemas.codes import ObservationStatus
@@ -296,3 +297,61 @@ async def test_side_by_side(site: Site) -> None:
 
     assert first.effects
     assert others == [first] * 3
+
+
+class Counting:
+    """A scorer that counts what it was asked."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer, self.asked = scorer, 0
+
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
+        """As Scorer.score."""
+        self.asked += 1
+        return await self.scorer.score(requests, look=look)
+
+
+async def test_the_same_is_worked_out_once(site: Site) -> None:
+    """Of another context it is worked out anew."""
+    site.learn(SICK)
+    risk = await site.scored(SICK)
+    scorer = Counting(site.scorer)
+    service = RiskAttribution(site.worklist, lambda _: scorer)
+    first = await service.of_study(STUDY)
+    once = scorer.asked
+
+    assert await service.of_study(STUDY) is first
+    assert scorer.asked == once
+    site.show(risk, as_of=SICK[-1].recorded_at, context_version=2)
+    assert await service.of_study(STUDY) == first
+    assert scorer.asked == 2 * once
+
+
+async def test_only_so_many_wait(site: Site) -> None:
+    """Whoever asks beyond them is told at once; afterwards there is room again."""
+    site.learn(SICK)
+    await site.scored(SICK)
+    answers = await asyncio.gather(*(site.told() for _ in range(MOST_WAITING + 3)))
+
+    assert [one.why_not for one in answers] == [None] * MOST_WAITING + ["busy"] * 3
+    assert (await site.told()).why_not is None
+
+
+def test_a_long_history_is_derived_anew_only_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its last moments corrects a value that only tallies tell of; the score is of the newest."""
+    events: list[AnyEvent] = [images(40), *(measured(hours, lactate=8.0) for hours in range(38, 2, -2))]
+    events += [measured(38, "corrected", 1 - minute / 60, lactate=8.0 + minute) for minute in range(20)]
+    derived = 0
+
+    def counted(of: Iterable[AnyEvent]) -> Window:
+        nonlocal derived
+        derived += len(known := list(of))
+        return derive(known)
+
+    monkeypatch.setattr(attribution, "derive", counted)
+    monkeypatch.setattr(attribution, "MOST_DERIVED", 5 * len(events))
+    made = msgspec.structs.replace(item(STUDY), patient=PATIENT, as_of=NOW)
+    found = attribution.as_it_was(made, Risk(scorer="triton", probability=0.5, scored_at=NOW), events)
+
+    assert [one.request.recorded_at for one in found] == [one.recorded_at for one in reversed(events[-5:])]
+    assert 3 * len(events) < derived <= 6 * len(events)

@@ -115,6 +115,24 @@ async def test_why_there_are_none(web: Web, version: str | None, code: WhyNot) -
     assert (body["why_not"], body["readings"], body["as_of"]) == (WORDS[code], [], None)
 
 
+class Busy(RiskAttribution):
+    """As many wait as may."""
+
+    async def of_study(self, study_uid: str) -> Attribution:
+        """As RiskAttribution.of_study."""
+        return Attribution(why_not="busy")
+
+
+async def test_too_many_at_once_are_refused(web: Web) -> None:
+    """A problem document that says it, and when to come again; so the page may ask anew."""
+    busy = Busy(web.worklist, scorer_of)
+    web.app = create_app(web.worklist, web.worklist, web.vault, web.clock, time_zone="Europe/Berlin", attribution=busy)
+    async with web.client() as client:
+        refused = await client.get("/api/worklist/1.2.7/readings")
+
+    assert (refused.status_code, refused.json()["detail"], refused.headers["retry-after"]) == (429, WORDS["busy"], "2")
+
+
 def test_older_ones_are_told_together() -> None:
     """As a range, with their number."""
     found = Attribution([Effect(observable="gcs", change=-0.1, older=3, low=7.0, high=13.0, since=NOW)], 0.5, "1", NOW)
