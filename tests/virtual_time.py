@@ -1,4 +1,5 @@
-"""An event loop that never waits: where nothing is left to do, its clock jumps to the next timer. A deadline is then no race."""
+"""An event loop that never waits: its clock stands while anything is to be done, and jumps to the next timer where nothing is. A deadline
+is then no race, however slow the machine is."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class _Jumping(selectors.DefaultSelector):
-    """skipped: seconds that nobody waited."""
+    """skipped: seconds that were to be waited."""
 
     skipped = 0.0
 
@@ -32,8 +33,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Seconds, of which most never passed."""
-        return super().time() + self._jumping.skipped
+        """Seconds that were to be waited since it began."""
+        return self._jumping.skipped
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
