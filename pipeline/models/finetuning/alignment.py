@@ -57,10 +57,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """directions [WIDTH, _SPACE] of the encoder's features. figures: what stands in metrics.json."""
+    """directions [WIDTH, _SPACE] of the encoder's features. figures: what stands in metrics.json. patients: whose films or reports."""
 
     directions: Matrix
     figures: dict[str, Any]
+    patients: frozenset[str]
 
 
 def aligned(
@@ -91,7 +92,7 @@ def aligned(
             _Space.learned(rest[0], rest[1], seed, 0), _Space.learned(rest[0], rest[1], seed), test_films, test_reports, rest[1]
         ),
     }
-    return Aligned(_Space.learned(seen, told, seed).directions, figures)
+    return Aligned(_Space.learned(seen, told, seed).directions, figures, frozenset([*seen.patient.tolist(), *told.patient.tolist()]))
 
 
 def belongs(films: Told, reports: Told, loosely: bool = True) -> Mask:

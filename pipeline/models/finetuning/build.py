@@ -73,6 +73,7 @@ def build(
     step("testing on patients that were not learned from")
     tested = _tested(data, pairs, test, site.recipe, progress)
     alignment: dict[str, Any] = {}
+    before = frozenset[str]()
     if site.aligned is not None:
         step("testing the same with films and reports aligned")
         favoured = varied(data, favoured=site.aligned.directions)
@@ -80,7 +81,7 @@ def build(
         gain = evaluation.gain(data, beside, tested)
         alignment = {"alignment": {**site.aligned.figures, "finetuning": gain, "used": evaluation.helps(gain)}}
         if evaluation.helps(gain):
-            data, tested = favoured, beside
+            data, tested, before = favoured, beside, site.aligned.patients
     step("learning")
     fused = learn(data, np.ones(len(pairs), bool) if test is None else ~test, site.recipe)
     step("exporting")
@@ -97,7 +98,7 @@ def build(
         "sentences": verdict.sentences(results),
         **alignment,
         "onnx_max_difference": difference,
-        "learned_from": LearnedFrom.of(pairs, hashlib.sha256(body).hexdigest()),
+        "learned_from": LearnedFrom.of(pairs, hashlib.sha256(body).hexdigest(), before),
     }
     image: dict[str, bytes] = {}
     if site.finding is not None:

@@ -1,7 +1,8 @@
 """What `finetune` wrote, read again: the files of a version, and whose pairs it was made from.
 
 Of those patients only marks are kept: a hash of each number, so short that one in a thousand people who were not there has the mark of
-one who was. A mark therefore proves of nobody that he was there, and a test set loses one patient in a thousand by it, whoever it is.
+one who was. No number can be read out of it, and a test set loses one patient in a thousand by it, whoever it is. It does not hide who was
+there from whoever has a list of the hospital's numbers: of those, the ones with a mark were there, but for one in a thousand of the list.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Marks(msgspec.Struct, frozen=True):
 
     def has(self, key: str, salt: str) -> bool:
         """True of each key that they were made of, and of that share of others."""
-        return _slot(key, salt, self.slots) in set(self.taken)
+        return _slot(key, salt, self.slots) in self.taken
 
 
 class LearnedFrom(msgspec.Struct, frozen=True):
@@ -58,11 +59,12 @@ class LearnedFrom(msgspec.Struct, frozen=True):
     pictures: Marks
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair], salt: str) -> LearnedFrom:
-        """All pairs that the version was made from, those it was tested on among them."""
+    def of(cls, pairs: Iterable[Pair], salt: str, before: Iterable[str] = ()) -> LearnedFrom:
+        """All pairs that the version was made from, those it was tested on among them. before: patients whose films and reports were
+        aligned, where the version uses that."""
         every = list(pairs)
         digests = (pair.digest for pair in every if pair.digest is not None)
-        return cls(Marks.of((pair.patient for pair in every), salt, _PATIENTS), Marks.of(digests, salt, _PICTURES))
+        return cls(Marks.of((*(pair.patient for pair in every), *before), salt, _PATIENTS), Marks.of(digests, salt, _PICTURES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def test_others_are_told_from_those_that_it_was_made_from(built: tuple[Path, dic
     folder = built[0]
     assert not any(f'"{pair.patient}"' in (folder / "metrics.json").read_text() for pair in pairs)
     known = version.load(folder)
-    strangers = [replace(pair, patient=f"q{pair.patient}", digest=f"other-{pair.digest}") for pair in made_up(seed=5)]
+    strangers = [replace(pair, patient=stranger(known, pair.patient), digest=f"other-{pair.digest}") for pair in made_up(seed=5)]
     mixed = [*strangers[:4], *pairs[:2], replace(strangers[5], digest=pairs[1].digest)]
     found = version.others(manifest(mixed), known)
 
@@ -219,6 +220,13 @@ def test_others_are_told_from_those_that_it_was_made_from(built: tuple[Path, dic
     marks = version.Marks.of(("a", "b", "c"), "salt", 0.01)
     assert all(marks.has(key, "salt") for key in "abc")
     assert 0.002 < np.mean([marks.has(str(number), "salt") for number in range(5000)]) < 0.03
+
+
+def stranger(known: version.Version, name: str) -> str:
+    """A patient of another name, who does not happen to have the mark of one that the version was made from."""
+    assert known.learned_from is not None
+    salt = known.artefact.reference.sha256
+    return next(told for n in count() if not known.learned_from.patients.has(told := f"{name}-{n}", salt))
 
 
 def test_it_is_tested_on_others_as_it_is_asked_live(
@@ -262,7 +270,8 @@ def test_evaluate_says_what_it_needs(built: tuple[Path, dict[str, Any]], tmp_pat
         failed = CliRunner().invoke(command, ["evaluate", *asked]).exception
         assert isinstance(failed, StackError)
         assert words in failed.remedy
-    others.write_text(re.sub(r",p(\d)", r",elsewhere-\1", rows))
+    known = version.load(built[0])
+    others.write_text(re.sub(r",(p\d+)", lambda told: f",{stranger(known, told[1])}", rows))
     said = CliRunner().invoke(command, ["evaluate", str(built[0]), "--pairs", str(others), "--out", str(tmp_path / "report"), "--json"])
     told = json.loads(said.stdout.splitlines()[-1])
     assert (told["task"], told["version"], told["patients"], told["refused"]) == ("pairs", built[0].name, 24, {})

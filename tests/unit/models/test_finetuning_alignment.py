@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,22 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn", reason="fine-tuning needs the extra train")
+pytest.importorskip("onnxscript", reason="fine-tuning needs the extra train")
 pytest.importorskip("torch", reason="fine-tuning needs the extra train")
 
 from PIL import Image
 
+from pipeline.adapters.onnx import artefact
 from pipeline.errors import StackError
 from pipeline.models.evaluation.discrimination import auc
-from pipeline.models.finetuning import alignment, card, evaluation, nih_reports
-from pipeline.models.finetuning.alignment import CODES, Told, aligned, belongs, concepts, recall
+from pipeline.models.finetuning import alignment, build, card, evaluation, nih_reports
+from pipeline.models.finetuning.alignment import CODES, Aligned, Told, aligned, belongs, concepts, recall
+from pipeline.models.finetuning.audit import audit
 from pipeline.models.finetuning.films import Film, Films
+from pipeline.models.finetuning.fusion import Recipe
 from pipeline.models.imaging import readout
+from pipeline.models.imaging.network import WIDTH
+from tests.unit.models.test_finetuning import SIDE, made_up, manifest
 
 FEATURES = 60
 REPORTS = ("Pneumonia.", "No pneumonia. Pleural effusion.", "Pneumothorax, fracture.", "No acute findings.")
@@ -121,3 +128,24 @@ def test_too_few_are_refused(tmp_path: Path) -> None:
         aligned(path, films, look, (), 1)
     with pytest.raises(StackError, match="0 films"):
         aligned(path, films, look, {f"p{n}" for n in range(30)}, 1)
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_whose_films_were_aligned_is_known_where_that_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, helps: bool) -> None:
+    """Such a version is not tested on them afterwards."""
+    pairs, written, body = made_up(), list[dict[str, Any]](), artefact.load().onnx
+    monkeypatch.setattr(build, "_write", lambda *told: written.append(told[3]) or tmp_path)
+    monkeypatch.setattr(build, "_exported", lambda *_: (body, 0.0))
+    monkeypatch.setattr(build, "_said", lambda *_: np.full(len(pairs), 0.5))
+    monkeypatch.setattr(evaluation, "helps", lambda _: helps)
+    monkeypatch.setattr(evaluation, "REPEATS", 1)
+    site = build.Site("made up", tmp_path, Recipe(), SIDE, Aligned(np.eye(WIDTH)[:, :2], {}, frozenset({"aligned"})))
+    build.build(pairs, audit(manifest(pairs)), site)
+
+    assert written[0]["learned_from"].patients.has("aligned", hashlib.sha256(body).hexdigest()) == helps
+
+
+def test_patients_on_either_side_count(tmp_path: Path) -> None:
+    """With a film and a report, but for those of the pairs."""
+    path, films = site(tmp_path, 24)
+    assert aligned(path, films, look, {"p0"}, 1).patients == {f"p{n}" for n in range(1, 24)}
