@@ -81,6 +81,17 @@ async def test_items_come_back_as_they_were(stores: Stores) -> None:
         assert await batch.items(["1.2", "9.9"]) == {"1.2": written}
 
 
+async def test_of_two_that_see_a_study_for_the_first_time_the_newer_counts(stores: Stores) -> None:
+    """The other partition's older item is neither listed nor in the history."""
+    async with stores.ranking.begin("ranking", [place(ASSESSMENTS, 0)]) as batch:
+        assert await batch.items(["1.2"]) == {}
+        await stores.rank(change(item("1.2", due=20, version=5)), partition=1)
+        await batch.store([change(item("1.2", due=10, version=4), 2)])
+
+    assert (await stores.reader.get("1.2")).item == item("1.2", due=20, version=5)
+    assert [one.event_id for one in await stores.reader.history("1.2")] == [event_id(1)]
+
+
 @pytest.mark.parametrize("odd", ["nul\0inside", "1." * 5_000])
 async def test_any_text_is_a_study(stores: Stores, odd: str) -> None:
     """A UID that the database could not hold or index stops nothing: it is listed, claimed and paged over as any other."""

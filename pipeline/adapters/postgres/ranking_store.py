@@ -72,13 +72,15 @@ class PostgresRankingTransaction(PostgresBatch):
         return {asked[uid]: stored_item(document, version, claimed_by) for uid, version, claimed_by, document in await self._lock(asked)}
 
     async def store(self, changes: Sequence[ItemChange]) -> None:
-        """As RankingTransaction.store. What `items` has told is locked, and as it was."""
+        """As RankingTransaction.store. What `items` has told is locked; what it did not find may be there by now, and newer."""
         if unknown := {key(change.item.study.study_uid) for change in changes} - self._asked:
             await self._lock(unknown)
         plan = _plan(changes, self._versions)
         if plan.shown:
             await self._connection.execute(_sql.lock_seq)
-            await self._connection.execute(_sql.upsert, item_columns(list(plan.shown.values())))
+            cursor = await self._connection.execute(_sql.upsert, item_columns(list(plan.shown.values())))
+            written = {uid for uid, _ in await cursor.fetchall()}
+            plan.history = [change for change in plan.history if key(change.item.study.study_uid) in written]
         if plan.noted:
             noted = {"study_uid": list(plan.noted), "context_version": list(plan.noted.values())}
             await self._connection.execute(_sql.note_versions, noted)

@@ -8,8 +8,8 @@ where study_uid = any(%(studies)s) order by study_uid for update
 select pg_advisory_xact_lock(hashtextextended('worklist', 3))
 
 -- name: upsert
--- Writes items, which the listeners are told at commit; a claim stays. The condition matters only for a study that two partitions see for
--- the first time at once.
+-- Writes items, which the listeners are told at commit, and says which; a claim stays. The condition matters only for a study that two
+-- partitions see for the first time at once.
 with written as (insert into worklist_item (
     study_uid, patient, due_at, target_at, ready_at, ranked_at, closed, modality, patient_class, location,
     degraded, provisional, unmatched, scorer, context_version, search, document, body_part, policy, held_until, review_at, overridden, seq
@@ -29,8 +29,8 @@ on conflict (study_uid) do update set
     body_part = excluded.body_part, policy = excluded.policy, held_until = excluded.held_until, review_at = excluded.review_at,
     overridden = excluded.overridden, seq = excluded.seq
 where worklist_item.context_version <= excluded.context_version
-returning seq)
-select pg_notify('worklist', max(seq)::text) from written having count(*) > 0
+returning study_uid, seq)
+select study_uid, pg_notify('worklist', (max(seq) over ())::text) from written
 
 -- name: note_versions
 -- Nothing that a reader sees has moved.
