@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline.domain import model_inputs
 from pipeline.domain.catalogue import OBSERVABLES
 from pipeline.domain.feedback import outcomes
 from pipeline.errors import NotFound
@@ -56,7 +57,7 @@ def _row(listed: ListedItem, picture: str, shows: bool, events: Sequence[AnyEven
         "image": picture,
         "outcome": str(int(shows)),
         "observations": json.dumps(list(_before(events, at))),
-        "text": study.indication or "",
+        "text": "\n".join(filter(None, model_inputs.words([study]))),
         "date": at.isoformat(),
         "projection": taken.view or "" if taken else "",
         "scanner": taken.source if taken else "",

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace as changed
 
 from pipeline.adapters.memory.feedback import MemoryFeedback
+from pipeline.domain import model_inputs, order_words
 from pipeline.domain.feedback import Feedback, outcomes
 from pipeline.models.finetuning.films import Film
 from pipeline.models.finetuning.pairs import read
@@ -61,7 +62,7 @@ async def test_a_pair_holds_what_was_known_when_the_picture_was_taken(web: Web) 
 
     assert set(row) == set(COLUMNS)
     told = {name: row[name] for name in ("study", "patient", "image", "outcome", "text", "projection", "scanner", "age", "sex")}
-    assert list(told.values()) == ["1.2.1", "p1", "1.2.1.5", "1", "fever, cough", "AP", "DX1", "40", "F"]
+    assert list(told.values()) == ["1.2.1", "p1", "1.2.1.5", "1", "fever, cough\nHead", "AP", "DX1", "40", "F"]
     assert json.loads(row["observations"]) == [["2524-7", 3.3, 2.0]]
     assert datetime.fromisoformat(row["date"]) == NOW
 
@@ -103,6 +104,8 @@ async def test_the_rows_are_a_manifest(web: Web, tmp_path: Path) -> None:
         "p1",
         False,
         "1.2.1.5",
-        'fever, "cough"\nsince Monday',
+        'fever, "cough"\nsince Monday\nHead',
     )
     assert [(one.name, one.value) for one in pair.observations] == [("lactate", 3.3)]
+    live = model_inputs.words([(await web.worklist.get("1.2.1")).item.study])
+    assert order_words.buckets(pair.text) == order_words.buckets(*live), "a model is asked by the words that it learns from"
