@@ -71,8 +71,8 @@ def promote(
 
 
 def _roll_back(versions: ModelVersions, stack: Path | None, person: str, reason: str | None) -> None:
-    state, known = versions.state(), versions.versions()
-    target = known[state.before] if state.before else versions.shipped
+    before = versions.state().before
+    target = versions.folder_of(before) if before else versions.shipped
     _before_triton(stack, versions, target, lambda: versions.roll_back(_now(), person, reason))
 
 

@@ -141,6 +141,17 @@ def test_there_is_a_way_back_from_a_version_that_is_gone(versions: ModelVersions
     assert (back.exit_code, versions.served()) == (0, artefact.SHIPPED), back.output
 
 
+def test_what_is_gone_is_not_gone_back_to(versions: ModelVersions, tmp_path: Path) -> None:
+    """The command says which version, and what is served stays."""
+    for version in ("901", "902"):
+        versions.promote(versions.install(candidate(tmp_path, version)), NOW, "kim", None, [])
+    shutil.rmtree(versions.folder_of("901"))
+
+    back = CliRunner().invoke(build(), ["promote", "--rollback", "--stack", str(tmp_path)])
+    assert isinstance(back.exception, NotFound), back.output
+    assert ("no version '901'" in str(back.exception), versions.served().name) == (True, "902")
+
+
 def test_a_model_of_another_outcome_needs_a_reason(versions: ModelVersions, tmp_path: Path) -> None:
     """A site's limits on the risk were set for what the number meant until now; of two that mean the same nothing is said."""
     command = ["promote", "--stack", str(tmp_path), "--data", str(tmp_path / "nowhere")]
