@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SIDE = 224
 _MOST_LISTED = 20
-_SHOWN = ("calibration", "working_points", "decision_curve", "subgroups", "by_input", "pairs")
+_REPORTED = ("calibration", "working_points", "decision_curve", "subgroups", "by_input", "pairs")
 """Not among the figures of the last line: they are in the report."""
 
 
@@ -75,7 +75,7 @@ def evaluate(model: Path | None, path: Path, objects: Path | None, prevalence: f
         write(out, validated)
     for sentence in validated.figures["sentences"]:
         Console(stderr=True).print(f"  {sentence}", highlight=False)
-    told = {name: value for name, value in validated.figures.items() if name not in _SHOWN}
+    told = {name: value for name, value in validated.figures.items() if name not in _REPORTED}
     return {"task": "pairs", **told, "refused": found.refused, "by_input_auc": _auc(validated.figures["by_input"])}
 
 
