@@ -68,7 +68,7 @@ def train(
 ) -> None:
     """Trains what ships and writes it with its card: the clinical risk model (PhysioNet 2012, set a; tested on set b) and the image head.
 
-    On two CPU cores the clinical model takes 4 to 10 minutes, the image head 13 to 17; a GPU is used where torch has one, and the last
+    On two CPU cores the clinical model takes 4 to 10 minutes, the image head 9 to 17; a GPU is used where torch has one, and the last
     digits differ there. `multimodal` trains the rival that does not ship, one network over events and films, on the processor, and compares
     it with the shipped models on the same rows.
     """
