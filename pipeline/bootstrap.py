@@ -315,7 +315,7 @@ class Resources:
 
         tally = DriftTally(self.drift_counts, lambda: made_on(models.served()), self.clock)
         exports.drift(models.model, tally)
-        scorer = OnnxScorer(self.clock, lambda: models.shadow() or models.served(), films, BESIDE)
+        scorer = OnnxScorer(self.clock, lambda: models.shadow() or models.served(), films, BESIDE, measured_as="shadow")
         return LookingOn(lambda: scorer if models.shadow() else None, self.shadow_scores, tally)
 
     def picture_watch(self, registry: HeadRegistry) -> PictureWatch:
@@ -327,7 +327,7 @@ class Resources:
         from pipeline.services.picture_watch import Candidate, PictureWatch, served_as
 
         reference, versions = cache(heads.reference_in), registry.versions
-        models = {head: OnnxImageModel(lambda of=of: of.shadow() or of.served()) for head, of in versions.items()}  # type: ignore[misc]
+        models = {head: OnnxImageModel(lambda of=of: of.shadow() or of.served(), "shadow") for head, of in versions.items()}  # type: ignore[misc]
 
         @cache
         def made_on(served: Path) -> tuple[str, Reference] | None:

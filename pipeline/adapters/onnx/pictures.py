@@ -53,8 +53,9 @@ class OnnxHead:
 class OnnxImageModel:
     """ImageModel. The head is loaded at the first request, and again when another folder is served."""
 
-    def __init__(self, served: Callable[[], Path]) -> None:
-        """served: the head's folder, asked before each request."""
+    def __init__(self, served: Callable[[], Path], measured_as: str = "onnxruntime") -> None:
+        """served: the head's folder, asked before each request. measured_as: as of OnnxScorer."""
+        self._measured_as = measured_as
         self._served = served
         self._loaded: tuple[Path, OnnxHead] | None = None
 
@@ -68,7 +69,7 @@ class OnnxImageModel:
     async def look(self, pictures: Sequence[Picture]) -> Sequence[Looked]:
         """As ImageModel.look; runs in a thread. Whatever goes wrong is Unavailable."""
         try:
-            with METRICS.answered("readfirst_scorer_seconds", {"scorer": "onnxruntime"}):
+            with METRICS.answered("readfirst_scorer_seconds", {"scorer": self._measured_as}):
                 return await asyncio.to_thread(self._look, pictures) if pictures else []
         except Exception as error:
             raise Unavailable(f"the image model in this process did not answer: {type(error).__name__} {error}") from error

@@ -58,12 +58,15 @@ class OnnxScorer:
         served: Callable[[], Path] = lambda: artefact.SHIPPED,
         films: FilmSource | None = None,
         patience: Patience = SCORE,
+        measured_as: str = "onnxruntime",
     ) -> None:
-        """served: the artefact's folder, asked before each request. films: for a version that reads them."""
+        """served: the artefact's folder, asked before each request. films: for a version that reads them. measured_as: the label of its
+        metric: who asks beside the live scoring is not to look like its second choice."""
         self._patience = patience
         self._clock = clock
         self._served = served
         self._films = films
+        self._measured_as = measured_as
         self._reference = cache(artefact.load_reference)
         self._loaded: tuple[Path, OnnxModel] | None = None
 
@@ -78,7 +81,7 @@ class OnnxScorer:
         """As Scorer.score; runs in a thread, so that the event loop keeps its heartbeats. Whatever goes wrong is Unavailable."""
         if not requests:
             return []
-        with METRICS.answered("readfirst_scorer_seconds", {"scorer": "onnxruntime"}):
+        with METRICS.answered("readfirst_scorer_seconds", {"scorer": self._measured_as}):
             films: Films = {}
             if look and self._films is not None:
                 films = await films_for(requests, self._described(), self._films, self._patience)

@@ -190,6 +190,6 @@ def in_process(folder_of: Callable[[str], Path], clock: Clock) -> Callable[[str]
         from pipeline.adapters.onnx.scorer import OnnxScorer
 
         folder = folder_of(version)
-        return OnnxScorer(clock, lambda: folder)
+        return OnnxScorer(clock, lambda: folder, measured_as="readings")
 
     return scorer_of

@@ -144,7 +144,12 @@ CATALOGUE: Mapping[Name, Metric] = {
     "readfirst_window_bytes": Metric(
         "histogram", (), "size of a patient's window, packed: once a second the one last touched; asked for: 8192 at most", BYTES
     ),
-    "readfirst_scorer_seconds": Metric("histogram", ("scorer", "outcome"), "time of one request to a scorer (Triton, in-process)", SHORT),
+    "readfirst_scorer_seconds": Metric(
+        "histogram",
+        ("scorer", "outcome"),
+        "time of one request to a scorer: triton, onnxruntime (in-process); beside the live scoring: shadow, readings (single ones)",
+        SHORT,
+    ),
     "readfirst_breaker_open": Metric("gauge", ("stage", "choice"), "1 while this choice of scorer is not asked; 0 is the first choice"),
     "readfirst_scoring_backlog": Metric(
         "gauge", ("priority",), "requests in hand that no scorer has answered yet, by Triton's priority, 1 first"
