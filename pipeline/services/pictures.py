@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import structlog
@@ -32,6 +33,9 @@ CHUNK = 8
 """Pictures that are read, then looked at together."""
 SIZE_MAX = 256 << 20
 """Bytes of an object that is fetched: the largest film of the largest detector is a quarter of it."""
+PASSED_OVER_FOR = timedelta(seconds=30)
+"""So long a model that did not look is not asked again where another can: a picture's time limit is ten seconds, which would be waited
+for again and again while a server hangs."""
 LOOKED_KEPT = 2_000
 """Objects whose answer is remembered, for those that are told of again."""
 
@@ -97,7 +101,11 @@ class PictureStage:
         self._clock = clock
         self._group = group
         self._note = note
-        self._breakers = {(name, scorer): CircuitBreaker(clock) for name, head in heads.items() for scorer, _ in head.models}
+        self._breakers = {
+            (name, scorer): CircuitBreaker(clock) if scorer == head.models[-1][0] else CircuitBreaker(clock, 1, PASSED_OVER_FOR)
+            for name, head in heads.items()
+            for scorer, _ in head.models
+        }
         self._known: OrderedDict[tuple[str, str, str], ImageAssessment] = OrderedDict()
         self.applied: Counter[str] = Counter()
         self.ignored: Counter[str] = Counter()

@@ -18,7 +18,7 @@ from pipeline.domain.image_heads import Scope
 from pipeline.errors import NotFound, Unavailable, UnfitPicture
 from pipeline.ports import Looked, Picture, Received
 from pipeline.services.batch import Done
-from pipeline.services.pictures import InstalledHead, PictureStage
+from pipeline.services.pictures import PASSED_OVER_FOR, InstalledHead, PictureStage
 from schemas import codec
 from schemas.events import FindingEvent, ImagingEvent
 from schemas.time import Timestamp
@@ -131,8 +131,24 @@ async def test_without_triton_the_model_in_this_process_looks() -> None:
     world.triton.down = True
     await world.handle(told(0))
     world.triton.down, world.triton.answer = False, Looked("1", (float("nan"),), 0.5)
+    world.clock.advance(PASSED_OVER_FOR)
     await world.handle(told(1, uri="object:1/2/4"))
+    assert world.triton.asked == 2
     assert [finding.image.scorer for finding in world.findings] == ["onnxruntime", "onnxruntime"]
+
+
+async def test_a_server_that_did_not_look_is_not_waited_for_again_at_once() -> None:
+    """A server that hangs costs a picture its time limit: one picture in half a minute, not all."""
+    world = World()
+    world.triton.down = True
+    await world.handle(told(0))
+    world.clock.advance(PASSED_OVER_FOR / 2)
+    await world.handle(told(1, uri="object:1/2/4"))
+    assert world.triton.asked == 1
+    world.triton.down = False
+    world.clock.advance(PASSED_OVER_FOR)
+    await world.handle(told(2, uri="object:1/2/5"))
+    assert [finding.image.scorer for finding in world.findings] == ["onnxruntime", "onnxruntime", "triton"]
 
 
 async def test_without_any_model_the_pictures_come_again() -> None:
@@ -143,6 +159,7 @@ async def test_without_any_model_the_pictures_come_again() -> None:
         await world.handle(told(0))
     assert world.findings == []
     world.triton.down = False
+    world.clock.advance(PASSED_OVER_FOR)
     assert await world.handle(told(0)) == Done(1)
     assert len(world.findings) == 1
 
