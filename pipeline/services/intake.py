@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -84,10 +86,15 @@ class Intake:
         """(outcome, reason) -> messages, for the metrics."""
         self.unmapped: Counter[str] = Counter()
         """As in `Arrival`, of all that were accepted; and values that no window takes for a reading, as their time or size cannot be."""
+        self._under_way: dict[tuple[str, str, str], asyncio.Event] = {}
 
     async def accept(self, arrival: Arrival) -> Receipt:
         """Remembers the identities, appends the events, notes the receipt. A message answered before returns its old receipt, unapplied."""
         self._gate()
+        async with self._one_at_a_time(arrival.origin):
+            return await self._accept(arrival)
+
+    async def _accept(self, arrival: Arrival) -> Receipt:
         state, earlier = await self._receipts.open(arrival.origin.source, arrival.origin.kind, arrival.origin.identity)
         if earlier is not None and earlier.outcome == "accepted":
             self._count(arrival.origin, "ignored", "duplicate")
@@ -101,6 +108,19 @@ class Intake:
         self.unmapped.update(arrival.unmapped)
         self.unmapped.update(_impossible(event for _, event in events))
         return receipt
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, origin: Origin) -> AsyncIterator[None]:
+        """A message that comes again while it is worked on waits for what becomes of it: its copy could get into Kafka before it."""
+        message = (origin.source, origin.kind, origin.identity)
+        while (earlier := self._under_way.get(message)) is not None:
+            await earlier.wait()
+        done = self._under_way[message] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._under_way[message]
+            done.set()
 
     async def ignore(self, origin: Origin, reason: str) -> Receipt:
         """Notes that the message has no effect, and why."""

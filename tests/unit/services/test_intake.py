@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.memory.receipts import MemoryReceipts
 from pipeline.adapters.memory.vault import MemoryVault
 from pipeline.errors import Refused, Unavailable
-from pipeline.ports import Identity, Received
+from pipeline.ports import Identity, Received, Record
 from pipeline.services.intake import Arrival, Intake, Origin
 from schemas import codec
 from schemas.events import Observation, ObservationEvent, ReportEvent
@@ -72,6 +73,32 @@ async def test_a_resend_is_answered_by_the_old_receipt(bench: Bench) -> None:
 
     assert await bench.intake.accept(bench.arrival()) == first
     assert len(bench.sent(REPORTS)) == 1
+
+
+async def test_a_resend_waits_for_what_is_under_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never gets into Kafka before the message that it repeats; where that one fails, it goes itself, marked."""
+    reached, go_on, append = asyncio.Event(), asyncio.Event(), bench.log.append
+
+    async def slow(records: Sequence[Record]) -> None:
+        reached.set()
+        await go_on.wait()
+        await append(records)
+
+    monkeypatch.setattr(bench.log, "append", slow)
+    first = asyncio.ensure_future(bench.intake.accept(bench.arrival()))
+    await reached.wait()
+    again = asyncio.ensure_future(bench.intake.accept(bench.arrival()))
+    failing = asyncio.ensure_future(bench.intake.accept(bench.arrival("2")))
+    await asyncio.sleep(0)
+    instead = asyncio.ensure_future(bench.intake.accept(bench.arrival("2")))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    failing.cancel()
+    go_on.set()
+
+    assert await first == await again
+    assert (await instead).outcome == "accepted"
+    assert [record.headers.get("redelivery") for record in bench.sent(REPORTS)] == [None, "1"]
 
 
 async def test_what_no_table_maps_is_counted_once(bench: Bench) -> None:
