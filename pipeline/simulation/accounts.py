@@ -85,10 +85,11 @@ class Accounts:
                 unfinished += row.count
             else:
                 outcomes[row.outcome][row.reason or ""] += row.count
-        ignored = outcomes["ignored"] + Counter({"duplicate": repeats})
         dead_lettered = Counter(letter.reason for letter in dead)
         applied = outcomes["accepted"].total() - dead_lettered.total() - len(missing)
-        answered = applied + ignored.total() + outcomes["refused"].total() + dead_lettered.total()
+        answered = applied + outcomes["ignored"].total() + repeats + outcomes["refused"].total() + dead_lettered.total()
+        again = _again(answered - sent.sent.total(), sent.retried)
+        ignored = outcomes["ignored"] + Counter({"duplicate": repeats - again})
         latencies = sorted(await books.latencies(self.since))
         return {
             "sent": dict(sent.sent),
@@ -96,7 +97,7 @@ class Accounts:
             "ignored": dict(ignored),
             "refused": dict(outcomes["refused"]),
             "dead_lettered": dict(dead_lettered),
-            "unaccounted": _difference(sent.sent.total() - answered, sent.retried) + unfinished,
+            "unaccounted": abs(sent.sent.total() - answered + again) + unfinished,
             "studies": standing.studies,
             "ranked": standing.open,
             "model_scored": standing.model_scored,
@@ -127,9 +128,9 @@ async def reconciled(accounts: Accounts, sent: Sent, timeout_s: float) -> dict[s
         await asyncio.sleep(0.5)
 
 
-def _difference(missing: int, retried: int) -> int:
-    """Messages that the books do not hold. A surplus is no fault where it is no larger than what was sent again for want of an answer."""
-    return missing if missing >= 0 else max(-missing - retried, 0)
+def _again(surplus: int, retried: int) -> int:
+    """So many of the repeats are no messages of their own: they were sent again for want of an answer, and had got one meanwhile."""
+    return min(max(surplus, 0), retried)
 
 
 def _percentile(ordered: list[float], share: float) -> float:
