@@ -175,10 +175,15 @@ def _reason(reason: Reason) -> tuple[str, str, str, str]:
 
 
 def _moved(settings: Settings, study_uid: str) -> dict[str, Any]:
-    """How much single readings moved the risk, as the API tells it."""
-    from pipeline.cli import single_readings  # it brings the model: who does not ask need not wait for it
+    """How much single readings moved the risk, as the API tells it, by the versions on this machine."""
+    # Imported here: they bring the model, for which who does not ask need not wait.
+    from pipeline.adapters.clock import SystemClock
+    from pipeline.adapters.onnx.versions import ModelVersions, in_process
+    from pipeline.services.attribution import RiskAttribution
+    from pipeline.worklist.attribution import told
 
-    return _read(settings, lambda reader: single_readings.told_of(reader, settings, study_uid))
+    scorer_of = in_process(ModelVersions(settings.models_dir, settings.triton.model).folder_of, SystemClock())
+    return told(_read(settings, lambda reader: RiskAttribution(reader, scorer_of).of_study(study_uid)))
 
 
 def _show_readings(console: Console, moved: dict[str, Any]) -> None:
