@@ -76,7 +76,8 @@ def learned(buckets: Mask, positive: Mask, patient: NDArray[np.str_]) -> TextPar
 
 def _directions(weighted: Matrix, outcome: Matrix) -> Matrix:
     """[columns, k] by partial least squares: NIPALS with one outcome (Wold, 1984), which ends where nothing is left to tell: words that
-    always stand together, as in a ready-made sentence, are one direction, and those of a sentence that is always the same are none."""
+    always stand together, as in a ready-made sentence, are one direction, and those of a sentence that is always the same are none.
+    scikit-learn's PLSRegression gives the same elsewhere, but divides nothing by nothing there."""
     rest, told = weighted - weighted.mean(0), outcome - outcome.mean()
     least = _NOTHING * float(np.linalg.norm(rest) * np.linalg.norm(told))
     weights, loadings = list[Matrix](), list[Matrix]()
