@@ -52,6 +52,10 @@ def demo(
 ) -> None:
     """Starts everything and feeds it a believable hospital over C-STORE and MLLP, with late, corrected and repeated messages."""
     console = Console(stderr=True)
+    if source is not None:  # before a stack is started for it
+        from pipeline.simulation.recorded import radiographs
+
+        radiographs(source)
     with _receivers(data, console, ONCE_FACTOR if once else factor, quiet=once) as alerts, foreground_stack(data, console) as settings:
         if once:
             summary = asyncio.run(_bounded(settings, console, source, studies, seed, alerts))

@@ -44,12 +44,17 @@ Result = tuple[str, str, str, str]
 """(code, name, value, unit) as the source has them."""
 
 
-def recorded(folder: Path, started: datetime, run: str) -> Iterator[Outgoing]:
-    """The messages in order of time; their last moment is `started`. Raises StackError where the data is not there."""
+def radiographs(folder: Path) -> Path:
+    """The table of the radiographs. Raises StackError where the data is not there."""
     table = folder / "cxr-hannover" / "data.csv"
     if not table.is_file():
         raise StackError(f"{folder} holds no cxr-hannover/data.csv", "give --source the folder that the README describes, or leave it out")
-    first = {row["patient_id"]: row for row in reversed(list(csv.DictReader(table.open())))}
+    return table
+
+
+def recorded(folder: Path, started: datetime, run: str) -> Iterator[Outgoing]:
+    """The messages in order of time; their last moment is `started`. Raises StackError where the data is not there."""
+    first = {row["patient_id"]: row for row in reversed(list(csv.DictReader(radiographs(folder).open())))}
     stays = _stays(folder / "icu-mimic3-demo")
     rng = np.random.default_rng(int(run))  # another run sends other studies: the same UIDs would be other versions of these images
     everything: list[Outgoing] = []

@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
+import pytest
+
+from pipeline.errors import StackError
 from pipeline.simulation.recorded import COMPOSITE, recorded
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -30,3 +33,12 @@ def test_the_endless_demo_takes_the_source(shared_data: Path) -> None:
     messages = demo._messages(shared_data, demo.Plan(studies=2), lambda at: NOW + at, NOW)
 
     assert any(COMPOSITE.encode() in (message.hl7 or b"") for message in islice(messages, 400))
+
+
+def test_a_source_that_is_none_is_told_before_anything_starts(tmp_path: Path) -> None:
+    """A word about the folder, not a stack that starts and stops again for it."""
+    from pipeline.cli import demo
+
+    with pytest.raises(StackError, match=r"holds no cxr-hannover/data\.csv"):
+        demo.demo(data=tmp_path / "stack", source=tmp_path)
+    assert list(tmp_path.iterdir()) == []
