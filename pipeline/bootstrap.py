@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pipeline.domain.drift import Reference
     from pipeline.domain.escalation_policy import EscalationPolicy
     from pipeline.domain.window import Window
-    from pipeline.ports import FilmSource, ImageModel
+    from pipeline.ports import FilmSource, ImageModel, WorklistReader
     from pipeline.ports.operations import Ranked
     from pipeline.services.alert_desk import AlertDesk
     from pipeline.services.alert_steps import AlertSteps
@@ -131,13 +131,6 @@ class Resources:
         from pipeline.adapters.onnx.registry import HeadRegistry
 
         return HeadRegistry(self.settings.models_dir)
-
-    def attribution(self) -> RiskAttribution:
-        """How much single readings moved a risk, by the version that gave it."""
-        from pipeline.adapters.onnx.versions import in_process
-        from pipeline.services.attribution import RiskAttribution
-
-        return RiskAttribution(self.worklist, in_process(self.models.folder_of, self.clock))
 
     @property
     def shadow_scores(self) -> PostgresShadowScores:
@@ -370,6 +363,24 @@ class Resources:
             reader.close()
             for model in served.values():
                 await model.close()
+
+
+@asynccontextmanager
+async def attribution(settings: Settings, reader: WorklistReader, film_within_s: float = 5.0) -> AsyncIterator[RiskAttribution]:
+    """How much single readings moved a risk, by the version that gave it, and the film that it looked at."""
+    from pipeline.adapters.onnx.versions import ModelVersions, in_process
+    from pipeline.adapters.pictures.films import KeptFilms
+    from pipeline.adapters.pictures.reading import PooledReader
+    from pipeline.services.attribution import MOST_KEPT, RiskAttribution
+
+    versions = ModelVersions(settings.models_dir, settings.triton.model)
+    pictures = PooledReader(LocalObjectStore(settings.objects_dir), stays=False)
+    films = KeptFilms(pictures, MOST_KEPT)
+    try:
+        yield RiskAttribution(reader, in_process(versions.folder_of, SystemClock(), films, film_within_s))
+    finally:
+        films.close()
+        pictures.close()
 
 
 @asynccontextmanager

@@ -153,6 +153,7 @@ async def _web(settings: Settings, life: Life) -> None:
         bootstrap.resources(settings) as resources,
         resources.site_rules() as rules,
         resources.monitor(exports.ranked) as monitor,
+        bootstrap.attribution(settings, resources.worklist) as attribution,
     ):
         hub = ChangeHub(resources.worklist, resources.clock)
         exports.web(hub.clients, monitor, resources.database)
@@ -169,7 +170,7 @@ async def _web(settings: Settings, life: Life) -> None:
             figures=PostgresSiteRegister(resources.database),
             ledger=resources.ledger,
             feedback=resources.feedback,
-            attribution=resources.attribution(),
+            attribution=attribution,
             alerts=AlertsApi(resources.alerts, resources.alert_desk(), resources.clock),
         )
         churn = ChurnWatch(PostgresSiteRegister(resources.database), resources.clock, rules.policy)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -22,6 +22,9 @@ from pipeline.domain.site import DEFAULT, SubList
 from pipeline.ports import ListedItem, ListQuery, RankChange
 from pipeline.settings import Settings
 from schemas.worklist import Reason
+
+if TYPE_CHECKING:
+    from pipeline.services.attribution import Attribution
 
 Data = Annotated[Path | None, typer.Option(help="the data folder of the running stack")]
 ROW = "study_uid, due_at, modality, body_part, location, why, state, claimed_by, provisional, degraded"
@@ -177,21 +180,23 @@ def _reason(reason: Reason) -> tuple[str, str, str, str]:
 def _moved(settings: Settings, study_uid: str) -> dict[str, Any]:
     """How much single readings moved the risk, as the API tells it, by the versions on this machine."""
     # Imported here: they bring the model, for which who does not ask need not wait.
-    from pipeline.adapters.clock import SystemClock
-    from pipeline.adapters.onnx.versions import ModelVersions, in_process
-    from pipeline.services.attribution import RiskAttribution
+    from pipeline import bootstrap
     from pipeline.worklist.attribution import told
 
-    scorer_of = in_process(ModelVersions(settings.models_dir, settings.triton.model).folder_of, SystemClock())
-    return told(_read(settings, lambda reader: RiskAttribution(reader, scorer_of).of_study(study_uid)))
+    async def work_out(reader: PostgresWorklist) -> Attribution:
+        async with bootstrap.attribution(settings, reader, film_within_s=60.0) as attribution:
+            return await attribution.of_study(study_uid)
+
+    return told(_read(settings, work_out))
 
 
 def _show_readings(console: Console, moved: dict[str, Any]) -> None:
     if moved["why_not"]:
         console.print(f"single readings: {moved['why_not']}", highlight=False)
         return
+    film = ", with the chest film that it looked at" if moved["film"] else ""
     newer = f"; {moved['newer']} values came since" if moved["newer"] else ""
-    console.print(f"risk {moved['probability']:.1%}, by what was known at {moved['as_of']:%Y-%m-%d %H:%M}Z{newer}", highlight=False)
+    console.print(f"risk {moved['probability']:.1%}, by what was known at {moved['as_of']:%Y-%m-%d %H:%M}Z{film}{newer}", highlight=False)
     table = Table("left out alone (they need not add up)", "when", Column("points", justify="right"), box=None)
     shown = [reading for reading in moved["readings"] if abs(reading["change"]) >= MOVED]
     for reading in shown:

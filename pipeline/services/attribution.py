@@ -1,7 +1,8 @@
 """How much each single reading moved the risk of a study on the list: worked out from the facts when somebody asks, not while scoring.
 
 An item does not keep what its model was asked. It is made again from the patient's facts as they were known shortly before the score, and
-counts only if the same version gives the same probability; else nothing is told.
+counts only if the same version gives the same probability; else nothing is told. A film that the score looked at is among these facts: what
+they name is never written over in the object store. It is given with every request, so that a reading's change is beside the same film.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Literal
 
 from pipeline.domain import attribution, features
 from pipeline.domain.attribution import Asked, Effect
-from pipeline.domain.model_inputs import IMAGE
+from pipeline.domain.model_inputs import IMAGE, LATE
 from pipeline.domain.window import derive
 from pipeline.errors import NotFound, StackError, Unavailable
 from pipeline.ports import Scorer, WorklistReader
@@ -37,13 +38,17 @@ MOST_DERIVED = 100_000
 """Events that windows are derived of anew, where each moment is of late or corrected values: some 2 s. A long history has fewer moments."""
 MOST_WAITING = 8
 """Who asks while so many are waiting is told so; nobody waits for more than these."""
+LONGEST_WAIT_S = 8.0
+"""For one's turn: each film that cannot be had may take seconds."""
 MOST_KEPT = 16
-"""Answers, for whoever asks the same once more."""
+"""Answers, and films, for whoever asks the same once more."""
 
-WhyNot = Literal["no-score", "film", "version", "not-reproduced", "no-answer", "busy"]
+WhyNot = Literal["no-score", "film-gone", "film-late", "film-unread", "version", "not-reproduced", "no-answer", "busy"]
 WORDS: dict[WhyNot, str] = {
     "no-score": "No model has scored this study: the rules alone speak.",
-    "film": "This score looked at the chest film too; it is not looked at again for every reading left out.",
+    "film-gone": "The chest film that this score looked at is not in the picture archive any more, so nothing is told of single readings.",
+    "film-late": "The chest film that this score looked at has not been read again yet; try again in a moment.",
+    "film-unread": "The chest film that this score looked at cannot be read any more, so nothing is told of single readings.",
     "version": "The version of the model that gave this score is not on this server.",
     "not-reproduced": "This score cannot be reproduced from the facts that are kept, so nothing is told of single readings.",
     "no-answer": "The model did not answer here.",
@@ -59,6 +64,7 @@ class Attribution:
     """effects: of the readings behind the observables that moved the risk, strongest first. why_not: then there are none; as in WORDS.
 
     probability: with everything, as of `as_of`, the time that the score knew of (UTC), by model_version. newer: values that came since.
+    film: whether the score looked at a chest film, which was given every time.
     """
 
     effects: Sequence[Effect] = ()
@@ -66,6 +72,7 @@ class Attribution:
     model_version: str | None = None
     as_of: datetime | None = None
     newer: int = 0
+    film: bool = False
     why_not: WhyNot | None = None
 
 
@@ -85,16 +92,24 @@ class RiskAttribution:
         risk = item.risk
         if risk is None or risk.probability is None or risk.model_version is None:
             return Attribution(why_not="no-score")
-        if IMAGE in risk.inputs:
-            return Attribution(why_not="film")
         if self._waiting >= MOST_WAITING:
             return Attribution(why_not="busy")
         self._waiting += 1
         try:
-            async with self._turn:
-                return await self._once(item, risk, risk.model_version)
+            return await self._in_turn(item, risk, risk.model_version)
         finally:
             self._waiting -= 1
+
+    async def _in_turn(self, item: WorklistItem, risk: Risk, version: str) -> Attribution:
+        try:
+            async with asyncio.timeout(LONGEST_WAIT_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            return Attribution(why_not="busy")
+        try:
+            return await self._once(item, risk, version)
+        finally:
+            self._turn.release()
 
     async def _once(self, item: WorklistItem, risk: Risk, version: str) -> Attribution:
         """Worked out unless it was lately, of the same context and score."""
@@ -147,24 +162,38 @@ def as_it_was(item: WorklistItem, risk: Risk, events: Iterable[AnyEvent]) -> lis
 
 async def _told(risk: Risk, candidates: Sequence[Asked], scorer: Scorer, events: Iterable[AnyEvent]) -> Attribution:
     """Raises Unavailable."""
-    for part in (candidates[:1], candidates[1:]):  # nearly always it is the newest
-        answers = await scorer.score([one.request for one in part])
+    look, unseen = IMAGE in risk.inputs, dict[str | None, str]()
+    for some in (candidates[:1], candidates[1:]):  # nearly always it is the newest
+        part = [one for one in some if one.request.picture not in unseen]
+        answers = await scorer.score([one.request for one in part], look=look)
         alike = [(_apart(answer, risk), place) for place, answer in enumerate(answers) if _apart(answer, risk) <= TOLERANCE]
         if alike:
             place = min(alike)[1]
             break
+        if look:
+            unseen |= {one.request.picture: answer.unseen for one, answer in zip(part, answers, strict=True) if answer.unseen}
     else:
-        return Attribution(why_not="not-reproduced")
+        return Attribution(why_not=_without_film(next(iter(unseen.values()))) if unseen else "not-reproduced")
     asked, whole = part[place], answers[place]
     left_out = await asyncio.to_thread(attribution.leave_one_out, asked, attribution.moving(risk))
-    changes = attribution.effects(whole, left_out, await scorer.score([one.request for one in left_out]))
+    answers = await scorer.score([one.request for one in left_out], look=look)
+    if look and (lost := next((answer.unseen for answer in answers if answer.unseen), None)):
+        return Attribution(why_not=_without_film(lost))
+    changes = attribution.effects(whole, left_out, answers)
     since = asked.request.recorded_at
     newer = sum(len(event.observations) for event in events if isinstance(event, ObservationEvent) and event.recorded_at > since)
-    return Attribution(changes, whole.probability, whole.model_version, asked.request.as_of, newer)
+    return Attribution(changes, whole.probability, whole.model_version, asked.request.as_of, newer, look)
+
+
+def _without_film(unseen: str) -> WhyNot:
+    """What `Risk.unseen` means to who asked."""
+    known: dict[str, WhyNot] = {"gone": "film-gone", LATE: "film-late"}
+    return known.get(unseen, "film-unread")
 
 
 def _apart(answer: Risk, risk: Risk) -> float:
-    """Between two probabilities; beyond any tolerance where the answer's inputs are not those of the risk."""
+    """Between two probabilities, or what the film did to them; beyond any tolerance where the answer's inputs are not those of the risk."""
     if answer.probability is None or risk.probability is None or (answer.coverage, answer.inputs) != (risk.coverage, risk.inputs):
         return 1.0
-    return abs(answer.probability - risk.probability)
+    told, known = ([one.change for one in of.contributions if one.feature == IMAGE] for of in (answer, risk))
+    return max(abs(answer.probability - risk.probability), *(abs(one - other) for one, other in zip(told, known, strict=False)), 0.0)

@@ -31,11 +31,11 @@ class AttributionApi:
     async def readings(self, request: Request) -> Response:
         """Each reading of the observables that moved the risk, strongest first, with the change of the probability; or `why_not`.
 
-        429 where too many ask.
+        429 where too many ask, or the film is not read again yet.
         """
         found = await self._attribution.of_study(request.path_params["study_uid"])
-        if found.why_not == "busy":
-            raise HTTPException(429, WORDS["busy"], {"Retry-After": "2"})
+        if found.why_not in ("busy", "film-late"):
+            raise HTTPException(429, WORDS[found.why_not], {"Retry-After": "2"})
         body = told(found)
         headers = {"x-readfirst-now": self._clock.now().isoformat(), "cache-control": "private, no-cache"}
         return Response(msgspec.json.encode(body), media_type="application/json", headers=headers)
@@ -49,6 +49,7 @@ def told(found: Attribution) -> dict[str, Any]:
         "model_version": found.model_version,
         "as_of": found.as_of,
         "newer": found.newer,
+        "film": found.film,
         "readings": [_reading(effect) for effect in found.effects],
     }
 

@@ -21,7 +21,7 @@ from pipeline.adapters.onnx import artefact, heads
 from pipeline.domain.image_answer import HeadReference
 from pipeline.domain.model_answer import ModelReference
 from pipeline.errors import Conflict, NotFound, StackError
-from pipeline.ports import Clock, Scorer
+from pipeline.ports import Clock, FilmSource, Scorer
 
 STATE_FILE = "state.json"
 Act = Literal["promoted", "rolled back", "shadowed", "unshadowed"]
@@ -179,17 +179,21 @@ class ModelVersions:
         return state
 
 
-def in_process(folder_of: Callable[[str], Path], clock: Clock) -> Callable[[str], Scorer]:
-    """The scorer of each version, in this process and without films. folder_of: raises NotFound or StackError; so does what is returned.
+def in_process(
+    folder_of: Callable[[str], Path], clock: Clock, films: FilmSource | None = None, within_s: float = 5.0
+) -> Callable[[str], Scorer]:
+    """The scorer of each version, in this process. folder_of: raises NotFound or StackError; so does what is returned.
 
-    Loaded when asked: the page's process is up before onnxruntime would be, and most readers never ask. The last two are kept.
+    films: for a version that reads them; one is waited for `within_s`, and there later for who asks again. Loaded when asked: the page's
+    process is up before onnxruntime would be, and most readers never ask. The last two are kept.
     """
 
     @lru_cache(maxsize=2)
     def scorer_of(version: str) -> Scorer:
+        from pipeline.adapters.onnx.asking import Patience
         from pipeline.adapters.onnx.scorer import OnnxScorer
 
         folder = folder_of(version)
-        return OnnxScorer(clock, lambda: folder, measured_as="readings")
+        return OnnxScorer(clock, lambda: folder, films, Patience(4, within_s, 1), measured_as="readings")
 
     return scorer_of

@@ -9,19 +9,27 @@ from concurrent.futures.process import BrokenProcessPool
 
 import structlog
 
-from pipeline.adapters.pictures.decoding import prepared
 from pipeline.errors import NotFound, UnfitPicture
 from pipeline.ports import ObjectStore, Picture
 
 log = structlog.get_logger()
 
 
+def prepared(data: bytes, side: int) -> Picture:
+    """As `decoding.prepared`, which is imported where it runs: whoever has a picture read needs no decoder."""
+    from pipeline.adapters.pictures import decoding
+
+    return decoding.prepared(data, side)
+
+
 class PooledReader:
     """PictureReader over an object store. One picture at a time in one process, which is made at the first and made anew when it dies."""
 
-    def __init__(self, objects: ObjectStore, limit_s: float = 30.0) -> None:
+    def __init__(self, objects: ObjectStore, limit_s: float = 30.0, stays: bool = True) -> None:
+        """stays: that process waits for the next picture; else it ends with each, and its memory is given back."""
         self._objects = objects
         self._limit_s = limit_s
+        self._stays = stays
         self._turn = asyncio.Lock()
         self._pool: ProcessPoolExecutor | None = None
 
@@ -32,7 +40,11 @@ class PooledReader:
         except NotFound as error:
             raise UnfitPicture("gone", "the picture is no longer in the object store") from error
         async with self._turn:
-            return await self._decoded(data, side)
+            try:
+                return await self._decoded(data, side)
+            finally:
+                if not self._stays:
+                    self.close()
 
     async def _decoded(self, data: bytes, side: int) -> Picture:
         if self._pool is None:

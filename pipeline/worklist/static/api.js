@@ -15,11 +15,11 @@ export class Api {
     this.clock = clock;
   }
 
-  /** The document, or null when it is the same as last time (only where `remember` is set). */
-  async get(path, { remember = false } = {}) {
+  /** The document, or null when it is the same as last time (only where `remember` is set). within: milliseconds. */
+  async get(path, { remember = false, within = 8000 } = {}) {
     const headers = {};
     if (remember && this.#etags.get("path") === path) headers["If-None-Match"] = this.#etags.get("etag");
-    const response = await this.#call(path, { headers, cache: "no-store" });
+    const response = await this.#call(path, { headers, cache: "no-store" }, within);
     if (response.status === 304) return null;
     const body = await response.json();
     if (remember) this.#etags = new Map([["path", path], ["etag", response.headers.get("ETag")]]);
@@ -37,11 +37,11 @@ export class Api {
     this.#etags.clear();
   }
 
-  async #call(path, options) {
+  async #call(path, options, within = 8000) {
     const started = performance.now();
     let response;
     try {
-      response = await fetch(path, { ...options, signal: AbortSignal.timeout(8000) });
+      response = await fetch(path, { ...options, signal: AbortSignal.timeout(within) });
     } catch {
       throw new Problem(0, { detail: "The server cannot be reached." });
     }

@@ -199,7 +199,7 @@ export class Detail extends EventTarget {
   async #workOut(uid, score, place) {
     if (!place.hasChildNodes()) place.append(el("p.small", {}, "Working it out…"));
     try {
-      const told = await this.api.get(studyPath(uid, "/readings"));
+      const told = await this.api.get(studyPath(uid, "/readings"), { within: 30_000 }); // it may have to wait, and to read a film
       if (uid !== this.uid) return;
       this.#single = { uid, score, told };
       place.replaceChildren(...readings(told, this.clock.now()));

@@ -97,7 +97,7 @@ export function readings(told, now) {
   ];
   const below = el("p.small", {}, beside.filter(Boolean).join(" "));
   if (!shown.length) return [below];
-  const meant = `In points, what one reading alone did to the ${Math.round(told.probability * 100)} %, by what was known at ${moment(asOf, now)}. Other readings of its kind stay, so these need not add up.`;
+  const meant = `In points, what one reading alone did to the ${Math.round(told.probability * 100)} %, by what was known at ${moment(asOf, now)}. Other readings of its kind stay${told.film ? ", and so does the chest film" : ""}, so these need not add up.`;
   return [el("p.small", {}, meant), el("table.readings", {}, head, el("tbody", {}, rows)), below];
 }
 

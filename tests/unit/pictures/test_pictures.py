@@ -159,6 +159,14 @@ class Objects:
         return uri.encode()
 
 
+async def test_a_decoder_that_is_seldom_asked_ends_with_each_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one has a process of its own."""
+    monkeypatch.setattr("pipeline.adapters.pictures.reading.prepared", fragile_decoder.prepared)
+    reader = PooledReader(Objects(), stays=False)  # type: ignore[arg-type]
+    processes = [await reader.read("film", SIDE) for _ in range(2)]
+    assert len({os.getpid(), *processes}) == 3
+
+
 async def test_a_decoder_that_hangs_or_crashes_is_refused_and_the_next_film_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its process, which is not this one, is ended and made anew."""
     monkeypatch.setattr("pipeline.adapters.pictures.reading.prepared", fragile_decoder.prepared)

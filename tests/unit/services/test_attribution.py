@@ -212,7 +212,7 @@ async def test_moments_without_weight_between_context_and_score_do_no_harm(site:
     ("change", "why_not"),
     [
         ({"probability": None}, "no-score"),
-        ({"inputs": ("image",)}, "film"),
+        ({"inputs": ("image",)}, "not-reproduced"),
         ({"model_version": "904"}, "version"),
         ({"probability": 0.111}, "not-reproduced"),
         ({"coverage": 0.99}, "not-reproduced"),
@@ -267,12 +267,12 @@ class Refusing:
     def __init__(self, scorer: Scorer, answers: int) -> None:
         self.scorer, self.answers = scorer, answers
 
-    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
         """As Scorer.score."""
         self.answers -= 1
         if self.answers < 0:
             raise Unavailable("ordered by the test")
-        return await self.scorer.score(requests)
+        return await self.scorer.score(requests, look=look)
 
 
 @pytest.mark.parametrize("answers", [0, 1])
@@ -334,6 +334,17 @@ async def test_only_so_many_wait(site: Site) -> None:
     answers = await asyncio.gather(*(site.told() for _ in range(MOST_WAITING + 3)))
 
     assert [one.why_not for one in answers] == [None] * MOST_WAITING + ["busy"] * 3
+    assert (await site.told()).why_not is None
+
+
+async def test_nobody_waits_for_ever(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose turn does not come is told so, and holds up nobody."""
+    site.learn(SICK)
+    await site.scored(SICK)
+    monkeypatch.setattr(attribution, "LONGEST_WAIT_S", 0.0)
+    answers = await asyncio.gather(*(site.told() for _ in range(3)))
+
+    assert [one.why_not for one in answers] == [None, "busy", "busy"]
     assert (await site.told()).why_not is None
 
 

@@ -23,7 +23,7 @@ from tests.unit.worklist.web import NOW, Web, item
 class ByPotassium:
     """A model of one input: 0.1 for each mmol/L of the newest potassium."""
 
-    async def score(self, requests: Sequence[AssessRequest]) -> Sequence[Risk]:
+    async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
         """As Scorer.score."""
         return [self.answer(one.features.values.get("potassium.last", 1.0)) for one in requests]
 
@@ -64,11 +64,12 @@ async def test_the_readings_and_what_each_did(web: Web) -> None:
     body = response.json()
 
     assert response.headers["cache-control"] == "private, no-cache"
-    assert {name: body[name] for name in ("why_not", "probability", "model_version", "newer")} == {
+    assert {name: body[name] for name in ("why_not", "probability", "model_version", "newer", "film")} == {
         "why_not": None,
         "probability": 0.65,
         "model_version": "1",
         "newer": 0,
+        "film": False,
     }
     assert datetime.fromisoformat(body["as_of"]) == NOW - timedelta(hours=1)
     newest, first = body["readings"]
@@ -115,22 +116,26 @@ async def test_why_there_are_none(web: Web, version: str | None, code: WhyNot) -
     assert (body["why_not"], body["readings"], body["as_of"]) == (WORDS[code], [], None)
 
 
-class Busy(RiskAttribution):
-    """As many wait as may."""
+class Failing(RiskAttribution):
+    """Tells always the same."""
+
+    why_not: WhyNot
 
     async def of_study(self, study_uid: str) -> Attribution:
         """As RiskAttribution.of_study."""
-        return Attribution(why_not="busy")
+        return Attribution(why_not=self.why_not)
 
 
-async def test_too_many_at_once_are_refused(web: Web) -> None:
+@pytest.mark.parametrize("why_not", ["busy", "film-late"])
+async def test_what_may_be_asked_again_in_a_moment_is_refused(web: Web, why_not: WhyNot) -> None:
     """A problem document that says it, and when to come again; so the page may ask anew."""
-    busy = Busy(web.worklist, scorer_of)
-    web.app = create_app(web.worklist, web.worklist, web.vault, web.clock, time_zone="Europe/Berlin", attribution=busy)
+    failing = Failing(web.worklist, scorer_of)
+    failing.why_not = why_not
+    web.app = create_app(web.worklist, web.worklist, web.vault, web.clock, time_zone="Europe/Berlin", attribution=failing)
     async with web.client() as client:
         refused = await client.get("/api/worklist/1.2.7/readings")
 
-    assert (refused.status_code, refused.json()["detail"], refused.headers["retry-after"]) == (429, WORDS["busy"], "2")
+    assert (refused.status_code, refused.json()["detail"], refused.headers["retry-after"]) == (429, WORDS[why_not], "2")
 
 
 def test_older_ones_are_told_together() -> None:
