@@ -274,10 +274,10 @@ class Resources:
 
         triton, models, reader = self.settings.triton, self.models, PooledReader(self.objects)
         films = KeptFilms(reader)
-        watch, local = self.looking_on(films), OnnxScorer(self.clock, models.served, films)
+        watch, local = self.looking_on(films, models), OnnxScorer(self.clock, models.in_force, films)
         served = None
         if triton.url:
-            served = TritonScorer(triton.url, triton.model, triton.deadline_s, self.clock, models.served, models.folder_of, films)
+            served = TritonScorer(triton.url, triton.model, triton.deadline_s, self.clock, models.in_force, models.folder_of, films)
         degraded, looking = PostgresDegradedScores(self.database), asyncio.create_task(watching(watch), name="looking-on")
         choices = served or local, local if served else None
         try:
@@ -290,7 +290,7 @@ class Resources:
             if served is not None:
                 await served.close()
 
-    def looking_on(self, films: FilmSource) -> LookingOn:
+    def looking_on(self, films: FilmSource, models: ModelVersions) -> LookingOn:
         """The version that looks on, if any, and the counts of what was asked. films: for a version that reads them."""
         from pipeline.adapters.onnx import artefact
         from pipeline.adapters.onnx.asking import BESIDE
@@ -299,16 +299,14 @@ class Resources:
         from pipeline.services.drift_tally import DriftTally
         from pipeline.services.looking_on import LookingOn
 
-        models = self.models
-
         @cache
         def made_on(served: Path) -> tuple[str, Reference] | None:
             kept = artefact.load_distribution(served)
             return None if kept is None else (artefact.load_reference(served).version, kept)
 
-        tally = DriftTally(self.drift_counts, lambda: made_on(models.served()), self.clock)
+        tally = DriftTally(self.drift_counts, lambda: made_on(models.in_force()), self.clock)
         exports.drift(models.model, tally)
-        scorer = OnnxScorer(self.clock, lambda: models.shadow() or models.served(), films, BESIDE, measured_as="shadow")
+        scorer = OnnxScorer(self.clock, lambda: models.shadow() or models.in_force(), films, BESIDE, measured_as="shadow")
         return LookingOn(lambda: scorer if models.shadow() else None, self.shadow_scores, tally)
 
     def picture_watch(self, registry: HeadRegistry) -> PictureWatch:
@@ -320,7 +318,7 @@ class Resources:
         from pipeline.services.picture_watch import Candidate, PictureWatch, served_as
 
         reference, versions = cache(heads.reference_in), registry.versions
-        models = {head: OnnxImageModel(lambda of=of: of.shadow() or of.served(), "shadow") for head, of in versions.items()}  # type: ignore[misc]
+        models = {head: OnnxImageModel(lambda of=of: of.shadow() or of.in_force(), "shadow") for head, of in versions.items()}  # type: ignore[misc]
 
         @cache
         def made_on(served: Path) -> tuple[str, Reference] | None:

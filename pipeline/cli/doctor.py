@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
@@ -23,6 +23,9 @@ from pipeline.adapters.local.stack import settings_of, status
 from pipeline.cli.running import folder
 from pipeline.errors import StackError
 from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.adapters.onnx.versions import ModelVersions
 
 _MARKS = {Verdict.OK: "[green]ok[/]", Verdict.WARNING: "[yellow]warning[/]", Verdict.FAILED: "[red]failed[/]"}
 _CLOCK_TOLERANCE_S = 2.0
@@ -55,6 +58,7 @@ def _findings(place: Path, external: bool) -> Iterator[Finding]:
     settings = settings_of(place) if stack.running and not external else Settings().model_copy(update={"data": place})
     yield from checks.machine(settings, external)
     yield examine("time zone", lambda: _zone(settings.gateways.default_time_zone))
+    yield examine("models", partial(_models, settings), failed=Verdict.WARNING)
     if stack.running or external:
         yield from _servers(settings)
     if stack.running:
@@ -150,17 +154,31 @@ def _triton(settings: Settings) -> str:
 
 
 def _versions(settings: Settings, url: str) -> str:
-    """A promotion that was killed on its way may leave Triton and the site apart."""
-    from pipeline.adapters.onnx import heads
-    from pipeline.adapters.onnx.versions import ModelVersions
+    """A promotion that was killed on its way, or a version that was damaged since, may leave Triton and the site apart."""
     from pipeline.adapters.triton import control
 
-    of_heads = (ModelVersions.of_head(settings.models_dir, name) for name in heads.names())
-    for each in (ModelVersions(settings.models_dir, settings.triton.model), *of_heads):
-        served, answers = each.kind.reference(each.served()).version, control.version(url, each.model)
+    for each in _all_models(settings):
+        served, answers = each.kind.reference(each.examined().folder).version, control.version(url, each.model)
         if answers != served:
-            raise StackError(f"Triton answers with version {answers} of {each.model}, the site serves {served}", "start Triton again")
+            raise StackError(f"Triton answers with version {answers} of {each.model}, the site with {served}", "start Triton again")
     return "Triton answers with those that the site serves"
+
+
+def _models(settings: Settings) -> str:
+    """The version of each that answers. Raises StackError where one that was promoted cannot be used."""
+    models = [(each, each.examined()) for each in _all_models(settings)]
+    if refused := [f"{each.model}: {found.refusal}" for each, found in models if found.refusal is not None]:
+        remedy = "put its files back; or readfirst promote --rollback, for an image head with --model; until then the shipped one stands in"
+        raise StackError("; ".join(refused), remedy)
+    return ", ".join(f"{each.model} {each.kind.reference(found.folder).version}" for each, found in models)
+
+
+def _all_models(settings: Settings) -> list[ModelVersions]:
+    from pipeline.adapters.onnx import heads
+    from pipeline.adapters.onnx.versions import ModelVersions
+
+    of_heads = (ModelVersions.of_head(settings.models_dir, name) for name in heads.names())
+    return [ModelVersions(settings.models_dir, settings.triton.model), *of_heads]
 
 
 def _connection(settings: Settings) -> psycopg.Connection:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.running import folder, models_folder
@@ -83,11 +84,11 @@ def _before_triton(stack: Path | None, versions: ModelVersions, target: Path, no
     """
     from pipeline.models.serving import alone, serve
 
-    before, triton = _in_force(versions), None
+    before, triton = versions.examined().folder, None
     try:
         triton = _triton(stack)
         with alone(triton[0]) if triton else nullcontext():
-            before = _in_force(versions)  # another promotion may have been waited for
+            before = versions.examined().folder  # another promotion may have been waited for
             if triton:
                 serve(target, before, *triton)
             note()
@@ -95,17 +96,9 @@ def _before_triton(stack: Path | None, versions: ModelVersions, target: Path, no
         raise StackError(str(error), "the old version goes on; look at Triton's log, and promote again when it answers") from error
     except BaseException:
         # the state says what is right: it may have been noted in the very moment of the interrupt
-        if triton and _in_force(versions) == before:
+        if triton and versions.examined().folder == before:
             serve(before, target, *triton)
         raise
-
-
-def _in_force(versions: ModelVersions) -> Path:
-    """What Triton goes back to; of a version that is gone the shipped one stands in its place, so that there is a way back from it."""
-    try:
-        return versions.served()
-    except StackError:
-        return versions.shipped
 
 
 def _triton(stack: Path | None) -> tuple[Path, list[str], Flavour] | None:
@@ -130,27 +123,30 @@ def _objections(versions: ModelVersions, candidate: Path, data: Path) -> tuple[l
     from pipeline.models.imaging import promotion as imaging
 
     further: list[str] = []
+    served = versions.examined().folder
     try:
         if versions.model == MODEL:
-            further = clinical.another_question(versions.served(), candidate)
-            compared = clinical.compare_on(data, versions.served(), candidate)
+            further = clinical.another_question(served, candidate)
+            compared = clinical.compare_on(data, served, candidate)
         else:
-            compared, further = imaging.compare_on(data, versions.served(), candidate, versions.shipped)
+            compared, further = imaging.compare_on(data, served, candidate, versions.shipped)
     except (FileNotFoundError, NotFound) as error:
         return [], [*further, f"there is nothing to compare it on: {error}"]
     return compared, [*further, *(words for one in compared for words in one.objections)]
 
 
 def _show_state(versions: ModelVersions, compared: list[Compared], as_json: bool) -> None:
-    state = versions.state()
+    state, refusal = versions.state(), versions.examined().refusal
     if as_json:
-        document = {"served": state.served or "shipped", "shadow": state.shadow, "compared": compared, "history": state.history}
-        typer.echo(msgspec.json.encode(document).decode())
+        told = {"served": state.served or "shipped", "refused": refusal, "shadow": state.shadow}
+        typer.echo(msgspec.json.encode({**told, "compared": compared, "history": state.history}).decode())
         return
     console = Console()
     if compared:
         console.print(_comparison(compared))
     console.print(f"served: {state.served or 'the shipped version'}; looking on: {state.shadow or 'nobody'}", highlight=False)
+    if refusal is not None:
+        console.print(f"[yellow]the shipped version stands in:[/yellow] {escape(refusal)}", highlight=False)
     for entry in state.history:
         against = f" (against it: {'; '.join(entry.objections)})" if entry.objections else ""
         why = f": {entry.reason}" if entry.reason else ""
@@ -258,7 +254,7 @@ def _made_on(versions: ModelVersions) -> tuple[str, Reference | None]:
     from pipeline.adapters.onnx import artefact, heads
     from pipeline.services.picture_watch import served_as
 
-    served = versions.served()
+    served = versions.examined().folder
     version = versions.kind.reference(served).version
     if versions.model == MODEL:
         return version, artefact.load_distribution(served)

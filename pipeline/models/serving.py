@@ -7,17 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import structlog
-
 from pipeline.adapters.onnx import artefact, heads
 from pipeline.adapters.onnx.registry import HeadRegistry
 from pipeline.adapters.onnx.versions import ModelVersions
 from pipeline.adapters.triton import control
-from pipeline.errors import StackError, Unavailable
+from pipeline.errors import Unavailable
 from pipeline.models import triton_heads, triton_repository
 from pipeline.models.triton_repository import Flavour
-
-log = structlog.get_logger()
 
 
 @contextmanager
@@ -31,7 +27,7 @@ def alone(repository: Path) -> Iterator[None]:
 
 def build_repository(repository: Path, flavour: Flavour, models: Path | None = None) -> None:
     """Every model that Triton serves, and no other: the clinical one and the image heads, in the versions of this site (`models`: its
-    folder of versions; None: as shipped). In place of one of the site's that is damaged stands the shipped one; raises StackError for that.
+    folder of versions; None: as shipped), as ModelVersions.in_force. Raises StackError where what ships is damaged.
     """
     clinical = artefact.load_reference().model
     triton_repository.keep_only(repository, {clinical, *heads.names()})
@@ -40,11 +36,7 @@ def build_repository(repository: Path, flavour: Flavour, models: Path | None = N
         triton_heads.build(repository, flavour)
         return
     for versions in (ModelVersions(models, clinical), *HeadRegistry(models).versions.values()):
-        try:
-            _build(repository, flavour, versions.served())
-        except StackError as error:
-            log.warning("version_unusable", model=versions.model, reason=str(error), instead="the one that ships")
-            _build(repository, flavour, versions.shipped)
+        _build(repository, flavour, versions.in_force())
 
 
 def serve(folder: Path, before: Path, repository: Path, servers: Sequence[str], flavour: Flavour = "cpu") -> None:

@@ -1,23 +1,16 @@
-"""The image heads of a site: which there are, and what each is in the version in force. A folder in models/heads/ is all that adds one.
-
-A version of the site that is gone or damaged takes no picture's word away: until it is mended the head that ships stands in for it.
-"""
+"""The image heads of a site: which there are, and what each is in the version in force. A folder in models/heads/ is all that adds one."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
-import structlog
 from msgspec.structs import replace
 
 from pipeline.adapters.onnx import heads
 from pipeline.adapters.onnx.versions import ModelVersions
 from pipeline.domain.image_answer import HeadReference
 from pipeline.domain.image_heads import Scopes
-from pipeline.errors import NotFound, StackError
-
-log = structlog.get_logger()
 
 
 class HeadRegistry:
@@ -27,25 +20,11 @@ class HeadRegistry:
         """models: the site's folder of versions. folder: the heads that come with Readfirst. Raises StackError for a damaged one."""
         self.versions = {name: ModelVersions.of_head(models, name, folder) for name in heads.names(folder)}
         self._known = cache(heads.reference_in)
-        self._whole: set[Path] = {versions.shipped for versions in self.versions.values()}
-        self._damaged: dict[str, str] = {}
         heads.scopes(folder)
 
     def served(self, head: str) -> Path:
-        """The folder in force: of the version that is served, or where that cannot be used of the one that ships."""
-        versions = self.versions[head]
-        try:
-            folder = versions.served()
-            if folder not in self._whole:
-                heads.load_from(folder)
-                self._whole.add(folder)
-        except (NotFound, StackError) as error:
-            if self._damaged.get(head) != str(error):
-                log.warning("head_version_unusable", head=head, reason=str(error), instead="the one that ships")
-            self._damaged[head] = str(error)
-            return versions.shipped
-        self._damaged.pop(head, None)
-        return folder
+        """As ModelVersions.in_force."""
+        return self.versions[head].in_force()
 
     def reference(self, head: str, version: str | None = None) -> HeadReference:
         """What is beside the weights of a version; of the one in force where none is named. Raises NotFound or StackError."""

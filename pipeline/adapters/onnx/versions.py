@@ -2,6 +2,8 @@
 
 A folder `<models>/<model>/` holds one artefact folder a version and `state.json`, which is replaced in one step: whatever is interrupted,
 the old state stays in force. Without it, the artefact that comes with Readfirst is served.
+
+A version that is gone, damaged or foreign takes no model's word away: until it is mended the one that ships stands in for it.
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
+import structlog
 
-from pipeline.adapters.onnx import artefact, heads
+from pipeline.adapters.onnx import artefact, heads, weights
 from pipeline.domain.image_answer import HeadReference
 from pipeline.domain.model_answer import ModelReference
 from pipeline.errors import Conflict, NotFound, StackError
 from pipeline.ports import Clock, FilmSource, Scorer
+
+log = structlog.get_logger()
 
 STATE_FILE = "state.json"
 Act = Literal["promoted", "rolled back", "shadowed", "unshadowed"]
@@ -48,6 +53,13 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     history: list[Entry] = []
 
 
+class InForce(NamedTuple):
+    """folder: of the version that answers. refusal: why that is not the one that is served; None where it is."""
+
+    folder: Path
+    refusal: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How a model lies in its folder. load: reads all of it and raises StackError where it is damaged; reference: what is beside the
@@ -70,6 +82,8 @@ class ModelVersions:
         self.shipped = shipped
         self.model = model
         self.kind = kind
+        self._examined: dict[Path, tuple[object, str | None]] = {}
+        self._told: str | None = None
 
     @classmethod
     def of_head(cls, models: Path, head: str, folder: Path = heads.HEADS) -> ModelVersions:
@@ -100,6 +114,36 @@ class ModelVersions:
     def served(self) -> Path:
         """The folder of what is served. Raises StackError when it is gone."""
         return self.shipped if (version := self.state().served) is None else self._noted(version)
+
+    def in_force(self) -> Path:
+        """As `examined`, for whoever asks before each request: the log is told once why another version answers."""
+        folder, refusal = self.examined()
+        if refusal is not None and refusal != self._told:
+            log.warning("version_unusable", model=self.model, reason=refusal, instead="the one that ships")
+        self._told = refusal
+        return folder
+
+    def examined(self) -> InForce:
+        """What answers: what is served or, where that is gone, damaged or foreign, what ships."""
+        try:
+            folder = self.served()
+            refusal = self._fault(folder)
+        except StackError as error:
+            return InForce(self.shipped, str(error))
+        return InForce(folder if refusal is None else self.shipped, refusal)
+
+    def _fault(self, folder: Path) -> str | None:
+        """Why a version cannot be used. It is read once, and again when its files' times or sizes have changed."""
+        if folder == self.shipped:
+            return None
+        seen = [_seen(folder / name) for name in (self.kind.reference_file, weights.MODEL_FILE)]
+        if folder not in self._examined or self._examined[folder][0] != seen:
+            try:
+                self.kind.load(folder)
+                self._examined[folder] = seen, None
+            except StackError as error:
+                self._examined[folder] = seen, f"version {folder.name} cannot be used: {error}"
+        return self._examined[folder][1]
 
     def shadow(self) -> Path | None:
         """The folder of what looks on. Raises StackError when it is gone."""
@@ -177,6 +221,15 @@ class ModelVersions:
             os.fsync(file.fileno())
         fresh.replace(self._folder / STATE_FILE)
         return state
+
+
+def _seen(file: Path) -> tuple[int, int] | None:
+    """By which a file is known again."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def in_process(

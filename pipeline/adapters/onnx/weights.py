@@ -17,6 +17,6 @@ def read(folder: Path, sha256: str, described_in: str, remedy: str) -> bytes:
         onnx = file.read_bytes()
     except OSError as error:
         raise StackError(f"the model file {file} cannot be read", remedy) from error
-    if hashlib.sha256(onnx).hexdigest() != sha256:
-        raise StackError(f"{file} is not the file that its {described_in} describes (SHA-256 differs)", remedy)
+    if (found := hashlib.sha256(onnx).hexdigest()) != sha256:
+        raise StackError(f"{file} is not the file that its {described_in} describes: SHA-256 {found}, not {sha256}", remedy)
     return onnx

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
@@ -60,10 +61,10 @@ class TritonScorer:
         folder_of: Callable[[str], Path] | None = None,
         films: FilmSource | None = None,
     ) -> None:
-        """served: the folder of the artefact that Triton serves, for its outcome and its inputs; asked before each request.
+        """served: the folder of the artefact that Triton should serve, for its outcome and its inputs; asked before each request.
 
-        folder_of: that of a version, for the moment in which Triton serves another already; raises NotFound. films: for a version that
-        reads them.
+        folder_of: that of a version, where Triton serves another: while one is promoted, or where it still has one that was damaged or
+        lost since. Raises NotFound. films: for a version that reads them.
         """
         self._url = url
         self._model = model
@@ -75,6 +76,7 @@ class TritonScorer:
         self._reference = cache(artefact.load_reference)
         self._inputs: Sequence[Any] | None = None
         self._version = ""
+        self._met: dict[str, ModelReference] = {}
 
     @cached_property
     def _client(self) -> InferenceServerClient:
@@ -93,7 +95,7 @@ class TritonScorer:
     async def _answers(self, requests: Sequence[AssessRequest], look: bool) -> dict[int, Risk]:
         """By the requests' ids. With a film they are asked without it too, which costs little: a look that takes long holds nobody up."""
         until = asyncio.get_running_loop().time() + self._deadline_s * _LOOKING
-        reference = self._reference(self._served())
+        reference = self._answered(self._version, self._reference(self._served()))
         plain = asyncio.gather(*(self._infer(part, urgency, reference, {}) for urgency, part in _parts(requests)))
         looking: list[asyncio.Task[list[tuple[AssessRequest, Risk]]]] = []
         try:
@@ -176,13 +178,14 @@ class TritonScorer:
         return answer.get_response().model_version, Answer(*(np.asarray(answer.as_numpy(name)) for name in OUTPUTS))
 
     def _answered(self, version: str, reference: ModelReference) -> ModelReference:
-        """Of the version that answered: while one is promoted, that is not the one that was asked."""
-        if version == reference.version or self._folder_of is None:
-            return reference
-        try:
-            return self._reference(self._folder_of(version))
-        except (NotFound, StackError):  # Triton's repository is not this site's: its groups may be the same all the same
-            return reference
+        """Of the version that answered: it may be another than the one that was asked."""
+        if version == reference.version:
+            self._met[version] = reference
+        elif version and self._folder_of is not None:
+            with suppress(NotFound, StackError):
+                self._met[version] = self._reference(self._folder_of(version))
+        # Unknown where Triton's repository is not this site's: its groups may be the same all the same.
+        return self._met.get(version, reference)
 
 
 def _fitting(arrays: dict[str, NDArray[Any]], taken: Sequence[Any]) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +43,7 @@ class Triton(TritonScorer):
         super().__init__("nowhere:1", "m", 5.0, ManualClock(NOW), lambda: folder / "1", self._known, Films())
         self.folder, self.answers, self.taken = folder, answers, taken
         self.given: list[dict[str, Any]] = []
+        self.groups = len(features.GROUPS) + 2
 
     def _known(self, version: str) -> Path:
         if not (self.folder / version).is_dir():
@@ -55,8 +57,7 @@ class Triton(TritonScorer):
         self.given.append(arrays)
         column = np.full((len(arrays["features"]), 1), 0.2)
         version = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        groups = 2 + len(features.GROUPS)
-        return version, Answer(column, np.zeros((1, groups)), column, column)
+        return version, Answer(column, np.zeros((1, self.groups)), column, column)
 
 
 def write(folder: Path, version: str, **reads: Any) -> None:
@@ -89,6 +90,19 @@ async def test_of_a_version_that_is_not_this_sites_nothing_is_known(tmp_path: Pa
     scorer = Triton(tmp_path, ["3"], VALUES)
     (risk,) = await scorer.score([ASKED])
     assert (risk.model_version, risk.inputs, len(scorer.given)) == ("3", BEFORE, 1)
+
+
+async def test_a_version_that_triton_alone_still_has_is_asked_by_what_it_reads(tmp_path: Path) -> None:
+    """The site's files of it are damaged, so that another is named; then they are gone. A film that it reads is no reason to ask again."""
+    write(tmp_path, "1", values=BEFORE)
+    write(tmp_path, "2", values=AFTER, side=8)
+    scorer = Triton(tmp_path, ["2"], [*VALUES, takes("image", 8, 8), takes("has_image", 1)])
+    scorer._version = "2"  # as its last answer said
+    scorer.groups += 1
+    (first,) = await scorer.score([ASKED])
+    shutil.rmtree(tmp_path / "2")
+    (again,) = await scorer.score([ASKED])
+    assert [(one.model_version, one.inputs, one.unseen) for one in (first, again)] == [("2", ("image", *AFTER), None)] * 2
 
 
 async def test_versions_that_take_turns_are_no_answer(tmp_path: Path) -> None:
