@@ -82,7 +82,7 @@ async def _refuse(send: Send, status: int) -> None:
 class LiveServer:
     """A running page. `happen(f)` runs f in the server's own loop, so that the twins wake their listeners."""
 
-    def __init__(self, department: Department, operations: OperationsApi | None = None) -> None:
+    def __init__(self, department: Department, operations: OperationsApi | None = None, attribution: RiskAttribution | None = None) -> None:
         self.department = department
         self.loop: asyncio.AbstractEventLoop | None = None
         alerts = department.worklist.alerts
@@ -97,7 +97,7 @@ class LiveServer:
             operations=operations,
             alerts=room,
             feedback=MemoryFeedback(),
-            attribution=RiskAttribution(department.worklist, in_process(shipped.folder_of, department.clock)),
+            attribution=attribution or RiskAttribution(department.worklist, in_process(shipped.folder_of, department.clock)),
         )
         self.faults = Faults(app)
         config = uvicorn.Config(self.faults, host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1, lifespan="on")

@@ -1,20 +1,32 @@
-"""How much each single reading moved the risk, as a reader meets it. The shipped model answers."""
+"""How much each single reading moved the risk, as a reader meets it. The shipped model answers, or a small one that looks at a film."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from playwright.sync_api import Locator, expect
 
-from schemas.events import Demographics, ImagingEvent, Observation, ObservationEvent
+from pipeline.adapters.onnx.scorer import OnnxScorer
+from pipeline.adapters.onnx.versions import in_process
+from pipeline.adapters.pictures.films import KeptFilms
+from pipeline.domain import features
+from pipeline.domain.window import derive
+from pipeline.services.assessing import request, view
+from pipeline.services.attribution import RiskAttribution
+from schemas.events import Demographics, FindingEvent, ImagingEvent, Observation, ObservationEvent
+from schemas.findings import ImageAssessment
 from schemas.time import Timestamp
+from tests import small_version
 from tests.e2e.department import Department, pseudonym, study_uid
 from tests.e2e.live_server import LiveServer, SteeredClock
 from tests.e2e.reading import Read, Reading, Serve
 from tests.e2e.test_page_access import violations
+from tests.unit.services.test_attribution_films import BRIGHT, Archive
 
 
 @pytest.fixture
@@ -68,7 +80,6 @@ def test_each_reading_is_told_when_it_is_asked_for(read: Read, scored: LiveServe
     [
         ({"model_version": "904"}, "version of the model that gave this score is not on this server"),
         ({"model_version": "2"}, "cannot be reproduced from the facts that are kept"),
-        ({"inputs": ("image",)}, "looked at the chest film too"),
     ],
 )
 def test_what_cannot_be_told_is_said(read: Read, scored: LiveServer, changes: dict[str, Any], words: str) -> None:
@@ -111,3 +122,60 @@ def test_values_that_came_since_are_counted(read: Read, scored: LiveServer) -> N
 
     expect(risk).to_contain_text("1 value came since this score.")
     expect(risk.locator("table.readings")).not_to_contain_text("Lactate\u00a09")
+
+
+@pytest.fixture
+def archive() -> Archive:
+    """Of the page's films."""
+    return Archive()
+
+
+@pytest.fixture
+def looked(clock: SteeredClock, tmp_path: Path, archive: Archive) -> Iterator[LiveServer]:
+    """Study 3 was scored by a version that looked at its film, and reads a potassium."""
+    department, version = Department.empty(clock), small_version.write(tmp_path, "903")
+    made, now = department.arrive(3, facts=False), clock.now()
+    said = ImageAssessment(head="chest_frontal", version="1", at=now, scorer="triton", unlikeness=0.2)
+    told: dict[str, Any] = {"patient": made.patient, "recorded_at": now}
+    measured = Observation(key="k", effective=Timestamp(now), loinc="2823-3", value=7.2, unit="mmol/L")
+    events = [
+        ImagingEvent(event_id="i", source="DX1", study_uid=study_uid(3), acquired=Timestamp(now), modality="DX", **told),
+        FindingEvent(event_id="f", source="pictures", study_uid=study_uid(3), uri=BRIGHT, image=said, **told),
+        ObservationEvent(event_id="o", source="LIS", observations=[measured], **told),
+    ]
+    department.learn(events)
+    window = derive(events)
+    asked = request(made.patient, 1, view(window, window.open_studies, lambda *_: [], features.extract), now, None)
+    scorer_of = in_process({"903": version}.__getitem__, clock, KeptFilms(archive), within_s=0.2)
+    with LiveServer(department, attribution=RiskAttribution(department.worklist, scorer_of)).running() as server:
+        (risk,) = server.ask(OnnxScorer(clock, lambda: version, KeptFilms(Archive())).score([asked]))
+        server.happen(lambda: department.change(3, "scored", risk=risk, as_of=window.as_of))
+        yield server
+
+
+def test_readings_beside_a_film(looked: LiveServer, read: Read, archive: Archive) -> None:
+    """Asked before the film is read again, it says so, and tells them when one asks anew."""
+    archive.open.clear()
+    reading = read(looked)
+    risk = unfolded(reading, 3)
+    expect(risk).to_contain_text("has not been read again yet; try again in a moment")
+    expect(risk).to_contain_text("chest film")
+
+    looked.happen(archive.open.set)
+    fold = risk.get_by_text("Each reading")
+    fold.click()
+    fold.click()
+    expect(risk.locator("table.readings tbody tr")).to_have_count(1)
+    expect(risk.locator("table.readings")).to_contain_text("K\u00a07.2\u00a0mmol/L")
+    expect(risk).to_contain_text("and so does the chest film")
+    assert violations(reading) == []
+
+
+def test_a_film_that_is_gone_from_the_archive_is_said(looked: LiveServer, read: Read, archive: Archive) -> None:
+    """In a sentence, where the readings would stand; what the film itself did stands above as before."""
+    archive.refused[BRIGHT] = "gone"
+    risk = unfolded(read(looked), 3)
+
+    expect(risk).to_contain_text("is not in the picture archive any more")
+    expect(risk.locator("table")).to_have_count(0)
+    expect(risk.locator(".contrib")).to_contain_text("chest film")
