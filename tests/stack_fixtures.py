@@ -17,7 +17,7 @@ from psycopg import sql
 
 from pipeline.adapters.local import triton_environment
 from pipeline.adapters.local.kafka import KafkaServer
-from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.network import reserved
 from pipeline.adapters.local.postgres import PostgresServer
 from pipeline.adapters.local.process import Child, Launch, wait_until_ready
 from pipeline.adapters.local.triton import ModelBuilder, TritonPorts, TritonServer
@@ -44,7 +44,7 @@ def running(server: _Server) -> Iterator[Child]:
     server.prepare(lambda part, what: None)
     child = Child(server.launch())
     try:
-        wait_until_ready(child, server.ready, server.name, 60)
+        wait_until_ready(child, server.ready, server.name, 240)
         yield child
     finally:
         child.stop()
@@ -54,27 +54,28 @@ def running(server: _Server) -> Iterator[Child]:
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address of a real broker."""
     folder = tmp_path_factory.mktemp("kafka")
-    port = free_port()
-    server = KafkaServer(folder, port, free_port(), folder / "kafka.log")
-    with running(server):
-        yield server.bootstrap_servers
+    with reserved(2) as (port, controller_port):
+        server = KafkaServer(folder, port, controller_port, folder / "kafka.log")
+        with running(server):
+            yield server.bootstrap_servers
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseFactory]:
     """A function that makes a fresh database and returns its DSN: `postgres()`, or `postgres("template")`."""
     folder = tmp_path_factory.mktemp("postgres")
-    server = PostgresServer(folder, free_port(), folder / "postgres.log", durable=False)
+    with reserved(1) as (port,):
+        server = PostgresServer(folder, port, folder / "postgres.log", durable=False)
 
-    def fresh(template: str | None = None) -> str:
-        name = f"test_{secrets.token_hex(6)}"
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template or "template0"))
-        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
-            connection.execute(statement)
-        return server.dsn(name)
+        def fresh(template: str | None = None) -> str:
+            name = f"test_{secrets.token_hex(6)}"
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template or "template0"))
+            with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+                connection.execute(statement)
+            return server.dsn(name)
 
-    with running(server):
-        yield fresh
+        with running(server):
+            yield fresh
 
 
 @pytest.fixture(scope="session")
@@ -90,11 +91,11 @@ def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def serving(folder: Path, build: ModelBuilder) -> Iterator[TritonServer]:
     """A real Triton over the repository that `build` makes; skips where there is none for this machine."""
-    ports = TritonPorts(*(free_port() for _ in range(3)))
-    server = TritonServer(folder / "models", ports, folder / "triton.log", build)
     try:
         triton_environment.check_platform()
     except TritonUnavailable as reason:
         pytest.skip(str(reason))
-    with running(server):
-        yield server
+    with reserved(3) as ports:
+        server = TritonServer(folder / "models", TritonPorts(*ports), folder / "triton.log", build)
+        with running(server):
+            yield server

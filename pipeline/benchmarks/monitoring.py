@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.network import reserved
 from pipeline.adapters.local.process import Child, Launch
 from pipeline.errors import StackError
 
@@ -90,9 +90,10 @@ def watching(folder: Path, targets: Path, rules: Path = CONFIGURATION / "rules.y
     folder: for their state and logs. targets: a stack's `run/prometheus.json`. rules: as shipped, where no others are named.
     """
     prometheus, alertmanager = programs()
-    receiver, web, manager = Receiver(), free_port(), free_port()
+    receiver = Receiver()
     with ExitStack() as parts:
         parts.callback(receiver.close)
+        web, manager = parts.enter_context(reserved(2))
         _configure(folder, targets, rules, receiver.server.server_port, manager)
         for name, command in (
             (

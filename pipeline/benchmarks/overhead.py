@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from statistics import median
 from typing import Any
 
-from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.network import reserved
 from pipeline.adapters.local.supervisor import Progress
 from pipeline.adapters.telemetry.tracing import TRACES_MAX
 from pipeline.benchmarks import context_worker, servers
@@ -80,7 +80,7 @@ def _watched(name: str) -> Iterator[dict[str, str]]:
     with ExitStack() as parts:
         variables = {}
         if name != "nothing":
-            port = free_port()
+            (port,) = parts.enter_context(reserved(1))
             variables["READFIRST_TELEMETRY__PORT"] = str(port)
             parts.enter_context(_scraper(f"http://127.0.0.1:{port}/metrics"))
         if name == "traces":

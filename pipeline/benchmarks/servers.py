@@ -14,7 +14,7 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from pipeline.adapters.kafka import topics
-from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.network import reserved
 from pipeline.adapters.local.stack import Stack
 from pipeline.adapters.local.supervisor import Progress
 from pipeline.adapters.local.table import ROLES, SERVERS, STEPS
@@ -34,10 +34,8 @@ def folder() -> Iterator[Path]:
 def elsewhere() -> Settings:
     """Settings on ports that nobody expects anything on, so that a stack in use is left alone."""
     settings = Settings()
-    ports: set[int] = set()
-    while len(ports) < 9:
-        ports.add(free_port(avoid=frozenset(ports)))
-    kafka, postgres, triton, dicom, mllp, http, web = sorted(ports)[:7]
+    with reserved(7) as ports:  # given back before the stack takes them: should another be quicker, it moves on
+        kafka, postgres, triton, dicom, mllp, http, web = ports
     return settings.model_copy(
         update={
             "kafka": settings.kafka.model_copy(update={"bootstrap_servers": f"127.0.0.1:{kafka}"}),

@@ -17,7 +17,7 @@ from typing import Any, Self
 import msgspec
 from aiosmtpd.controller import Controller
 
-from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.network import Reservations
 from pipeline.adapters.notify.webhook import is_genuine
 
 HOST = "127.0.0.1"
@@ -116,7 +116,8 @@ class MailSink(_Receiver):
 
     def __init__(self, heard: Heard = lambda arrived: None) -> None:
         super().__init__(heard)
-        self.port = free_port(HOST)
+        self._reserved = Reservations()
+        self.port = self._reserved.another(HOST)
         self._controller = Controller(self, hostname=HOST, port=self.port)
 
     @property
@@ -130,6 +131,7 @@ class MailSink(_Receiver):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._controller.stop()
+        self._reserved.release()
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         """aiosmtpd's hook."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from pydantic import SecretStr
 
 from pipeline.adapters.kafka import topics
@@ -14,7 +13,6 @@ from pipeline.services.alert_steps import AT_ONCE
 from pipeline.settings import Kafka, Postgres, Settings
 
 
-@pytest.mark.timeout(290)
 def test_every_step_is_sent_once_however_often_the_agent_is_killed(kafka: str, migrated: Callable[[], str], tmp_path: Path) -> None:
     """Killed at its work again and again; what was on its way, and no more, comes once more, and says so."""
     settings = Settings(

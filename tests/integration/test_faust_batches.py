@@ -32,7 +32,6 @@ from tests.store_fixtures import place
 
 Line = dict[str, Any]
 KEY = b"one patient"
-pytestmark = pytest.mark.timeout(300)
 
 
 class Worker:

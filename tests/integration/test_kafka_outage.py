@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +17,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from pipeline.adapters.kafka import topics
 from pipeline.adapters.kafka.dead_letters import KafkaDeadLetters
-from pipeline.adapters.kafka.log import PING_S, KafkaEventLog
+from pipeline.adapters.kafka.log import KafkaEventLog
 from pipeline.adapters.local.kafka import KafkaServer
-from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.network import reserved
 from pipeline.adapters.local.process import Child, wait_until_ready
 from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.context_store import MemoryContextStore
@@ -57,41 +57,48 @@ class Broker:
     def start(self) -> None:
         """Again, on the same folder and port."""
         self.child = Child(self.server.launch())
-        wait_until_ready(self.child, self.server.ready, "kafka", 120)
+        wait_until_ready(self.child, self.server.ready, "kafka", 240)
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """With our topics."""
     folder = tmp_path_factory.mktemp("mortal")
-    port = free_port()
-    server = KafkaServer(folder, port, free_port(avoid=frozenset({port})), Path(folder / "kafka.log"))
-    server.prepare(lambda part, what: None)
-    running = Broker(server, Child(server.launch()))
-    try:
-        wait_until_ready(running.child, server.ready, "kafka", 120)
-        topics.create(running.settings)
-        yield running
-    finally:
-        running.child.stop()
+    with reserved(2) as (port, controller_port):
+        server = KafkaServer(folder, port, controller_port, folder / "kafka.log")
+        server.prepare(lambda part, what: None)
+        running = Broker(server, Child(server.launch()))
+        try:
+            wait_until_ready(running.child, server.ready, "kafka", 240)
+            topics.create(running.settings)
+            yield running
+        finally:
+            running.child.stop()
 
 
 @pytest.fixture
 async def log(broker: Broker) -> AsyncIterator[KafkaEventLog]:
-    """With little patience."""
+    """With patience."""
+    opened = KafkaEventLog(broker.settings, timeout_s=60.0)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def impatient(broker: Broker) -> AsyncIterator[KafkaEventLog]:
+    """That soon gives up."""
     opened = KafkaEventLog(broker.settings, timeout_s=3.0)
     yield opened
     await opened.close()
 
 
-async def appended(log: KafkaEventLog, record: Record) -> None:
-    """As a gateway's sender would: again and again until it is taken."""
-    for _ in range(60):
-        try:
-            return await log.append([record])
-        except Unavailable:
-            await asyncio.sleep(0.5)
-    raise AssertionError("Kafka never came back")
+async def until(done: Callable[[], Awaitable[None]]) -> None:
+    """As a gateway's sender would: again and again until Kafka answers."""
+    for _ in range(120):
+        with suppress(Unavailable):
+            return await done()
+        await asyncio.sleep(0.5)
+    raise AssertionError("Kafka does not answer")
 
 
 def _make_fatal(producer: Producer) -> None:
@@ -112,16 +119,17 @@ def end_of(broker: Broker, topic: Topic) -> int:
     raise AssertionError("no lag can be read")
 
 
-async def test_an_outage_is_said_and_ends(broker: Broker, log: KafkaEventLog) -> None:
+async def test_an_outage_is_said_and_ends(broker: Broker, impatient: KafkaEventLog) -> None:
     """Down: append, lag and the question of a probe raise Unavailable, in time. Up again: the same producer goes on."""
-    await log.append([Record(LABS, b"k", b"1")])
-    await log.ping()
+    log = impatient
+    await until(lambda: log.append([Record(LABS, b"k", b"1")]))
+    await until(log.ping)
     before = await asyncio.to_thread(end_of, broker, LABS)
     await asyncio.to_thread(broker.kill)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         with pytest.raises(Unavailable):
             await log.append([Record(LABS, b"k", b"2")])
-    async with asyncio.timeout(2 * PING_S):
+    async with asyncio.timeout(60):
         with pytest.raises(Unavailable, match="Kafka does not answer"):
             await log.ping()
     with pytest.raises(Unavailable):
@@ -129,8 +137,8 @@ async def test_an_outage_is_said_and_ends(broker: Broker, log: KafkaEventLog) ->
     with pytest.raises(Unavailable):
         await asyncio.to_thread(topics.check, broker.settings, 2.0)
     broker.start()  # from this thread: Linux ends it with the thread that started it
-    await appended(log, Record(LABS, b"k", b"3"))
-    await log.ping()
+    await until(lambda: log.append([Record(LABS, b"k", b"3")]))
+    await until(log.ping)
     assert await asyncio.to_thread(end_of, broker, LABS) > before
 
 
@@ -141,9 +149,8 @@ async def test_a_producer_that_met_a_fatal_error_is_renewed(broker: Broker, log:
     _make_fatal(old)
     with pytest.raises(KafkaException):
         old.produce("readfirst.labs", b"librdkafka takes no more")
-    async with asyncio.timeout(10):
-        await appended(log, Record(LABS, b"k", b"2"))
-        await log.append([Record(LABS, b"k", b"3")])
+    await until(lambda: log.append([Record(LABS, b"k", b"2")]))
+    await log.append([Record(LABS, b"k", b"3")])
 
 
 async def test_lag_counts_what_is_not_consumed(broker: Broker, log: KafkaEventLog) -> None:

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechani
 from pipeline.adapters.kafka import topics
 from pipeline.adapters.kafka.log import KafkaEventLog
 from pipeline.adapters.local.kafka import KafkaServer
-from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.network import reserved
 from pipeline.errors import Unavailable
 from pipeline.ports import Record
 from pipeline.settings import Kafka
@@ -82,14 +82,10 @@ class Hospital:
 @pytest.fixture(scope="module")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     """With one user, known by both mechanisms."""
-    ports = [free_port()]
-    while len(ports) < 3:
-        ports.append(free_port(avoid=frozenset(ports)))
-    server = SecureKafka(tmp_path_factory.mktemp("secure"), *ports)
-    with running(server):
+    with reserved(3) as ports, running(server := SecureKafka(tmp_path_factory.mktemp("secure"), *ports)):
         user = UserScramCredentialUpsertion(USER, ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096), PASSWORD.encode())
         admin = AdminClient({"bootstrap.servers": server.bootstrap_servers})
-        admin.alter_user_scram_credentials([user])[USER].result(30)
+        admin.alter_user_scram_credentials([user])[USER].result(120)
         yield Hospital(server)
 
 
@@ -101,7 +97,7 @@ async def test_what_a_gateway_needs_of_kafka_works_behind_tls_and_sasl(hospital:
     log = KafkaEventLog(kafka)
     await log.append([Record(LABS, b"one patient", b"{}")])
     await log.close()
-    (found,) = topics.lag(kafka, [("nobody", LABS)], 10.0)
+    (found,) = topics.lag(kafka, [("nobody", LABS)], 60.0)
     assert found.end == 1
 
 

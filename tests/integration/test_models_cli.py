@@ -106,7 +106,6 @@ def test_evaluate_elsewhere_with_its_report(app: typer.Typer, shared_data: Path,
     assert "## Subgroups" in (tmp_path / "report.md").read_text()
 
 
-@pytest.mark.timeout(300)
 def test_train_the_whole_way(app: typer.Typer, shared_data: Path, tmp_path: Path) -> None:
     """A small configuration on a few hundred stays: a folder that `evaluate` takes, with a card written from its own figures."""
     pytest.importorskip("lightgbm", reason="the extra `train` (lightgbm) is not installed")
@@ -127,7 +126,6 @@ def test_train_the_whole_way(app: typer.Typer, shared_data: Path, tmp_path: Path
     assert (out / "CARD.md").read_text() == card.render(metrics, load(out).reference)
 
 
-@pytest.mark.timeout(300)
 def test_train_the_image_head_the_whole_way(app: typer.Typer, shared_data: Path, tmp_path: Path) -> None:
     """On some 120 films a set: a folder that loads, answers by its acceptance test, is understood by Triton, and whose card is its own
     figures'; it counts as a look at the patients held out."""

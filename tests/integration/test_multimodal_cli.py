@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from pipeline.cli import models
 
 
-@pytest.mark.timeout(300)
 def test_train_the_rival_the_whole_way(shared_data: Path, tmp_path: Path) -> None:
     """A small configuration of the one network over events and films: graph, figures of every choice of inputs, and its card."""
     pytest.importorskip("onnxscript", reason="the extra `train` (onnxscript) is not installed")

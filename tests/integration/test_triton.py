@@ -21,7 +21,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.local import triton_environment
-from pipeline.adapters.local.network import free_port
+from pipeline.adapters.local.network import reserved
 from pipeline.adapters.local.process import Child, wait_until_ready
 from pipeline.adapters.local.triton import TritonPorts, TritonServer
 from pipeline.adapters.local.triton_environment import TritonUnavailable
@@ -73,7 +73,7 @@ def received(offset: int, document: AssessRequest) -> Received:
 async def test_triton_and_this_process_agree(triton_server: str) -> None:
     """The same file behind both: probabilities and contributions to 1e-4."""
     asked = [request(number) for number in range(80)]
-    served = TritonScorer(triton_server, "clinical_risk", 10, SystemClock())
+    served = TritonScorer(triton_server, "clinical_risk", 60, SystemClock())
     try:
         theirs = await served.score(asked)
     finally:
@@ -90,7 +90,7 @@ async def test_triton_and_this_process_agree(triton_server: str) -> None:
 async def test_triton_and_this_process_see_the_same(triton_server: str, head: str) -> None:
     """The same file behind both: probabilities to 1e-4, unlikeness and activation to 1e-3."""
     pictures = list(acceptance.pictures(heads.load_reference(head).side))
-    served = TritonImageModel(triton_server, head, 30)
+    served = TritonImageModel(triton_server, head, 120)
     try:
         theirs = await served.look(pictures)
     finally:
@@ -110,7 +110,7 @@ async def test_triton_and_this_process_see_the_same(triton_server: str, head: st
 async def test_triton_took_the_configuration(triton_server: str) -> None:
     """Priorities and queue policy as built, warmed up, and requests of several clients batched together."""
     client = InferenceServerClient(triton_server)
-    served = TritonScorer(triton_server, "clinical_risk", 10, SystemClock())
+    served = TritonScorer(triton_server, "clinical_risk", 60, SystemClock())
     try:
         config = (await client.get_model_config("clinical_risk")).config
         before = (await client.get_inference_statistics("clinical_risk")).model_stats[0]
@@ -147,8 +147,15 @@ def collector() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     http.shutdown()
 
 
+@pytest.fixture
+def ports() -> Iterator[list[int]]:
+    """For a Triton of a test's own."""
+    with reserved(3) as found:
+        yield found
+
+
 async def test_a_killed_triton_leaves_the_list_and_comes_back(
-    tmp_path: Path, collector: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ports: list[int], collector: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While it is dead the in-process model answers, marked; once it is back, all of those are scored again by it.
 
@@ -157,10 +164,10 @@ async def test_a_killed_triton_leaves_the_list_and_comes_back(
     (address, spans), exporter = collector, InMemorySpanExporter()
     tracing = started(exporter)
     monkeypatch.setattr("pipeline.adapters.triton.scorer.TRACING", tracing)
-    server = _server(tmp_path, address)
+    server = _server(tmp_path, TritonPorts(*ports), address)
     server.prepare(lambda part, what: None)
     log, clock = MemoryEventLog(), SystemClock()
-    served = TritonScorer(server.url, "clinical_risk", 2.0, clock)
+    served = TritonScorer(server.url, "clinical_risk", 30.0, clock)
     stage = ScoringStage(MemoryOffsets(), MemoryDegradedScores(), log, served, OnnxScorer(clock), clock, "g")
     child = _start(server)
     try:
@@ -170,15 +177,16 @@ async def test_a_killed_triton_leaves_the_list_and_comes_back(
         assert (stage.degraded, stage.waiting) == (8, 8)
 
         child = _start(server)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while stage.waiting and time.monotonic() < deadline:
             await stage.rescore()
             await asyncio.sleep(0.2)
         with tracing.records("scoring", [{"trace_id": ONE}]):
             await served.score([request(9)])
-        deadline = time.monotonic() + 30
-        # Sent every few seconds; a Triton that ends may leave the last ones unsent.
-        while not spans and time.monotonic() < deadline:  # noqa: ASYNC110 (a thread fills it)
+        asked = next(span for span in exporter.get_finished_spans() if span.name == "triton")
+        deadline = time.monotonic() + 120
+        # Sent every few seconds, not all of a request at once; a Triton that ends may leave the last ones unsent.
+        while f"{asked.context.span_id:016x}" not in {span["parentSpanId"] for span in spans} and time.monotonic() < deadline:  # noqa: ASYNC110 (a thread fills it)
             await asyncio.sleep(0.2)
     finally:
         await served.close()
@@ -188,21 +196,19 @@ async def test_a_killed_triton_leaves_the_list_and_comes_back(
     answers = [(one.patient, one.risk.scorer, one.degraded) for one in log.documents(ASSESSMENTS)]
     again = [(f"p{number}", scorer, degraded) for number in range(1, 9) for scorer, degraded in (("onnxruntime", True), ("triton", False))]
     assert sorted(answers) == sorted([("p0", "triton", False), *again])
-    asked = next(span for span in exporter.get_finished_spans() if span.name == "triton")
     assert {span["traceId"] for span in spans} == {ONE}
     assert f"{asked.context.span_id:016x}" in {span["parentSpanId"] for span in spans}
 
 
-def _server(folder: Path, otlp_endpoint: str) -> TritonServer:
+def _server(folder: Path, ports: TritonPorts, otlp_endpoint: str) -> TritonServer:
     try:
         triton_environment.check_platform()
     except TritonUnavailable as reason:
         pytest.skip(str(reason))
-    ports = TritonPorts(*(free_port() for _ in range(3)))
     return TritonServer(folder / "models", ports, folder / "triton.log", lambda target: build_repository(target, "cpu"), otlp_endpoint)
 
 
 def _start(server: TritonServer) -> Child:
     child = Child(server.launch())
-    wait_until_ready(child, server.ready, "triton", 60)
+    wait_until_ready(child, server.ready, "triton", 240)
     return child

@@ -21,6 +21,6 @@ def test_triton_serves_the_shipped_model(triton_server: str) -> None:
     """The model that Readfirst ships is loaded and warm under the name that the settings have."""
     client = InferenceServerClient(triton_server)
     try:
-        assert client.is_model_ready(Triton().model, client_timeout=5)
+        assert client.is_model_ready(Triton().model, client_timeout=60)
     finally:
         client.close()

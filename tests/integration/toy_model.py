@@ -44,6 +44,6 @@ def ask(url: str, x: float) -> float:
     question.set_data_from_numpy(np.array([[x]], dtype=np.float32))
     client = InferenceServerClient(url)
     try:
-        return float(client.infer("plus_one", [question], client_timeout=5).as_numpy("y")[0][0])
+        return float(client.infer("plus_one", [question], client_timeout=60).as_numpy("y")[0][0])
     finally:
         client.close()

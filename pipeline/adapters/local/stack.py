@@ -19,7 +19,7 @@ import psutil
 from pydantic import SecretStr
 
 from pipeline.adapters.local import ports, state
-from pipeline.adapters.local.folders import Folders, cache_dir
+from pipeline.adapters.local.folders import Folders
 from pipeline.adapters.local.network import Reservations
 from pipeline.adapters.local.process import Identity, end
 from pipeline.adapters.local.state import PartState, StackState, status
@@ -68,7 +68,7 @@ class Stack:
         self._stop_asked = asyncio.Event()
         self._started: Future[None] = Future()
         self._ended: Future[None] = Future()
-        self._reservations = Reservations(cache_dir() / "ports")
+        self._reservations = Reservations()
         self._table: Table | None = None
 
     def start(self, progress: Progress) -> None:

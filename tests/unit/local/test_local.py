@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import PIPE
+from typing import IO
 
 import pytest
 from pydantic import SecretStr
@@ -16,7 +21,7 @@ from pydantic import SecretStr
 from pipeline.adapters.local import heartbeat, kafka_jars, ports, state, triton_environment
 from pipeline.adapters.local.folders import Folders
 from pipeline.adapters.local.heartbeat import Heartbeat
-from pipeline.adapters.local.network import Reservations, free_port, is_free
+from pipeline.adapters.local.network import Reservations, free_port, is_free, reserved
 from pipeline.adapters.local.ports import Usual
 from pipeline.adapters.local.process import Identity, rotate, shorten
 from pipeline.adapters.local.stack import settings_of
@@ -122,6 +127,41 @@ def test_no_port_is_given_twice(reservations: Reservations, tmp_path: Path) -> N
     reservations.release()
     assert ports.choose({"a": Usual("127.0.0.1", port)}, {}, other)["a"]["port"] == port
     other.release()
+
+
+def test_a_port_given_back_while_another_asks_for_it_is_not_given_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one who asks has the lock file open already when it is taken away: what it then locks is no file that a third would find."""
+    first, second, third = (Reservations(tmp_path / "ports") for _ in range(3))
+    port = first.another()
+    lock = fcntl.flock
+
+    def given_back_just_before(file: IO[str], operation: int) -> None:
+        first.release()
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", given_back_just_before)
+    assert second.take(port)
+    assert not third.take(port)
+    second.release()
+    assert third.take(port)
+    third.release()
+
+
+_TAKES = "from pipeline.adapters.local.network import reserved; ours = reserved(1); print(*ours.__enter__(), flush=True); input()"
+
+
+def test_a_promise_ends_with_the_process_that_has_it() -> None:
+    """Until then no other is given the port, though nobody listens there; kill -9 leaves nothing behind that keeps it."""
+    with reserved(2) as (one, other), subprocess.Popen([sys.executable, "-c", _TAKES], stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        theirs = int(process.stdout.readline())
+        asking = Reservations()
+        assert len({one, other, theirs}) == 3
+        assert all(is_free(port) and not asking.take(port) for port in (one, other, theirs))
+        process.kill()
+        process.wait()
+        assert asking.take(theirs)
+        asking.release()
 
 
 def test_a_port_that_peers_are_set_up_for_may_not_move(reservations: Reservations) -> None:
