@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.cli.models import DEFAULT_DATA, require_torch
+from pipeline.cli.options import unread
 from pipeline.cli.pairs import SIDE, read, show
 from pipeline.cli.running import folder, progress_bars, running_settings
 from pipeline.errors import StackError
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def finetune(
+    context: typer.Context,
     pairs: Annotated[Path | None, typer.Option(help="the manifest, CSV or Parquet; its columns stand above")] = None,
     out: Annotated[Path, typer.Option(help="versions are written below it, each in a folder of its number")] = Path("finetuned"),
     adapt: Annotated[str, typer.Option(help="frozen, last-block or low-rank: how much of the image encoder is changed")] = "frozen",
@@ -74,6 +76,7 @@ def finetune(
     observable (lactate, heart_rate, ...) holds its value at the time of the image.
     """
     require_torch()
+    _refuse_unread(context, adapt, feedback, example, align)
     from pipeline.models.finetuning.audit import audit
     from pipeline.models.finetuning.build import Site
     from pipeline.models.finetuning.encoder import WAYS
@@ -88,8 +91,24 @@ def finetune(
     if check:
         return _end({"manifest": str(path), "pairs": asdict(found)}, as_json)
     told = feedback if adapt == "frozen" else None
+    if told != feedback:
+        Console(stderr=True).print("no image head will be written: its other findings read the encoder too, as it is", highlight=False)
     aligned = None if align is None else _aligned(align, data, out, objects, {pair.patient for pair in manifest.pairs}, seed)
     return _learn(manifest, found, Site(words, out, Recipe(adapt, rank, seed), SIDE, aligned, finding or told), as_json)
+
+
+def _refuse_unread(context: typer.Context, adapt: str, feedback: str | None, example: str | None, align: str | None) -> None:
+    """Raises BadParameter."""
+    if adapt != "low-rank":
+        unread(context, "without --adapt low-rank", "rank")
+    if feedback is not None:
+        unread(context, "with --feedback, which names the finding", "finding")
+    if example is not None:
+        unread(context, "with --example, which has an outcome", "outcome")
+        return
+    unread(context, "without --example", "patients")
+    if align != ALIGNED_EXAMPLE:
+        unread(context, f"without --example or --align {ALIGNED_EXAMPLE}", "data")
 
 
 def _manifest(

@@ -82,5 +82,5 @@ def _tested_by(task: str, folder: Path) -> str:
 
     found = next((name for name in names(folder) if task in load_reference(name, folder).tasks), None)
     if found is None:
-        raise StackError(f"no head in {folder} is tested by {task}", "name a folder that `readfirst train imaging` wrote, with --model")
+        raise StackError(f"no head in {folder} is tested by {task}", "name a folder that `readfirst train imaging` wrote: evaluate FOLDER")
     return found

@@ -17,6 +17,7 @@ from rich.table import Table
 from pipeline.adapters.site.file import load
 from pipeline.cli import imaging
 from pipeline.cli import pairs as of_pairs
+from pipeline.cli.options import unread
 from pipeline.cli.running import progress_bars
 from pipeline.errors import NotFound, StackError
 from pipeline.settings import Settings
@@ -107,6 +108,7 @@ def _train_clinical(data: Path, out: Path, seed: int | None, small: bool) -> dic
 
 
 def evaluate(
+    context: typer.Context,
     model: Model = None,
     task: Annotated[str, typer.Option(help=f"one of: {', '.join(TASKS)}")] = TASKS[0],
     data: Data = DEFAULT_DATA,
@@ -120,6 +122,7 @@ def evaluate(
 
     A version that finetune wrote is asked about pairs of the site (--pairs); rows of patients that it was made from are refused by line.
     """
+    _refuse_unread(context, task, pairs, out)
     if pairs is not None:
         _print(of_pairs.evaluate(model, pairs, objects, prevalence, out), as_json)
         return _written(out)
@@ -139,6 +142,18 @@ def evaluate(
         figures = tasks.evaluate(task, data, model, prevalence, out, lambda what: progress.update(bar, description=what))
     _print({"task": task, **figures}, as_json)
     return _written(out)
+
+
+def _refuse_unread(context: typer.Context, task: str, pairs: Path | None, out: Path | None) -> None:
+    """Raises BadParameter."""
+    if pairs is None:
+        unread(context, "without --pairs", "objects")
+    else:
+        unread(context, "with --pairs", "task", "data")
+    if pairs is None and task == "ood":
+        unread(context, "with --task ood", "prevalence")
+    if out is None and (pairs is not None or task != "nih"):
+        unread(context, "without --out, which writes the PPV", "prevalence")
 
 
 def _written(out: Path | None) -> None:

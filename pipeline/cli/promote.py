@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.cli.options import unread
 from pipeline.cli.running import folder, models_folder
 from pipeline.errors import NotFound, StackError, Unavailable
 from pipeline.settings import Settings
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def promote(
+    context: typer.Context,
     candidate: Annotated[Path | None, typer.Argument(help="a folder that `train` or `finetune` wrote")] = None,
     data: Annotated[Path, typer.Option(help="the folder with the data that both models are compared on")] = Path("../shared/data"),
     force: Annotated[bool, typer.Option("--force", help="though it is worse, or cannot be compared; needs --reason")] = False,
@@ -55,6 +57,12 @@ def promote(
 
     A candidate that is worse beyond its 95 % interval, for all or for a subgroup, is refused.
     """
+    if candidate is not None:
+        unread(context, "with a candidate, which says itself what it is", "model")
+    if rollback:
+        unread(context, "with --rollback", "candidate", "data", "force")
+    elif candidate is None:
+        unread(context, "without a candidate or --rollback", "data", "force", "reason", "by")
     versions, person = _versions(stack, model, candidate), by or getpass.getuser()
     if rollback:
         _roll_back(versions, stack, person, reason)
@@ -166,6 +174,7 @@ def _comparison(compared: list[Compared]) -> Table:
 
 
 def shadow(
+    context: typer.Context,
     candidate: Annotated[Path | None, typer.Argument(help="a folder of `train` or `finetune`; without one: how it compares")] = None,
     stop: Annotated[bool, typer.Option("--stop", help="nobody looks on any more")] = False,
     hours: Annotated[float, typer.Option(min=0.01, help="of the comparison")] = 24.0,
@@ -175,6 +184,12 @@ def shadow(
     as_json: Json = False,
 ) -> None:
     """Lets a candidate score the live stream beside the served model: kept and compared, never part of a rank."""
+    if candidate is not None:
+        unread(context, "with a candidate, which says itself what it is", "model", "stop")
+    if stop or candidate is not None:
+        unread(context, "without the comparison", "hours")
+    else:
+        unread(context, "in the comparison, which is of all models", "model", "by")
     versions, person = _versions(stack, model, candidate), by or getpass.getuser()
     if stop or candidate is not None:
         versions.look_on(None if candidate is None else versions.install(candidate), _now(), person)

@@ -139,8 +139,8 @@ def test_it_is_said_which_version_is_refused_and_why(site: Site) -> None:
 def test_there_is_a_way_back_from_it(site: Site, how: str) -> None:
     """And a way forward: a candidate is compared with the one that stands in."""
     site.damage(how)
-    command = ["promote", "--stack", str(site.data), "--data", str(site.data / "nowhere")]
-    refused = CliRunner().invoke(build(), [*command, str(artefact.SHIPPED)])
+    command = ["promote", "--stack", str(site.data)]
+    refused = CliRunner().invoke(build(), [*command, str(artefact.SHIPPED), "--data", str(site.data / "nowhere")])
     assert ("nothing to compare it on" in refused.stderr, "another question" in refused.stderr) == (True, False)
     assert CliRunner().invoke(build(), [*command, "--rollback"]).exit_code == 0
     assert (site.versions.state().served, site.versions.examined().refusal) == (None, None)
