@@ -364,7 +364,7 @@ class Resources:
 
 
 @asynccontextmanager
-async def attribution(settings: Settings, reader: WorklistReader, film_within_s: float = 5.0) -> AsyncIterator[RiskAttribution]:
+async def attribution(settings: Settings, reader: WorklistReader, film_within_s: float = 10.0) -> AsyncIterator[RiskAttribution]:
     """How much single readings moved a risk, by the version that gave it, and the film that it looked at."""
     from pipeline.adapters.onnx.versions import ModelVersions, in_process
     from pipeline.adapters.pictures.films import KeptFilms

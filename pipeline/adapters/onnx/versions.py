@@ -233,7 +233,7 @@ def _seen(file: Path) -> tuple[int, int] | None:
 
 
 def in_process(
-    folder_of: Callable[[str], Path], clock: Clock, films: FilmSource | None = None, within_s: float = 5.0
+    folder_of: Callable[[str], Path], clock: Clock, films: FilmSource | None = None, within_s: float = 10.0
 ) -> Callable[[str], Scorer]:
     """The scorer of each version, in this process. folder_of: raises NotFound or StackError; so does what is returned.
 
