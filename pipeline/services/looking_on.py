@@ -91,25 +91,30 @@ class LookingOn:
 
 async def watching(watch: Watch) -> None:
     """Until cancelled, whatever goes wrong; what was counted and not yet stored is stored at the end."""
-    since = 0.0
+    since, not_looking, not_stored = 0.0, "", ""
     try:
         while True:
             await asyncio.sleep(PAUSE_S)
-            await _whatever_goes_wrong(watch.look)
+            not_looking = await _whatever_goes_wrong(watch.look, not_looking)
             if since >= FLUSH_S:
                 since = 0.0
-                await _whatever_goes_wrong(watch.flush)
+                not_stored = await _whatever_goes_wrong(watch.flush, not_stored)
             since += PAUSE_S
     finally:
         await watch.flush()
 
 
-async def _whatever_goes_wrong(step: Callable[[], Awaitable[None]]) -> None:
-    """Nobody would notice that nothing looks on any more; and what cannot look goes on counting."""
+async def _whatever_goes_wrong(step: Callable[[], Awaitable[None]], told: str) -> str:
+    """What went wrong, if anything; told unless that was told the last time. Otherwise nobody would notice that nothing looks on any more;
+    and what cannot look goes on counting."""
     try:
         await step()
     except Exception as error:
-        log.warning("shadow_cannot_look", reason=f"{type(error).__name__} {error}")
+        reason = f"{type(error).__name__} {error}"
+        if reason != told:
+            log.warning("shadow_cannot_look", reason=reason)
+        return reason
+    return ""
 
 
 def _all(request: AssessRequest, risk: Risk) -> Features:

@@ -50,6 +50,7 @@ class PictureWatch:
         self._scores = scores
         self.tallies = tallies
         self._waiting: deque[Looked] = deque()
+        self._told: dict[str, str] = {}
         self.left_out = 0
 
     def note(self, looked: Sequence[Looked]) -> None:
@@ -77,10 +78,14 @@ class PictureWatch:
 
     def _looking_on(self, head: str) -> Candidate | None:
         try:
-            return self._candidate(head)
+            found = self._candidate(head)
         except StackError as error:
-            log.warning("shadow_cannot_look", head=head, reason=str(error))
+            if self._told.get(head) != str(error):
+                log.warning("shadow_cannot_look", head=head, reason=str(error))
+            self._told[head] = str(error)
             return None
+        self._told.pop(head, None)
+        return found
 
     async def _compared(self, candidate: Candidate, part: Sequence[Looked]) -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -159,6 +160,25 @@ def test_what_cannot_look_goes_on_counting() -> None:
         return sum(rows for (name, _), rows in counts.items() if name == drift.RISK)
 
     assert virtual_time.run(counted()) == 1
+
+
+def test_why_it_cannot_look_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And again where the reason changes, or comes back after it was mended: not every second."""
+    room, told, reasons = Room(), list[str](), ["gone", "gone", "gone", "damaged", "", "damaged", "damaged"]
+    monkeypatch.setattr(looking_on, "log", SimpleNamespace(warning=lambda event, reason: told.append(f"{event}: {reason}")))
+
+    def candidate() -> None:
+        if reasons and (reason := reasons.pop(0)):
+            raise StackError(reason, "put it back")
+
+    async def watched() -> None:
+        running = asyncio.create_task(watching(LookingOn(candidate, room.scores, room.tally)))
+        await asyncio.sleep(looking_on.PAUSE_S * 10)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    virtual_time.run(watched())
+    assert told == [f"shadow_cannot_look: StackError {reason}" for reason in ("gone", "damaged", "damaged")]
 
 
 async def test_a_damaged_file_of_versions_is_not_counted_by() -> None:

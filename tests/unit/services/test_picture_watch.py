@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -14,7 +15,9 @@ from pipeline.adapters.telemetry import exports
 from pipeline.adapters.telemetry.metrics import Metrics
 from pipeline.domain import drift
 from pipeline.domain.image_drift import MODALITY, REFUSED, UNLIKENESS, VIEW
+from pipeline.errors import StackError
 from pipeline.ports import Looked
+from pipeline.services import picture_watch
 from pipeline.services.drift_tally import DriftTally
 from pipeline.services.picture_watch import Candidate, PictureWatch
 from tests.unit.services.test_pictures import NOW, REFERENCE, FakeModel, World, told
@@ -64,6 +67,21 @@ async def test_a_candidate_that_is_away_or_none_costs_nothing() -> None:
     await world.watch.look()
 
     assert (world.watch.left_out, await world.scores.since(NOW)) == (1, [])
+
+
+async def test_why_it_cannot_look_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And again where the reason changes, or comes back after it was mended: not every second."""
+    told, reasons = list[str](), ["gone", "gone", "damaged", "", "damaged", "damaged"]
+    monkeypatch.setattr(picture_watch, "log", SimpleNamespace(warning=lambda event, head, reason: told.append(f"{event} {head}: {reason}")))
+
+    def candidate(head: str) -> None:
+        if reason := reasons.pop(0):
+            raise StackError(reason, "put it back")
+
+    watch = PictureWatch(candidate, MemoryShadowScores(), {HEAD: Watched().tally})
+    while reasons:
+        await watch.look()
+    assert told == [f"shadow_cannot_look {HEAD}: {reason}" for reason in ("gone", "damaged", "damaged")]
 
 
 @pytest.mark.parametrize("view", ["PA", "AP"])
