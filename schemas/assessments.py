@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.codes import PatientClass, RequestPriority, Sex
+from schemas.codes import PatientClass, RejectionCode, RequestPriority, Sex
 from schemas.findings import ImageAssessment, Reported
 from schemas.time import Instant
 
@@ -15,7 +15,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One reason: what was seen, when, and from which message.
 
     kind: "order", "deadline", "appointment", "stroke-clock", "news2", "critical-lab", "lab-flag", "indication", "risk", "image", "report",
-    and "missing": an input that is not known (severity 0).
+    "rejection": images that count no more, and "missing": an input that is not known (both severity 0).
     severity: 0 (no pull) to 1 (emergency), continuous. label: one line for a person ("K 6.8 mmol/L, critical above 6.0").
     when: what the source told of `at`, where that is no time of day ("2026-03-01", "unknown time").
     """
@@ -41,6 +41,15 @@ class Stated(msgspec.Struct, frozen=True, omit_defaults=True):
     event_id: str | None = None
 
 
+class Rejected(msgspec.Struct, frozen=True):
+    """Images of a study that a rejection note takes back. at: when that was first learned, event_id: from which note."""
+
+    code: RejectionCode
+    images: int
+    at: Instant
+    event_id: str | None = None
+
+
 class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One study with the order matched to it, as the context knows it now.
 
@@ -48,6 +57,7 @@ class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     closed: why it left the list, None while it is open. image: of its pictures, the assessment that says most.
     reported: of findings, in its reports; None where no report is understood. revised: what a preliminary report said of findings, where
     the final one says the contrary.
+    rejected: its images that count no more, each once, by reason.
     door: when the patient came to the emergency department. appointment: the patient's next one in a clinic after the first image.
     """
 
@@ -79,6 +89,7 @@ class StudyState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     door: Stated | None = None
     appointment: Stated | None = None
     revised: tuple[Reported, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
 
 
 class Features(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -25,6 +25,9 @@ ObservationStatus = Literal["preliminary", "final", "corrected", "deleted"]
 Comparator = Literal["<", "<=", ">", ">="]
 """FHIR quantity-comparator: the value is only known to lie on this side."""
 
+RejectionCode = Literal["113001", "113037", "113038"]
+"""DICOM CID 7010, the titles of rejection notes by which an image counts no more: quality, patient safety, incorrect worklist entry."""
+
 AbnormalFlag = Literal["LL", "L", "N", "H", "HH", "A", "AA"]
 """HL7 table 0078 (OBX-8), the part that triage reads: LL, HH and AA are the laboratory's own critical marks."""
 

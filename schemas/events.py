@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.codes import AbnormalFlag, Coding, Comparator, ObservationStatus, PatientClass, RequestPriority, Sex
+from schemas.codes import AbnormalFlag, Coding, Comparator, ObservationStatus, PatientClass, RejectionCode, RequestPriority, Sex
 from schemas.findings import ImageAssessment
 from schemas.time import Instant, Timestamp
 
@@ -41,11 +41,22 @@ class Demographics(msgspec.Struct, frozen=True, omit_defaults=True):
     sex: Sex = "U"
 
 
+class Rejection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a rejection note says of the event's study (IHE Radiology, RAD-66).
+
+    instances: SOP Instance UIDs; none where
+    all that the note rejects is of other studies, each of which has an event of its own.
+    """
+
+    code: RejectionCode
+    instances: tuple[str, ...] = ()
+
+
 class ImagingEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="imaging/1"):
     """A DICOM object arrived, or a study was said to be complete (MPPS, IAN, expected counts, quiet time).
 
     instances: distinct SOP instances of the study that the gateway holds now. uri: claim check into the object store.
-    conflict: the same SOP Instance UID had come before with other bytes; both are kept.
+    conflict: the same SOP Instance UID had come before with other bytes; both are kept. rejection: the object is such a note, no image.
     """
 
     kind: Literal["instance", "complete"] = "instance"
@@ -74,6 +85,7 @@ class ImagingEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="im
     conflict: bool = False
     unmatched: bool = False
     completed_by: Literal["mpps", "ian", "count", "quiet"] | None = None
+    rejection: Rejection | None = None
 
 
 class OrderEvent(Event, frozen=True, kw_only=True, omit_defaults=True, tag="order/1"):

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    KeyObjectSelectionDocumentStorage,
+    generate_uid,
+)
 
 
 def ct(**elements: Any) -> Dataset:
@@ -44,6 +51,43 @@ def ct(**elements: Any) -> Dataset:
         if value is not None:
             setattr(dataset, keyword, value)
     return dataset
+
+
+def key_objects(code: str, studies: Mapping[str, Sequence[str]], scheme: str = "DCM", **elements: Any) -> Dataset:
+    """A selection of key objects with that title, of these instances by study; a rejection note where the title is one of such."""
+    title = Dataset()
+    title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = code, scheme, "Title"
+    evidence = []
+    for study, instances in studies.items():
+        item, series = Dataset(), Dataset()
+        series.ReferencedSOPSequence = [_reference(instance) for instance in instances]
+        series.SeriesInstanceUID = f"{study}.1"
+        item.ReferencedSeriesSequence, item.StudyInstanceUID = [series], study
+        evidence.append(item)
+    content = Dataset()
+    content.RelationshipType, content.ValueType = "CONTAINS", "IMAGE"
+    no_pixels = dict.fromkeys(("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit",
+                               "PixelRepresentation", "PixelData", "BodyPartExamined"))  # fmt: skip
+    said: dict[str, Any] = {
+        "SOPClassUID": KeyObjectSelectionDocumentStorage,
+        "SeriesInstanceUID": "1.2.826.0.1.3680043.10.1.99",
+        "Modality": "KO",
+        "ContentDate": "20260301",
+        "ContentTime": "140200",
+        "ValueType": "CONTAINER",
+        "ConceptNameCodeSequence": [title],
+        "CurrentRequestedProcedureEvidenceSequence": evidence,
+        "ContentSequence": [content],
+    }
+    return ct(**{**no_pixels, **said, **elements})
+
+
+def _reference(instance: str) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = CTImageStorage
+    if instance:
+        item.ReferencedSOPInstanceUID = instance
+    return item
 
 
 def as_file(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:

@@ -12,6 +12,7 @@ from pipeline.domain.readings import FlaggedResult, Readings
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.domain.urgency import severity_of
 from schemas.assessments import Evidence, StudyState
+from schemas.codes import RejectionCode
 
 _PARAMETER_WORDS = {
     "respiration": "respiratory rate",
@@ -21,6 +22,11 @@ _PARAMETER_WORDS = {
     "pulse": "pulse",
     "consciousness": "consciousness",
     "temperature": "temperature",
+}
+_REJECTED_WORDS: dict[RejectionCode, str] = {
+    "113001": "for quality reasons",
+    "113037": "for patient safety, perhaps not of this patient",
+    "113038": "for a wrong worklist entry, perhaps not of this patient",
 }
 _FLAG_WORDS = {"LL": "below the laboratory's panic limit", "HH": "above the laboratory's panic limit", "AA": "very abnormal"}
 
@@ -50,8 +56,8 @@ def gather(
 
 
 def of_study(study: StudyState, policy: Policy = DEFAULT) -> list[Evidence]:
-    """What its order suspects and what an image model saw: they hold for this study alone."""
-    return [*_suspected(study), *image_heads.evidence(study, policy)]
+    """What its order suspects, what an image model saw, and which images count no more: they hold for this study alone."""
+    return [*_suspected(study), *image_heads.evidence(study, policy), *_rejected(study)]
 
 
 def _suspected(study: StudyState) -> list[Evidence]:
@@ -67,6 +73,26 @@ def _suspected(study: StudyState) -> list[Evidence]:
         )
         for suspicion in indications.find(study.indication, study.description)
     ]
+
+
+def _rejected(study: StudyState) -> list[Evidence]:
+    """They pull nothing: they tell why what was said of an image is said no more."""
+    return [
+        Evidence(
+            kind="rejection",
+            code=one.code,
+            label=f"{rejected_words(one.code, one.images)}, {one.at:%Y-%m-%d %H:%MZ}",
+            severity=0.0,
+            at=one.at,
+            event_id=one.event_id,
+        )
+        for one in study.rejected
+    ]
+
+
+def rejected_words(code: RejectionCode, images: int) -> str:
+    """ "image rejected for quality reasons"."""
+    return f"{'image' if images == 1 else f'{images} images'} rejected {_REJECTED_WORDS[code]}"
 
 
 def clock(at: datetime, as_of: datetime) -> str:

@@ -64,7 +64,9 @@ def missing(study: StudyState, assessment: Assessment, risk: Risk | None, heads:
 def cause(before: WorklistItem | None, after: WorklistItem) -> str:
     """What changed, in the words of the evidence that changed."""
     if after.study.closed:
-        return after.study.closed
+        if before is None or before.study.closed != after.study.closed or before.study.rejected == after.study.rejected:
+            return after.study.closed
+        return "; ".join(_evidence_causes(before, after)[:_MOST_CAUSES])
     if before is None:
         return "images arrived"
     if before.state == "closed":

@@ -52,7 +52,7 @@ def missing(study: StudyState, heads: Scopes) -> str | None:
     if not any(scope.awaits(modality, body_part) for scope in heads.values()):
         kind = " ".join(word for word in (modality, body_part) if word)
         return f"image assessment: no image model for {kind or 'an unknown modality'}"
-    return "image assessment"
+    return "image assessment: rejected images are not judged" if study.rejected else "image assessment"
 
 
 def evidence(study: StudyState, policy: Policy = DEFAULT) -> list[Evidence]:

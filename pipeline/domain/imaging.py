@@ -6,6 +6,7 @@ an order's and a report's words are those of the newest event that has any (a fi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -14,7 +15,9 @@ import msgspec
 from msgspec.structs import replace
 
 from pipeline.domain import report_words
-from schemas.events import FindingEvent, ImagingEvent, OrderEvent, ReportEvent
+from schemas.assessments import Rejected
+from schemas.codes import RejectionCode
+from schemas.events import AnyEvent, FindingEvent, ImagingEvent, OrderEvent, Rejection, ReportEvent
 from schemas.findings import ImageAssessment
 from schemas.time import Timestamp
 
@@ -26,6 +29,9 @@ NOT_IMAGES = frozenset({"SR", "PR", "KO", "SEG", "RWV", "DOC", "AU", "REG", "PLA
 
 FILMS = "chest_frontal"
 """The head whose pictures a multimodal risk model reads: frontal chest films, and nothing that only looks like one."""
+
+GRAVEST: tuple[RejectionCode, ...] = ("113037", "113038", "113001")
+"""Codes of a rejection: of one image that was rejected twice the first of these counts."""
 
 _STUDY_WORDS = ("body_part", "study_description", "accession", "order", "priority", "patient_class", "location")
 _ORDER_WORDS = ("control", "accession", "study_uid", "deadline", "modality", "body_part", "indication", "patient_class", "location")
@@ -78,7 +84,7 @@ class Study(msgspec.Struct):
 
     first: version of its first image, None while only its completion was announced. last: version of its newest event.
     looked: by picture and head, what the head said of it, and the event it came with. picture: claim check of its newest frontal chest film
-    that was looked at and not refused, and that event.
+    that was looked at and not refused, and that event. rejections: SOP Instance UID -> place in GRAVEST, and the first event that says so.
     """
 
     uid: str
@@ -92,16 +98,19 @@ class Study(msgspec.Struct):
     unmatched: bool = False
     looked: dict[str, tuple[Version, ImageAssessment]] = {}
     picture: tuple[Version, str] | None = None
+    rejections: dict[str, tuple[int, Version]] = {}
 
     def add(self, event: ImagingEvent) -> None:
-        """Folds an event in; once or ten times is the same."""
+        """Folds an event in; once or ten times is the same. A rejection note is no image, and its time none of acquisition."""
         version = (event.recorded_at, event.event_id)
         self.last = max(self.last or version, version)
-        if event.kind == "complete":
+        if event.rejection is not None:
+            self._reject(event.rejection, version)
+        elif event.kind == "complete":
             self.complete = True
         else:
             self.first = min(self.first or version, version)
-        acquired = instant(event.acquired)
+        acquired = instant(event.acquired) if event.rejection is None else None
         if acquired is not None and (self.acquired is None or acquired < self.acquired):
             self.acquired = acquired
         self.instances = max(self.instances, event.instances)
@@ -123,6 +132,20 @@ class Study(msgspec.Struct):
         self.looked[picture] = max(self.looked.get(picture, said), said, key=_standing)
         if event.image.head == FILMS and event.image.refused is None:
             self.picture = max(self.picture or (version, event.uri), (version, event.uri))
+
+    def _reject(self, note: Rejection, version: Version) -> None:
+        said = (GRAVEST.index(note.code), version)
+        for instance in note.instances:
+            self.rejections[instance] = min(self.rejections.get(instance, said), said)
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """By reason, the gravest first."""
+        told = []
+        for place, code in enumerate(GRAVEST):
+            if versions := [version for found, version in self.rejections.values() if found == place]:
+                told.append(Rejected(code, len(versions), *min(versions)))
+        return tuple(told)
 
     @property
     def image(self) -> ImageAssessment | None:
@@ -216,6 +239,13 @@ class Report(msgspec.Struct):
     def preliminary(self) -> bool:
         """Whether it only marks the study."""
         return bool(self.words.get("status") == "preliminary")
+
+
+def rejected_pictures(events: Iterable[AnyEvent]) -> frozenset[str]:
+    """Claim checks of a patient's pictures that rejection notes name, whichever came first."""
+    images = [event for event in events if isinstance(event, ImagingEvent)]
+    named = {(note.study_uid, instance) for note in images if note.rejection for instance in note.rejection.instances}
+    return frozenset(image.uri for image in images if image.uri and (image.study_uid, image.sop_uid) in named) if named else frozenset()
 
 
 def without_maps(image: ImageAssessment) -> ImageAssessment:

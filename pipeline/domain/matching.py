@@ -177,6 +177,7 @@ def _state(study: Study, match: Match | None, closed: Closed | None, about: Coll
         preliminary_report=any(report.preliminary for report in about),
         reported=_reported(about),
         revised=_revised(about),
+        rejected=study.rejected,
         closed=closed,
         event_id=event_id,
         image=study.image,

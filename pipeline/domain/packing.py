@@ -21,7 +21,7 @@ from pipeline.domain.imaging import NAMES, Order, Report, Study, Words
 from pipeline.domain.matching import Resolved
 from pipeline.domain.measurements import Entry, Version
 from pipeline.domain.window import Window
-from schemas.assessments import StudyState
+from schemas.assessments import Rejected, StudyState
 from schemas.events import Appointment
 from schemas.findings import ImageAssessment, ImageFinding, Reported
 
@@ -30,6 +30,7 @@ SIZE_TARGET = 8 * 1024
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _STATE = StudyState.__struct_fields__
+_TOLD: dict[str, Any] = {"reported": tuple[Reported, ...], "revised": tuple[Reported, ...], "rejected": tuple[Rejected, ...]}
 _LAST = "\U0010ffff"
 """Later than any event id: a packed watermark keeps its time alone, which can only ask for a rebuild too many."""
 
@@ -218,10 +219,8 @@ class _Unpacker:
         window.orders = {order.key: order for order in orders}
         reports = (Report(_unhex(key), self._words(words), self._version(last)) for key, last, words in packed.reports)
         window.reports = {report.key: report for report in reports}
-        if packed.resolved is not None:
-            window.resolved, window.settled = [self._outcome(row) for row in packed.resolved], True
-        else:
-            window.resolved = None
+        window.settled = packed.resolved is not None
+        window.resolved = None if packed.resolved is None else [self._outcome(row) for row in packed.resolved]
         return window
 
     def _time(self, seconds: float | int) -> datetime:
@@ -241,8 +240,8 @@ class _Unpacker:
             return self._image(*value)
         if isinstance(value, bytes):
             return value.hex()
-        if name in ("reported", "revised"):
-            return msgspec.convert(value, tuple[Reported, ...])
+        if name in _TOLD:
+            return msgspec.convert(value, _TOLD[name])
         if isinstance(value, list):
             return tuple(value) if name == "priority" else self._time(value[0])
         return value

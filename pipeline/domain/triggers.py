@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from pipeline.domain import escalation, radlex, report_words
 from pipeline.domain.escalation import Alert, Muted
 from pipeline.domain.escalation_policy import Category, EscalationPolicy, Trigger
+from pipeline.domain.evidence import rejected_words
 from pipeline.domain.urgency import minutes_of
 from schemas.assessments import Evidence
 from schemas.worklist import WorklistItem
@@ -182,8 +183,14 @@ def judge(
     gone = [alert for trigger, alert in mine.items() if trigger not in found and alert.state in escalation.STANDING]
     return [
         *verdicts,
-        *(_verdict(item, alert, "withdraw", "the reason has vanished", now) for alert in gone),
+        *(_verdict(item, alert, "withdraw", _vanished(item, alert), now) for alert in gone),
     ]
+
+
+def _vanished(item: WorklistItem, alert: Alert) -> str:
+    """Why nothing is found any more, where that can be told: none of the pictures that are left has been judged."""
+    rejected = item.study.rejected if alert.trigger == "finding" and item.study.image is None else ()
+    return rejected_words(rejected[0].code, rejected[0].images) if rejected else "the reason has vanished"
 
 
 def _last(trigger: Trigger) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 from pipeline.domain.appointments import Appointments, numbers_of
 from pipeline.domain.encounter import Encounter, Movements
 from pipeline.domain.history import Tallies
-from pipeline.domain.imaging import Order, Report, Study, Words
+from pipeline.domain.imaging import Order, Report, Study, Words, rejected_pictures
 from pipeline.domain.matching import Resolved, resolve
 from pipeline.domain.measurements import MAX_AGE, Measurements, Version
 from pipeline.domain.readings import FlaggedResult, Reading
@@ -25,7 +25,8 @@ from schemas.events import AdtEvent, AnyEvent, Demographics, FindingEvent, Imagi
 
 STUDIES_KEEP = 12
 STUDIES_FOLDED, ORDERS_FOLDED, REPORTS_FOLDED, PICTURES_FOLDED = 8, 12, 12, 12
-"""Beyond one of these a window keeps its studies as they stand, instead of what they were folded from."""
+"""Beyond one of these a window keeps its studies as they stand, instead of what they were folded from; and with any image rejected, for
+which of its pictures that was, only the history knows."""
 
 
 class Window:
@@ -67,9 +68,10 @@ class Window:
         distinct = {(event.recorded_at, event.event_id): event for event in events if not _is_identity(event)}
         ordered = [distinct[version] for version in sorted(distinct)]
         self.measurements = Measurements.derive(event for event in ordered if isinstance(event, ObservationEvent))
+        rejected = rejected_pictures(ordered)
         for event in ordered:
             self._note(event)
-            if not isinstance(event, ObservationEvent):
+            if not isinstance(event, ObservationEvent) and not (isinstance(event, FindingEvent) and event.uri in rejected):
                 self._fold(event)
         if self._overfull():
             self._settle()
@@ -214,6 +216,7 @@ class Window:
             or len(self.orders) > ORDERS_FOLDED
             or len(self.reports) > REPORTS_FOLDED
             or sum(len(study.looked) for study in self.studies_folded.values()) > PICTURES_FOLDED
+            or any(study.rejections for study in self.studies_folded.values())
         )
 
     def _settle(self) -> None:

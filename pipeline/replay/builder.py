@@ -22,7 +22,7 @@ from pipeline.replay.names import AUTHORITY, SITE_KEY, study_uid
 from pipeline.replay.story import Moment, Story, When
 from pipeline.replay.times import DEFAULT_DATE, Day, WrittenWrong, told_to_the_writer
 from schemas.assessments import Assessment, Risk
-from schemas.codes import AbnormalFlag, Coding, ObservationStatus, PatientClass, RequestPriority, Sex
+from schemas.codes import AbnormalFlag, Coding, ObservationStatus, PatientClass, RejectionCode, RequestPriority, Sex
 from schemas.events import (
     AdtEvent,
     Appointment,
@@ -32,6 +32,7 @@ from schemas.events import (
     Observation,
     ObservationEvent,
     OrderEvent,
+    Rejection,
     ReportEvent,
 )
 from schemas.findings import ImageAssessment, ImageFinding
@@ -130,11 +131,12 @@ class Patient(Story):
 
     def images(
         self, study: str, accession: str | None = None, *, named: str | None = None, instances: int = 1,
-        priority: RequestPriority | None = None, complete: bool = True, **when: Unpack[When],
+        priority: RequestPriority | None = None, complete: bool = True, stored: bool = False, **when: Unpack[When],
     ) -> Self:  # fmt: skip
         """Images of "CT HEAD" arrive, and with them (unless `complete=False`) the word that these are all.
 
-        named: what assertions call the study; else its accession number, else "P1 CT HEAD".
+        named: what assertions call the study; else its accession number, else "P1 CT HEAD". stored: the last instance's address is told, by
+        which a rejection finds what was said of it.
         """
         modality, part = vocabulary.examination(study)
         name = named or accession or (self.name if self.unmatched else f"{self.name} {study}")
@@ -152,7 +154,8 @@ class Patient(Story):
             "instances": instances,
             "unmatched": self.unmatched,
         }
-        self.tell(IMAGING, ImagingEvent, times, "modality", series_uid=f"{uid}.1", sop_uid=f"{uid}.1.{instances}", **said)
+        image = {"series_uid": f"{uid}.1", "sop_uid": f"{uid}.1.{instances}", "uri": _address(uid, instances) if stored else None}
+        self.tell(IMAGING, ImagingEvent, times, "modality", **image, **said)
         if complete:
             self.tell(IMAGING, ImagingEvent, times, "modality", kind="complete", completed_by="quiet", **said)
         return self
@@ -168,6 +171,14 @@ class Patient(Story):
     def xray(self, part: str, accession: str | None = None, **more: Any) -> Self:
         """As `images` of "DX …"."""
         return self.images(f"DX {part}", accession, **more)
+
+    def rejects(self, accession: str, code: RejectionCode = "113001", *, instance: int = 1, **when: Unpack[When]) -> Self:
+        """A rejection note on one image, told as `stored`, of the study of an accession number; code: why (DICOM CID 7010)."""
+        vocabulary.one_of("rejection", code, RejectionCode)
+        times, uid = self.begin(when), study_uid(accession)
+        note = Rejection(code=code, instances=(f"{uid}.1.{instance}",))
+        self.tell(IMAGING, ImagingEvent, times, "modality", study_uid=uid, acquired=times.true, rejection=note)
+        return self
 
     def report(
         self, accession: str | None = None, status: ReportStatus = "final", text: str | None = None, *, study: str | None = None,
@@ -218,12 +229,14 @@ class Patient(Story):
             raise WrittenWrong(f"a probability lies between 0 and 1, not at {probability:g}")
         return self._scored(Risk(scorer="triton", outcome=OUTCOME, probability=probability, model=MODEL, model_version="1"), when)
 
-    def looked_at(self, finding: str, probability: float, accession: str, *, head: str = "chest_frontal", **when: Unpack[When]) -> Self:
-        """An image model's word on a study, by its accession number: the probability where a tenth of the pictures has the finding."""
-        times = self.begin(when)
+    def looked_at(
+        self, finding: str, probability: float, accession: str, *, head: str = "chest_frontal", instance: int = 1, **when: Unpack[When]
+    ) -> Self:
+        """An image model's word on an image of a study, by its accession number: the probability where a tenth of them has the finding."""
+        times, uid = self.begin(when), study_uid(accession)
         found = ImageFinding(code=finding, label=finding.replace("-", " "), probability=probability, prevalence=0.1, ranks=True)
         image = ImageAssessment(head=head, version="1", at=times.true.utc, scorer="onnxruntime", findings=(found,))
-        self.tell(FINDINGS, FindingEvent, times, "pictures", study_uid=study_uid(accession), uri=f"object:{accession}", image=image)
+        self.tell(FINDINGS, FindingEvent, times, "pictures", study_uid=uid, uri=_address(uid, instance), image=image)
         return self
 
     def not_scored(self, **when: Unpack[When]) -> Self:
@@ -316,6 +329,10 @@ class Patient(Story):
             which = f"{name} of {when['at']}" if "at" in when else name
             raise WrittenWrong(f"{self.name} has no {which} to correct; there is {there or 'none before'}")
         return max(found, key=lambda one: one.observation.effective.utc)
+
+
+def _address(uid: str, instance: int) -> str:
+    return f"object:{uid}/{uid}.1/{uid}.1.{instance}.dcm"
 
 
 def _class(word: PatientClass | None) -> PatientClass | None:

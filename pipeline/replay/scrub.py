@@ -32,7 +32,7 @@ WEEKS = (520, 1560)
 
 _PSEUDONYMS = frozenset({"patient", "subject", "retired", "survivor", "order", "accession", "report", "key"})
 _EVENTS = frozenset({"event_id"})
-_UIDS = frozenset({"study_uid", "series_uid", "sop_uid", "uri"})
+_UIDS = frozenset({"study_uid", "series_uid", "sop_uid", "uri", "instances"})
 _DROPPED = frozenset({"sha256", "size", "original", "series_description", "value_text", "unit_text", "location", "display", "explanation"})
 """Addresses and free text: a name may stand in any of them."""
 _WORDS = frozenset({"indication", "study_description"})

@@ -10,6 +10,7 @@ from datetime import datetime
 from pipeline.domain import model_inputs
 from pipeline.domain.catalogue import OBSERVABLES
 from pipeline.domain.feedback import outcomes
+from pipeline.domain.imaging import rejected_pictures
 from pipeline.errors import NotFound
 from pipeline.ports import FeedbackStore, ListedItem, WorklistReader
 from schemas.events import AnyEvent, ImagingEvent, Observation, ObservationEvent
@@ -23,16 +24,17 @@ EVENTS_MAX = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """rows: a manifest's. contradicted: pictures on which readers differ. forgotten: pictures whose study is kept no more."""
+    """rows: a manifest's. contradicted: pictures on which readers differ. forgotten: whose study is kept no more. rejected: by a note."""
 
     rows: list[dict[str, str]]
     contradicted: int
     forgotten: int
+    rejected: int
 
 
 async def pairs(store: FeedbackStore, worklist: WorklistReader, finding: str) -> Pairs:
     """One row a picture on whose `finding` readers agree with each other. Raises Unavailable."""
-    rows, contradicted, forgotten = [], 0, 0
+    rows, contradicted, forgotten, rejected = [], 0, 0, 0
     for (study_uid, picture, _), shows in outcomes(await store.of_finding(finding)).items():
         if shows is None:
             contradicted += 1
@@ -43,13 +45,16 @@ async def pairs(store: FeedbackStore, worklist: WorklistReader, finding: str) ->
             forgotten += 1
             continue
         events = await worklist.patient_events(listed.item.patient, EVENTS_MAX, [IMAGING.name, LABS.name, VITALS.name])
-        rows.append(_row(listed, picture, shows, events))
-    return Pairs(rows, contradicted, forgotten)
+        taken = next((one for one in events if isinstance(one, ImagingEvent) and (one.uri or "").endswith(f"/{picture}.dcm")), None)
+        if taken is not None and taken.uri in rejected_pictures(events):
+            rejected += 1
+            continue
+        rows.append(_row(listed, picture, shows, taken, events))
+    return Pairs(rows, contradicted, forgotten, rejected)
 
 
-def _row(listed: ListedItem, picture: str, shows: bool, events: Sequence[AnyEvent]) -> dict[str, str]:
+def _row(listed: ListedItem, picture: str, shows: bool, taken: ImagingEvent | None, events: Sequence[AnyEvent]) -> dict[str, str]:
     item, study = listed.item, listed.item.study
-    taken = next((one for one in events if isinstance(one, ImagingEvent) and (one.uri or "").endswith(f"/{picture}.dcm")), None)
     at = taken.acquired.utc if taken else study.acquired_at or study.ready_at
     return {
         "study": study.study_uid,

@@ -47,7 +47,7 @@ class Held:
 
 def _after_closing(study: StudyState) -> int:
     """Of what still matters once a study is read: whether its reports contradict each other, or an image model."""
-    return hash((study.reported, study.revised, study.image))
+    return hash((study.reported, study.revised, study.image, study.rejected))
 
 
 class Windows:

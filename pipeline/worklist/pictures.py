@@ -12,14 +12,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from pipeline.domain.feedback import Feedback, Verdict, newest
-from pipeline.domain.imaging import without_maps
+from pipeline.domain.imaging import rejected_pictures, without_maps
 from pipeline.domain.site import Policy
 from pipeline.ports import Clock, FeedbackStore, ListedItem, WorklistReader
 from pipeline.worklist import presentation, readers
 from schemas.assessments import StudyState
 from schemas.events import FindingEvent
-from schemas.topics import FINDINGS
+from schemas.topics import FINDINGS, IMAGING
 
+EVENTS_MAX = 5_000
+"""Of a patient whose images were rejected, to tell which those were."""
 LONGEST = 120
 """Letters of a reader's correction."""
 
@@ -49,7 +51,7 @@ class PicturesApi:
     async def pictures(self, request: Request) -> Response:
         """Every picture that a model was shown, newest first, each finding with its map and what readers said of it.
 
-        `stands`: the one that the study is ranked by.
+        `stands`: the one that the study is ranked by. `rejected`: it counts no more.
         """
         return await self._answer(await self._reader.get(request.path_params["study_uid"]))
 
@@ -85,9 +87,16 @@ class PicturesApi:
     async def _answer(self, listed: ListedItem) -> Response:
         study, policy = listed.item.study, self._policy()
         said = [] if self._feedback is None else newest(await self._feedback.of_study(study.study_uid))
-        body = {"feedback": self._feedback is not None, "pictures": [_told(one, study, policy, said) for one in await self._seen(listed)]}
+        rejected = await self._rejected(listed)
+        pictures = [{**_told(one, study, policy, said), "rejected": one.uri in rejected} for one in await self._seen(listed)]
+        body = {"feedback": self._feedback is not None, "pictures": pictures}
         headers = {"x-readfirst-now": self._clock.now().isoformat(), "cache-control": "private, no-cache"}
         return Response(msgspec.json.encode(body), media_type="application/json", headers=headers)
+
+    async def _rejected(self, listed: ListedItem) -> frozenset[str]:
+        if not listed.item.study.rejected:
+            return frozenset()
+        return rejected_pictures(await self._reader.patient_events(listed.item.patient, EVENTS_MAX, [IMAGING.name]))
 
     async def _seen(self, listed: ListedItem) -> list[FindingEvent]:
         """The newest word on each picture of the study, newest first."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from pipeline.domain import adjustments
+from pipeline.domain.evidence import rejected_words
 from pipeline.domain.image_heads import at_prevalence
 from pipeline.domain.site import DEFAULT, Policy
 from pipeline.ports import Identity, ListedItem, RankChange, Summary
@@ -37,7 +38,7 @@ QUIET_AFTER = {
 }
 """How long each feed of a working department may say nothing before the page mentions it."""
 
-NOT_WORTH_A_MARK = re.compile(r"image assessment(: no image model .*)?")
+NOT_WORTH_A_MARK = re.compile(r"image assessment(: (no image model|rejected) .*)?")
 """Missing from most studies: the detail says so, a mark on every row would say nothing. A refused picture is worth one."""
 
 FEED_NAMES = {"imaging": "images", "adt": "admissions"}
@@ -214,6 +215,7 @@ def marks(item: WorklistItem) -> list[dict[str, str]]:
     found: list[tuple[bool, str, str, str]] = [
         (item.degraded, "degraded", "no model", "Ranked without the risk model: order target, physiology rules and age only."),
         (study.conflict, "conflict", "conflict", "An image came twice under one identifier with different content; both are kept."),
+        (bool(study.rejected), "rejected", "rejected", rejections(study)),
         (study.unmatched, "unmatched", "unmatched", "No order, or no known patient, could be matched to this study yet."),
         (item.provisional, "provisional", "provisional", f"Images are still arriving ({study.instances} so far)."),
         (bool(_stale(item)), "stale", "stale data", f"Older than it should be: {', '.join(_stale(item))}."),
@@ -221,6 +223,12 @@ def marks(item: WorklistItem) -> list[dict[str, str]]:
         (study.preliminary_report, "prelim", "prelim report", "A preliminary report exists."),
     ]
     return [{"kind": kind, "word": word, "sentence": sentence} for shown, kind, word, sentence in found if shown]
+
+
+def rejections(study: StudyState) -> str:
+    """Which images count no more, in a sentence."""
+    words = "; ".join(rejected_words(one.code, one.images) for one in study.rejected)
+    return f"{words[:1].upper()}{words[1:]}: what models said of that counts no more."
 
 
 def reader_marks(listed: ListedItem, now: datetime) -> list[dict[str, str]]:

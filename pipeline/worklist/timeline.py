@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.domain.catalogue import OBSERVABLES, Observable
+from pipeline.domain.evidence import rejected_words
 from pipeline.domain.timestamps import without_clock
 from pipeline.worklist.presentation import examination
 from schemas.events import AdtEvent, AnyEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
@@ -65,7 +66,7 @@ def _marks(events: Sequence[AnyEvent]) -> list[dict[str, Any]]:
     studies: dict[str, dict[str, Any]] = {}
     marks = []
     for event in events:
-        if isinstance(event, ImagingEvent):
+        if isinstance(event, ImagingEvent) and event.rejection is None:
             image = _image(event)
             known = studies.setdefault(event.study_uid, image)
             known["at"] = min(known["at"], image["at"])
@@ -80,6 +81,8 @@ def _image(event: ImagingEvent) -> dict[str, Any]:
 
 
 def _mark(event: AnyEvent) -> dict[str, Any] | None:
+    if isinstance(event, ImagingEvent) and (note := event.rejection) is not None:
+        return _at(event.recorded_at, "image", rejected_words(note.code, len(note.instances)), event.study_uid) if note.instances else None
     if isinstance(event, OrderEvent):
         at = event.requested.utc if event.requested and event.control == "new" else event.recorded_at
         name = event.procedure.display if event.procedure and event.procedure.display else event.modality

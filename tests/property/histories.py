@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from schemas.codes import Coding
 from schemas.events import (
@@ -13,18 +14,23 @@ from schemas.events import (
     AnyEvent,
     Appointment,
     Demographics,
+    FindingEvent,
     ImagingEvent,
     Observation,
     ObservationEvent,
     OrderEvent,
+    Rejection,
     ReportEvent,
 )
+from schemas.findings import ImageAssessment, ImageFinding
 from schemas.time import Timestamp
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 PATIENT = "p" * 32
 CODES = (("2823-3", "mmol/L", 4.0), ("8867-4", "/min", 80.0), ("99999-9", "mg/dL", 1.0), (None, "U", 2.0))
 """potassium, heart rate, one outside the catalogue, one without a code"""
+
+REJECTIONS = (Rejection(code="113001", instances=("i1",)), Rejection(code="113037", instances=("i1", "i2")))
 
 times = st.one_of(*[st.integers(0, 40)] * 3, st.integers(0, 150)).map(lambda step: START + timedelta(hours=2 * step))
 ids = st.uuids(version=4).map(str)
@@ -78,7 +84,7 @@ def _common(patient: str) -> dict[str, st.SearchStrategy[Any]]:
 
 
 def imaging_events(patient: str = PATIENT, prefix: str = "s", studies: int = 11) -> st.SearchStrategy[ImagingEvent]:
-    """Images and completions of a few studies."""
+    """Images and completions of a few studies, and rejection notes on their images."""
     return st.builds(
         ImagingEvent,
         **_common(patient),
@@ -93,6 +99,27 @@ def imaging_events(patient: str = PATIENT, prefix: str = "s", studies: int = 11)
         instances=st.integers(0, 5),
         conflict=st.booleans(),
         demographics=demographics,
+        sop_uid=_maybe("i1", "i2", "i3"),
+        uri=_maybe("u1", "u2", "u3"),
+        rejection=st.sampled_from((None,) * 8 + REJECTIONS),
+    )
+
+
+def finding_events(patient: str = PATIENT, prefix: str = "s") -> st.SearchStrategy[FindingEvent]:
+    """What a head says of a picture, or that it refuses it."""
+    found = ImageFinding(code="pneumonia", label="pneumonia", probability=0.9, prevalence=0.5, ranks=True)
+    answers = [
+        ImageAssessment(head="chest_frontal", version="1", at=START, findings=(found,)),
+        ImageAssessment(head="chest_frontal", version="1", at=START, findings=(replace(found, probability=0.2),)),
+        ImageAssessment(head="chest_frontal", version="1", at=START, refused="colour"),
+        ImageAssessment(head="hand", version="1", at=START, findings=(replace(found, probability=0.5),)),
+    ]
+    return st.builds(
+        FindingEvent,
+        **_common(patient),
+        study_uid=st.integers(1, 3).map(lambda number: f"{prefix}{number}"),
+        uri=st.sampled_from(("u1", "u2", "u3", "u4")),
+        image=st.sampled_from(answers),
     )
 
 
@@ -164,5 +191,5 @@ def appointment_events(patient: str = PATIENT) -> st.SearchStrategy[AdtEvent]:
 def events(patient: str = PATIENT, prefix: str = "s") -> st.SearchStrategy[AnyEvent]:
     """Any event of a patient, observations most often."""
     seen = observation_events(patient)
-    told = (imaging_events(patient, prefix), order_events(patient, prefix), report_events(patient, prefix))
+    told = (imaging_events(patient, prefix), order_events(patient, prefix), report_events(patient, prefix), finding_events(patient, prefix))
     return st.one_of(seen, seen, *told, adt_events(patient), appointment_events(patient))

@@ -22,13 +22,13 @@ from pipeline.services.batch import SeekTo
 from pipeline.services.context import ContextStage
 from schemas import codec
 from schemas.assessments import Assessment
-from schemas.events import AdtEvent, AnyEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
+from schemas.events import AdtEvent, AnyEvent, FindingEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
 from schemas.time import Timestamp
-from schemas.topics import ADT, ASSESSMENTS, DLQ, IMAGING, INPUTS, ORDERS, REPORTS, VITALS, Topic
+from schemas.topics import ADT, ASSESSMENTS, DLQ, FINDINGS, IMAGING, INPUTS, ORDERS, REPORTS, VITALS, Topic
 from tests.property.histories import START, events, ids, imaging_events
 
 PATIENTS = ("ann", "bob", "cid")
-TOPICS = {ImagingEvent: IMAGING, OrderEvent: ORDERS, ReportEvent: REPORTS, AdtEvent: ADT, ObservationEvent: VITALS}
+TOPICS = {ImagingEvent: IMAGING, OrderEvent: ORDERS, ReportEvent: REPORTS, AdtEvent: ADT, ObservationEvent: VITALS, FindingEvent: FINDINGS}
 PARTITIONS = 2
 GROUP = "g"
 

@@ -75,6 +75,13 @@ _TAGS = {
         "ReferencedRequestSequence",
         "ViewCodeSequence",
         "CodeMeaning",
+        "CodeValue",
+        "CodingSchemeDesignator",
+        "ConceptNameCodeSequence",
+        "CurrentRequestedProcedureEvidenceSequence",
+        "ReferencedSeriesSequence",
+        "ReferencedSOPSequence",
+        "ReferencedSOPInstanceUID",
         "MediaStorageSOPClassUID",
         "MediaStorageSOPInstanceUID",
         "TransferSyntaxUID",
@@ -133,8 +140,7 @@ class Header:
 
     def items(self, keyword: str) -> list[Header]:
         """The items of a sequence; none of one that is too long to be looked into."""
-        element = self._raw(keyword)
-        if element is None or (isinstance(element.value, bytes) and len(element.value) > self.limits.sequence_bytes):
+        if self._raw(keyword) is None or self.too_long(keyword):
             return []
         try:
             value = self.dataset[_TAGS[keyword]].value
@@ -142,6 +148,11 @@ class Header:
             log.info("dicom_sequence_unreadable")
             return []
         return [self._item(item) for item in value] if isinstance(value, Sequence) else []
+
+    def too_long(self, keyword: str) -> bool:
+        """Whether a sequence is longer than is looked into."""
+        element = self._raw(keyword)
+        return element is not None and isinstance(element.value, bytes) and len(element.value) > self.limits.sequence_bytes
 
     def _item(self, dataset: Dataset) -> Header:
         return Header(dataset, self.transfer_syntax, limits=self.limits, inherited=self._character_set())

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.adapters.dicom.header import Header
 from pipeline.adapters.dicom.pixels import check_pixels, is_image
+from pipeline.adapters.dicom.rejection import RejectionNote, rejection_note
 from pipeline.adapters.dicom.terms import BODY_PARTS, VIEWS
 from pipeline.domain import priorities, timestamps
 from pipeline.domain.deidentify import scrub
@@ -40,6 +41,7 @@ class Instance:
     """One object. Only `identity` and `numbers` (pseudonym -> accession or order number) hold direct identifiers: they are the vault's.
 
     derived_study: the object names no study; the UID is made from its series or its own UID, and is the same each time.
+    rejection: what a rejection note says, its UIDs sound.
     damaged_text: names are not in the declared character set. expected: how many instances the study has, by (0020,1208).
     """
 
@@ -63,6 +65,7 @@ class Instance:
     identity: Identity | None = None
     numbers: tuple[tuple[str, str], ...] = ()
     expected: int | None = None
+    rejection: RejectionNote | None = None
     image: bool = True
     derived_study: bool = False
     damaged_text: bool = False
@@ -79,7 +82,7 @@ def understand(
 ) -> Instance:
     """sop_uid: the Affected SOP Instance UID of the C-STORE command, for an object that names none itself.
 
-    Raises Refused where not even an instance is named, or the pixels cannot be what the header says.
+    Raises Refused where not even an instance is named, or the pixels cannot be what the header says, or a rejection note cannot be read.
     """
     check_pixels(header)
     named_uid = header.uid("SOPInstanceUID") or sop_uid or header.media_sop_instance
@@ -113,6 +116,7 @@ def understand(
         identity=_identity(header, site_key, authority),
         numbers=tuple((key, number) for key, number in zip(keys, (accession, order), strict=True) if key and number),
         expected=_expected(header),
+        rejection=_rejection(header),
         image=image,
         derived_study=study_uid is None,
         damaged_text=header.damaged,
@@ -127,6 +131,15 @@ def derived_uid(name: str) -> str:
 def sound_uid(uid: str) -> str:
     """The UID itself if it is one (PS3.5 section 9.1), else one made from it: nobody can hide a name in it."""
     return uid if len(uid) <= 64 and _UID.fullmatch(uid) else derived_uid(uid)
+
+
+def _rejection(header: Header) -> RejectionNote | None:
+    """UIDs as those of the images: two that are no UIDs are replaced alike."""
+    note = rejection_note(header)
+    if note is None:
+        return None
+    named = {sound_uid(study): tuple(dict.fromkeys(map(sound_uid, uids))) for study, uids in note.instances.items()}
+    return RejectionNote(note.code, named)
 
 
 def _identity(header: Header, site_key: bytes, authority: str) -> Identity | None:

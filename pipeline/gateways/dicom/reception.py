@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import structlog
+from msgspec.structs import replace
 
 from pipeline.adapters.dicom.bounded import Limits
 from pipeline.adapters.dicom.file_format import file_chunks
@@ -21,7 +23,7 @@ from pipeline.gateways.dicom.completion import SYSTEM, Completion
 from pipeline.ports import Clock, IdentityVault, ObjectStore, StoredObject, Study, StudyLedger
 from pipeline.services.intake import Arrival, Intake, Origin
 from pipeline.settings import Gateways
-from schemas.events import ImagingEvent
+from schemas.events import ImagingEvent, Rejection
 from schemas.identifiers import UNMATCHED, pseudonym, unmatched_patient_key
 from schemas.topics import IMAGING
 
@@ -82,6 +84,9 @@ class Reception:
             instance = understand(header, sop_uid, self._site_key, said.assigning_authority, self._zone(source), now, said.dicom_medium)
             if only_study is not None and instance.study_uid != only_study:
                 raise Refused("wrong-key", "the object is of another study than it was posted to")
+            if instance.rejection is not None and instance.rejection.code is None:
+                await self._intake.ignore(await self._origin_of_bytes(path), "retention-expired")
+                return Outcome("ignored", "retention-expired", instance.study_uid, instance.sop_uid, instance.sop_class)
         except Refused as refusal:
             await self._intake.refuse(await self._origin_of_bytes(path), refusal.reason)
             log.info("dicom_object_refused", reason=refusal.reason, source=source)
@@ -90,9 +95,9 @@ class Reception:
         stored = await self._objects.put(instance.study_uid, instance.series_uid, instance.sop_uid, chunks)
         patient = await self._patient(instance)
         duplicate = await self._announce(instance, stored, patient, source)
-        await self.completion.image_arrived(
-            Study(instance.study_uid, patient, source, self._clock.now(), stored.instances), instance.expected
-        )
+        if instance.rejection is None:  # a note begins no study, and a study is not the longer in coming for it
+            study = Study(instance.study_uid, patient, source, self._clock.now(), stored.instances)
+            await self.completion.image_arrived(study, instance.expected)
         outcome, reason = ("ignored", "duplicate") if duplicate else ("accepted", None)
         log.info(
             "dicom_object_accepted", outcome=outcome, stored=stored.outcome, modality=instance.modality, damaged_text=instance.damaged_text
@@ -127,7 +132,7 @@ class Reception:
         said = statement in self._said
         arrival = Arrival(
             origin,
-            [(IMAGING, _event(origin, instance, stored, patient, source, now))],
+            [(IMAGING, event) for event in _events(origin, instance, stored, patient, source, now)],
             identities=(instance.identity,) if instance.identity is not None and not said else (),
             numbers={} if said else dict(instance.numbers),
             links={} if said else dict.fromkeys(self._numbers(instance), patient),
@@ -140,6 +145,29 @@ class Reception:
 
     async def _origin_of_bytes(self, path: Path) -> Origin:
         return Origin(SYSTEM, "instance", await asyncio.to_thread(_digest, path))
+
+
+def _events(origin: Origin, instance: Instance, stored: StoredObject, patient: str, source: str, now: datetime) -> Iterator[ImagingEvent]:
+    """The object's own; and, of a rejection note, one for each other study that it rejects images of."""
+    event = _event(origin, instance, stored, patient, source, now)
+    note = instance.rejection
+    if note is None or note.code is None:
+        yield event
+        return
+    yield replace(event, rejection=Rejection(code=note.code, instances=note.instances.get(instance.study_uid, ())))
+    for study, instances in note.instances.items():
+        if study != instance.study_uid:
+            yield ImagingEvent(
+                event_id=origin.event_id(study),
+                patient=patient,
+                source=source,
+                recorded_at=now,
+                study_uid=study,
+                acquired=instance.acquired,
+                sop_uid=instance.sop_uid,
+                sop_class=instance.sop_class,
+                rejection=Rejection(code=note.code, instances=instances),
+            )
 
 
 def _event(origin: Origin, instance: Instance, stored: StoredObject, patient: str, source: str, now: datetime) -> ImagingEvent:

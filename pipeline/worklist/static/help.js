@@ -28,6 +28,7 @@ const MARKS = [
   ["degraded", "no model", "ranked by order target, rules and age alone"],
   ["missing", "2 missing", "inputs that are not known"],
   ["unmatched", "unmatched", "no order, or no known patient"],
+  ["rejected", "rejected", "an image that counts no more"],
   ["conflict", "conflict", "two versions of one image"],
   ["moved-up", "moved up", "a reader set the deadline"],
   ["same-patient", "1 more", "other studies of this patient wait"],

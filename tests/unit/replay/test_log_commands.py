@@ -24,6 +24,7 @@ from pipeline.replay.running import Choice, opened, result, scorer_of
 from pipeline.replay.scorers import ModelAbsent
 from pipeline.replay.scrub import scrub
 from pipeline.replay.small_log import SmallLog
+from schemas import codec
 from schemas.topics import IMAGING
 
 CREATED = datetime(2026, 3, 1, tzinfo=UTC)
@@ -142,6 +143,28 @@ def test_a_scrubbed_log_tells_the_same_story(log: Path, tmp_path: Path) -> None:
     assert (before.items[0].study.ready_at - after.items[0].study.ready_at) % timedelta(weeks=1) == timedelta()
     assert [name for name in (*known, "Miller") if name.encode() in content] == []
     assert "stroke" in str(after.items)
+
+
+def test_a_scrubbed_log_rejects_the_same_images(tmp_path: Path) -> None:
+    """Under other UIDs: the film that is left is judged, the rejected one is not."""
+    path, out = tmp_path / "log.rfl", tmp_path / "scrubbed.rfl"
+    story = patient("P1").order("ACC1", "DX CHEST", at="09:00").xray("CHEST", "ACC1", stored=True, at="10:00")
+    story.looked_at("pneumonia", 0.9, "ACC1").xray("CHEST", "ACC1", instances=2, stored=True, at="10:05")
+    story.looked_at("pneumonia", 0.3, "ACC1", instance=2).rejects("ACC1", at="10:10")
+    SmallLog.of(story).write(path)
+    scrub(LogReader(path), out, key=b"k" * 32)
+
+    for log in (path, out):
+        [item] = rules(log).items
+        assert item.study.image is not None and item.study.image.findings[0].probability == 0.3
+        assert [one.images for one in item.study.rejected] == [1]
+    (named,) = {uid for record in LogReader(path) if b"rejection" in (record.value or b"") for uid in _rejected(record)}
+    assert named.encode() not in b"".join(record.value or b"" for record in LogReader(out))
+
+
+def _rejected(record: LoggedRecord) -> tuple[str, ...]:
+    note = codec.decode(IMAGING, record.value).rejection
+    return note.instances if note else ()
 
 
 def test_a_scrubbed_log_keeps_appointments_and_what_reports_say_of_findings(tmp_path: Path) -> None:

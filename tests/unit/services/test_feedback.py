@@ -20,7 +20,7 @@ from pipeline.models.finetuning.pairs import read
 from pipeline.ports import Fact
 from pipeline.services.feedback import COLUMNS, pairs
 from schemas.codec import encode
-from schemas.events import ImagingEvent, Observation, ObservationEvent
+from schemas.events import ImagingEvent, Observation, ObservationEvent, Rejection
 from schemas.time import Timestamp
 from tests.unit.worklist.web import NOW, Web, item
 
@@ -82,6 +82,20 @@ async def test_what_readers_differ_on_is_left_out(web: Web) -> None:
     assert [(row["study"], row["outcome"]) for row in found.rows] == [("1.2.2", "0")]
     assert (found.contradicted, found.forgotten) == (1, 1)
     assert outcomes([WORD]) == {WORD.place: True}
+
+
+async def test_a_rejected_picture_is_nothing_to_learn_from(web: Web) -> None:
+    """It may be another patient's, and not worth a look."""
+    base = {"patient": "p1", "source": "DX1", "recorded_at": NOW, "study_uid": "1.2.1", "acquired": Timestamp(NOW)}
+    film = ImagingEvent(event_id="i", sop_uid="1.2.1.5", uri="object:1.2.1/1/1.2.1.5.dcm", **base)  # type: ignore[arg-type]
+    note = ImagingEvent(event_id="n", rejection=Rejection(code="113038", instances=("1.2.1.5",)), **base)  # type: ignore[arg-type]
+    web.context.add([Fact("p1", one.event_id, "imaging", NOW, "imaging", 0, n, encode(one)) for n, one in enumerate((film, note))], [])
+    store = MemoryFeedback()
+    await store.add(WORD)
+
+    found = await pairs(store, web.worklist, "pneumonia")
+
+    assert (found.rows, found.rejected) == ([], 1)
 
 
 async def test_the_rows_are_a_manifest(web: Web, tmp_path: Path) -> None:

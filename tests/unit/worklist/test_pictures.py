@@ -9,9 +9,11 @@ import pytest
 
 from pipeline.domain.imaging import without_maps
 from pipeline.ports import Fact
+from schemas.assessments import Rejected
 from schemas.codec import encode
-from schemas.events import FindingEvent
+from schemas.events import FindingEvent, ImagingEvent, Rejection
 from schemas.findings import Activation, ImageAssessment, ImageFinding
+from schemas.time import Timestamp
 from tests.unit.worklist.web import NOW, Web, item
 
 MAP = Activation(side=2, peak=4.0, levels=bytes([255, 128, 1, 128]))
@@ -53,6 +55,20 @@ async def test_each_picture_has_its_newest_word_and_maps(web: Web) -> None:
     ]
     assert pictures[1]["findings"][0]["activation"] == {"side": 2, "peak": 4.0, "levels": [1.0, 0.0, -1.0, 0.0]}
     assert pictures[1]["findings"][0]["here"] == pytest.approx(0.5)
+
+
+async def test_a_rejected_picture_is_told_as_such(web: Web) -> None:
+    """By the note's own words; what was said of it stays to be read."""
+    base = {"patient": "p7", "source": "DX1", "recorded_at": NOW, "study_uid": "1.2.7", "acquired": Timestamp(NOW)}
+    film = ImagingEvent(event_id="8", sop_uid="1.2.7.1", uri="object:1.2.7/1/1.2.7.1.dcm", **base)  # type: ignore[arg-type]
+    note = ImagingEvent(event_id="9", rejection=Rejection(code="113001", instances=("1.2.7.1",)), **base)  # type: ignore[arg-type]
+    facts = [Fact("p7", one.event_id, "imaging", NOW, "imaging", 0, int(one.event_id), encode(one)) for one in (film, note)]
+    web.context.add(facts, [])
+    web.put(item(7, study=msgspec.structs.replace(item(7).study, rejected=(Rejected("113001", 1, NOW),))))
+    async with web.client() as client:
+        pictures = (await client.get("/api/worklist/1.2.7/pictures")).json()["pictures"]
+
+    assert [(one["picture"], one["rejected"], one["stands"]) for one in pictures] == [("1.2.7.2", False, False), ("1.2.7.1", True, False)]
 
 
 async def test_a_study_without_pictures(web: Web) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.ports import Identity, ListedItem
 from pipeline.worklist import presentation
-from schemas.assessments import Evidence, StudyState
+from schemas.assessments import Evidence, Rejected, StudyState
 from schemas.worklist import Reason
 from tests.unit.worklist.web import NOW, item
 
@@ -95,15 +95,27 @@ def test_durations(minutes: int, words: str) -> None:
 
 
 def test_every_doubt_has_a_word_and_a_sentence() -> None:
-    """Degraded, conflicting, unmatched, provisional, stale, missing, preliminary."""
-    study = msgspec.structs.replace(item(0).study, conflict=True, unmatched=True, preliminary_report=True)
+    """Degraded, conflicting, rejected, unmatched, provisional, stale, missing, preliminary."""
+    rejected = (Rejected("113037", 1, NOW), Rejected("113001", 2, NOW))
+    study = msgspec.structs.replace(item(0).study, conflict=True, unmatched=True, preliminary_report=True, rejected=rejected)
     stale = Reason(evidence=Evidence(kind="lab", code="x", label="K 6.8", severity=1, stale=True), minutes=1)
     doubtful = item(0, study=study, degraded=True, provisional=True, missing=["lactate"], reasons=[stale])
 
     marks = presentation.marks(doubtful)
 
-    assert [mark["kind"] for mark in marks] == ["degraded", "conflict", "unmatched", "provisional", "stale", "missing", "prelim"]
+    assert [mark["kind"] for mark in marks] == [
+        "degraded",
+        "conflict",
+        "rejected",
+        "unmatched",
+        "provisional",
+        "stale",
+        "missing",
+        "prelim",
+    ]
     assert all(mark["word"] and mark["sentence"].endswith(".") for mark in marks)
+    words = "Image rejected for patient safety, perhaps not of this patient; 2 images rejected for quality reasons: "
+    assert marks[2]["sentence"].startswith(words)
     assert presentation.marks(item(0)) == []
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from pipeline.worklist.timeline import timeline
 from schemas.codes import Coding, ObservationStatus
-from schemas.events import AdtEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, ReportEvent
+from schemas.events import AdtEvent, ImagingEvent, Observation, ObservationEvent, OrderEvent, Rejection, ReportEvent
 from schemas.time import Timestamp
 from tests.unit.worklist.web import NOW
 
@@ -83,3 +83,16 @@ def test_everything_else_is_a_mark() -> None:
         ("report", "final report"),
     ]
     assert shown["marks"][2]["at"] == at(25).utc
+
+
+def test_a_rejection_note_is_no_image_of_its_study() -> None:
+    """A mark of its own, when it came; the study's own stands where its images do. A note on other studies says nothing of this one."""
+    base = {"patient": "p", "source": "s", "study_uid": "1.2"}
+    notes = (Rejection(code="113001", instances=("1.2.3", "1.2.4")), Rejection(code="113001"))
+    told = [ImagingEvent(event_id=str(n), recorded_at=at(5).utc, acquired=at(50), rejection=note, **base) for n, note in enumerate(notes)]
+    shown = timeline([*told, ImagingEvent(event_id="i", recorded_at=NOW, acquired=at(20), modality="DX", **base)])
+
+    assert [(mark["at"], mark["label"]) for mark in shown["marks"]] == [
+        (at(20).utc, "DX"),
+        (at(5).utc, "2 images rejected for quality reasons"),
+    ]
