@@ -151,7 +151,7 @@ def _told(finding: str, out: Path) -> Path:
         writer.writerows(said.rows)
     Console(stderr=True).print(
         f"{len(said.rows)} pictures written to {path}; left out: {said.contradicted} on which readers differ, {said.forgotten} whose study "
-        "is kept no more",
+        f"is kept no more, {said.rejected} that were rejected",
         highlight=False,
     )
     return path

@@ -3,7 +3,7 @@
 import { el, svg } from "./dom.js";
 import { localTimes, moment, plural, shortSpan, sooner, sourceWords } from "./words.js";
 
-const KINDS = { order: "order", deadline: "order", appointment: "clinic", "stroke-clock": "order and arrival", news2: "vitals", "critical-lab": "lab", "lab-flag": "lab", indication: "order", risk: "model", image: "image model", report: "report", hold: "reader", override: "reader" };
+const KINDS = { order: "order", deadline: "order", appointment: "clinic", "stroke-clock": "order and arrival", news2: "vitals", "critical-lab": "lab", "lab-flag": "lab", indication: "order", risk: "model", image: "image model", rejection: "rejection note", report: "report", hold: "reader", override: "reader" };
 
 /** Every reason with its time, source, the minutes it moves the deadline, and what would change it. */
 export function reasons(rows, { asOf, now }) {
