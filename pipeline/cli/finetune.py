@@ -16,7 +16,7 @@ from rich.table import Table
 
 from pipeline.cli.models import DEFAULT_DATA, require_torch
 from pipeline.cli.options import unread
-from pipeline.cli.pairs import SIDE, read, show
+from pipeline.cli.pairs import SIDE, pseudonym_of, read, show
 from pipeline.cli.running import folder, progress_bars, running_settings
 from pipeline.errors import StackError
 
@@ -93,7 +93,7 @@ def finetune(
     told = feedback if adapt == "frozen" else None
     if told != feedback:
         Console(stderr=True).print("no image head will be written: its other findings read the encoder too, as it is", highlight=False)
-    aligned = None if align is None else _aligned(align, data, out, objects, {pair.patient for pair in manifest.pairs}, seed)
+    aligned = None if align is None else _aligned(align, data, out, objects, {name for pair in manifest.pairs for name in pair.names}, seed)
     return _learn(manifest, found, Site(words, out, Recipe(adapt, rank, seed), SIDE, aligned, finding or told), as_json)
 
 
@@ -179,7 +179,9 @@ def _aligned(align: str, data: Path, out: Path, objects: Path | None, others: se
             seed,
             lambda done, of: progress.update(bar, completed=done, total=of),
         )
-    return replace(found, figures={**found.figures, "origin": nih_reports.ORIGIN if made else ""})
+    known_as = pseudonym_of()
+    names = found.patients if known_as is None else found.patients | {known_as(patient) for patient in found.patients}
+    return replace(found, patients=names, figures={**found.figures, "origin": nih_reports.ORIGIN if made else ""})
 
 
 def _learn(manifest: Manifest, found: Audit, site: Site, as_json: bool) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.adapters.local.stack import settings_of
 from pipeline.cli.running import folder, progress_bars
 from pipeline.errors import StackError
 
 if TYPE_CHECKING:
     from pipeline.models.finetuning.audit import Audit
-    from pipeline.models.finetuning.pairs import Manifest
+    from pipeline.models.finetuning.pairs import Manifest, PseudonymOf
 
 SIDE = 224
 _MOST_LISTED = 20
@@ -31,7 +33,18 @@ def read(path: Path, objects: Path | None) -> Manifest:
     with progress_bars() as progress:
         bar = progress.add_task("checking the pairs", total=None)
         films = Films(path.parent, objects or folder(None) / "objects", SIDE)
-        return pairs.read(path, films, datetime.now(UTC), lambda done, of: progress.update(bar, completed=done, total=of))
+        return pairs.read(path, films, datetime.now(UTC), lambda done, of: progress.update(bar, completed=done, total=of), pseudonym_of())
+
+
+def pseudonym_of() -> PseudonymOf | None:
+    """Of a record number of this site's own authority; None where the site's key is not here."""
+    from pipeline import bootstrap
+    from schemas.identifiers import patient_key
+
+    settings = settings_of(folder(None))
+    if settings.site_key is None:
+        return None
+    return partial(patient_key, bootstrap.site_key(settings), settings.gateways.assigning_authority)
 
 
 def show(found: Audit) -> None:

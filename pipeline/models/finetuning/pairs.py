@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,9 +25,12 @@ OPTIONAL = ("image", "observations", "text", "date", "hospital", "projection", "
 EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 AGE_MAX = 130
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_PSEUDONYM = re.compile(r"[0-9a-f]{32}")
 
 FilmOf = Callable[[str], Film]
 """A path or SOP Instance UID to the picture. Raises UnfitPicture, NotFound."""
+PseudonymOf = Callable[[str], str]
+"""What the site's events call the patient of a record number."""
 
 
 class RowRefused(Exception):
@@ -59,7 +62,8 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What was known at the time of the study, and what came of it. digest: SHA-256 of the picture's file."""
+    """What was known at the time of the study, and what came of it. digest: SHA-256 of the picture's file. patient: as the manifest names
+    him; pseudonym: as events do, "" where that is not known."""
 
     line: int
     study: str
@@ -75,6 +79,12 @@ class Pair:
     hospital: str
     projection: str
     scanner: str
+    pseudonym: str = ""
+
+    @property
+    def names(self) -> set[str]:
+        """Of the patient."""
+        return {self.patient, self.pseudonym} - {""}
 
 
 @dataclass(slots=True)
@@ -96,8 +106,17 @@ class Manifest:
     unused_columns: tuple[str, ...]
 
 
-def read(path: Path, film: FilmOf, now: datetime, progress: Callable[[int, int], None] = lambda done, of: None) -> Manifest:
-    """CSV (UTF-8) or Parquet. Raises NotFound, StackError for a file that is no manifest."""
+def read(
+    path: Path,
+    film: FilmOf,
+    now: datetime,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+    pseudonym_of: PseudonymOf | None = None,
+) -> Manifest:
+    """CSV (UTF-8) or Parquet. pseudonym_of: None where the site's key is not here; then who stands there by number and by pseudonym is two.
+
+    Raises NotFound, StackError for a file that is no manifest.
+    """
     columns, rows = table.read(path)
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
@@ -112,9 +131,16 @@ def read(path: Path, film: FilmOf, now: datetime, progress: Callable[[int, int],
         except RowRefused as refusal:
             refused.append(Refusal(line, refusal.reason, refusal.explanation))
         progress(place + 1, len(rows))
-    pairs, doubtful = _consistent(found)
+    pairs, doubtful = _consistent(found if pseudonym_of is None else _joined(found, pseudonym_of))
     known = {*REQUIRED, *OPTIONAL, *BY_NAME}
     return Manifest(len(rows), pairs, sorted([*refused, *doubtful], key=_line), left, tuple(c for c in columns if c not in known))
+
+
+def _joined(found: list[Pair], pseudonym_of: PseudonymOf) -> list[Pair]:
+    """Every patient under one name: the number, where it stands there, so that the same manifest is split alike on every site."""
+    pseudonyms = {pair.patient: pair.patient if _PSEUDONYM.fullmatch(pair.patient) else pseudonym_of(pair.patient) for pair in found}
+    numbers = {pseudonym: told for told, pseudonym in pseudonyms.items() if told != pseudonym}
+    return [replace(pair, patient=numbers.get(pair.patient, pair.patient), pseudonym=pseudonyms[pair.patient]) for pair in found]
 
 
 def _line(refusal: Refusal) -> int:

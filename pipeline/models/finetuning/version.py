@@ -3,6 +3,8 @@
 Of those patients only marks are kept: a hash of each number, so short that one in a thousand people who were not there has the mark of
 one who was. No number can be read out of it, and a test set loses one patient in a thousand by it, whoever it is. It does not hide who was
 there from whoever has a list of the hospital's numbers: of those, the ones with a mark were there, but for one in a thousand of the list.
+Where the site's key was at hand, a patient has two marks, of the number and of the pseudonym, so that a test set by either is told; who has
+the list and the key can then be surer still, and has the pairs themselves.
 """
 
 from __future__ import annotations
@@ -64,7 +66,8 @@ class LearnedFrom(msgspec.Struct, frozen=True):
         aligned, where the version uses that."""
         every = list(pairs)
         digests = (pair.digest for pair in every if pair.digest is not None)
-        return cls(Marks.of((*(pair.patient for pair in every), *before), salt, _PATIENTS), Marks.of(digests, salt, _PICTURES))
+        names = (name for pair in every for name in pair.names)
+        return cls(Marks.of((*names, *before), salt, _PATIENTS), Marks.of(digests, salt, _PICTURES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def others(manifest: Manifest, version: Version) -> Manifest:
     kept: list[Pair] = []
     refused: list[Refusal] = []
     for pair in manifest.pairs:
-        if known.patients.has(pair.patient, salt):
+        if any(known.patients.has(name, salt) for name in pair.names):
             refused.append(Refusal(pair.line, "learned-from", "the patient bears the mark of one that the version was made from"))
         elif pair.digest is not None and known.pictures.has(pair.digest, salt):
             refused.append(Refusal(pair.line, "learned-from", "the version was made from this picture, under another patient"))

@@ -8,16 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline import cli
+from pipeline.adapters.onnx import artefact
+from pipeline.cli import pairs as commands
 from pipeline.errors import NotFound, StackError
 from pipeline.models.finetuning.audit import audit, require_enough
 from pipeline.models.finetuning.films import Films
 from pipeline.models.finetuning.pairs import Manifest, Observed, read
+from pipeline.models.finetuning.version import LearnedFrom, Version, others
+from schemas.identifiers import patient_key
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)
 SIDE = 64
@@ -212,6 +217,30 @@ def test_too_little_is_refused(tmp_path: Path, outcomes: str) -> None:
 
     with pytest.raises(StackError, match="too few"):
         require_enough(found)
+
+
+def test_a_patient_by_number_and_by_pseudonym_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On either side of a version too, where the site's key is at hand, as the stack keeps it; elsewhere each name is a patient."""
+    key = bytes(range(32))
+    monkeypatch.setenv("READFIRST_DATA", str(tmp_path))
+    monkeypatch.delenv("READFIRST_SITE_KEY", raising=False)
+    names = {name: patient_key(key, "HOSP", name) for name in ("4711", "4712", "4713")}
+
+    def told(*patients: str) -> Manifest:
+        manifest(tmp_path, *({"patient": one, "observations": LACTATE} for one in patients))
+        return commands.read(tmp_path / "pairs.csv", tmp_path)
+
+    rows = ("4711", names["4711"], names["4712"])
+    without = [pair.patient for pair in told(*rows).pairs]
+    (tmp_path / "site.key").write_text(key.hex())
+    pairs = told(*rows).pairs
+    assert (without, [pair.patient for pair in pairs]) == (list(rows), ["4711", "4711", names["4712"]])
+
+    shipped = artefact.load()
+    known = Version(shipped, {}, LearnedFrom.of(pairs, shipped.reference.sha256))
+    found = others(told("4713", names["4713"], "4711", names["4711"], "4712", names["4712"]), known)
+    assert ([pair.patient for pair in found.pairs], len(found.refused)) == (["4713", "4713"], 4)
+    assert not any(name in msgspec.json.encode(known.learned_from).decode() for name in (*names, *names.values()))
 
 
 def test_hannover_s_manifest_is_written_and_checked(shared_data: Path, tmp_path: Path) -> None:
