@@ -23,9 +23,9 @@ from pipeline.gateways.dicom.reception import Needs
 from pipeline.gateways.http.stow import StowGateway
 from pipeline.services.intake import Intake
 from pipeline.settings import Gateways, Settings
-from schemas.events import ImagingEvent
+from schemas.events import ImagingEvent, Rejection
 from schemas.topics import IMAGING
-from tests.dicom_objects import as_file, ct, deflated
+from tests.dicom_objects import as_file, ct, deflated, key_objects
 
 TYPE = 'multipart/related; type="application/dicom"; boundary=b0'
 STUDY = "1.2.826.0.1.3680043.10.1"
@@ -181,6 +181,18 @@ async def test_duplicate_and_dicomdir_are_ignored(site: Site) -> None:
     assert response.status_code == 200
     assert [item["00000902"]["Value"][0] for item in response.json()["00081199"]["Value"]] == ["ignored: duplicate", "ignored: dicomdir"]
     assert len(site.events()) == 1
+
+
+async def test_rejection_notes(site: Site) -> None:
+    """As by C-STORE: read, refused with a reason, or without effect."""
+    notes = [("113001", {STUDY: ["1.2.3"]}), ("113001", {}), ("113039", {STUDY: ["1.2.3"]})]
+    response = await site.post(*(as_file(key_objects(code, named)) for code, named in notes))
+    stored = response.json()["00081199"]["Value"]
+
+    assert [event.rejection for event in site.events()] == [Rejection(code="113001", instances=("1.2.3",))]
+    assert (response.status_code, [code for code, _ in failures(response)]) == (202, [0xC000])
+    assert failures(response)[0][1].startswith("malformed: the rejection note")
+    assert [item.get("00000902", {}).get("Value") for item in stored] == [None, ["ignored: retention-expired"]]
 
 
 async def test_too_large(tmp_path: Path) -> None:

@@ -47,15 +47,15 @@ def rejection_note(header: Header) -> RejectionNote | None:
 
 def _items(header: Header, keyword: str) -> Iterator[Header]:
     if header.too_long(keyword):
-        raise Refused("too-large", "the rejection note names more instances than this gateway reads")
+        raise Refused("too-large", "the rejection note names too many instances")
     items = header.items(keyword)
     if not items:
-        raise Refused("malformed", f"the rejection note has no {keyword} that can be read")
+        raise Refused("malformed", "the rejection note names no instances")
     return iter(items)
 
 
 def _uid(header: Header, keyword: str) -> str:
     uid = header.uid(keyword)
     if uid is None:
-        raise Refused("missing-identifier", f"the rejection note has a reference without {keyword}")
+        raise Refused("missing-identifier", "a reference of the rejection note has no UID")
     return uid
