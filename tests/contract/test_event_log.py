@@ -87,7 +87,7 @@ async def test_topics_have_what_the_table_says(kafka: str) -> None:
             assert found[topic.name][0] == "compact"
         else:
             assert found[topic.name] == ("delete", topic.retention / timedelta(milliseconds=1))
-    known = admin.list_topics(timeout=10).topics
+    known = admin.list_topics(timeout=60).topics
     assert {len(known[name].partitions) for name in made} == {3}
 
 
@@ -100,7 +100,7 @@ def test_an_acknowledged_record_is_on_more_than_its_leader(replicas: int, needed
 async def test_a_broker_that_is_away_is_unavailable() -> None:
     """Within the time limit, and the caller is told."""
     log = KafkaEventLog(Kafka(bootstrap_servers="127.0.0.1:1"), timeout_s=1.0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(Unavailable):
             await log.append([Record(LABS, b"p1", b"{}")])
         await log.close()
@@ -121,7 +121,7 @@ def _consume(settings: Kafka, topic: Topic, count: int) -> list[Stored]:
     consumer = Consumer({"bootstrap.servers": settings.bootstrap_servers, "group.id": secrets.token_hex(4), "enable.auto.commit": False})
     consumer.assign([TopicPartition(settings.topic_prefix + topic.name, partition, 0) for partition in range(PARTITIONS)])
     found: list[Stored] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(found) < count and time.monotonic() < deadline:
         for message in consumer.consume(500, timeout=0.5):
             assert message.error() is None

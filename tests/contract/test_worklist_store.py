@@ -365,7 +365,7 @@ async def test_watchers_hear_of_every_change(stores: Stores) -> None:
     """One who has seen seq n is told at once of anything after n, and then of each change, as are all others."""
     await stores.rank(change(item("1.2")))
     late = stores.reader.changes(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         seq = await anext(late)
         watchers = [stores.reader.changes(seq) for _ in range(5)]
         waiting = [asyncio.ensure_future(anext(watcher)) for watcher in watchers]

@@ -78,6 +78,6 @@ def test_what_models_call_a_finding() -> None:
 @pytest.mark.parametrize("text", ["no pneumothorax " * 4000, "pe, " * 20_000, "no " * 30_000 + "pe", "A b/c " * 20_000 + ":"])
 def test_no_report_takes_long(text: str) -> None:
     """Whatever somebody sends."""
-    started = time.perf_counter()
+    started = time.process_time()
     said(text, ())
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

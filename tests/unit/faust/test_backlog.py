@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +12,7 @@ from faust.types import TP
 
 from pipeline.adapters.faust import backlog
 from pipeline.adapters.faust.backlog import Backlog
+from tests import virtual_time
 
 A, B = TP("labs", 0), TP("vitals", 3)
 
@@ -29,7 +29,7 @@ async def stream(*messages: Any, stay: bool = True) -> AsyncIterator[Any]:
 
 
 async def taken(waiting: Backlog) -> dict[TP, list[int]]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return {tp: [record.offset for event in events for record in event.value] for tp, events in (await waiting.take()).items()}
 
 
@@ -100,19 +100,24 @@ async def test_the_end_of_the_stream_is_the_end() -> None:
         await task
 
 
-async def test_turns_under_load_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turns_under_load_are_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes just after a turn waits a little for company; the first one does not wait."""
-    monkeypatch.setattr(backlog, "APART_S", 0.5)
-    waiting = Backlog()
-    began = monotonic()
-    task = await filled(waiting, message(A, 0))
-    assert await taken(waiting) == {A: [0]}
-    assert monotonic() - began < backlog.APART_S
-    again = asyncio.create_task(waiting.fill(stream(message(A, 1))))
-    turn = asyncio.create_task(taken(waiting))
-    await asyncio.sleep(0.005)
-    more = asyncio.create_task(waiting.fill(stream(message(B, 7))))
+    monkeypatch.setattr(backlog, "monotonic", lambda: asyncio.get_running_loop().time())
 
-    assert await turn == {A: [1], B: [7]}
-    for each in (task, again, more):
-        each.cancel()
+    async def turns() -> None:
+        waiting, now = Backlog(), asyncio.get_running_loop().time
+        tasks = [await filled(waiting, message(A, 0))]
+        began = now()
+        assert await taken(waiting) == {A: [0]}
+        assert now() == began
+        tasks.append(asyncio.create_task(waiting.fill(stream(message(A, 1)))))
+        turn = asyncio.create_task(taken(waiting))
+        await asyncio.sleep(backlog.APART_S / 2)
+        tasks.append(asyncio.create_task(waiting.fill(stream(message(B, 7)))))
+
+        assert await turn == {A: [1], B: [7]}
+        assert now() - began == pytest.approx(backlog.APART_S)
+        for each in tasks:
+            each.cancel()
+
+    virtual_time.run(turns())

@@ -48,7 +48,7 @@ def launch(folder: Path, what: str) -> Launch:
 def test_a_fork_is_a_process_like_another(server: tuple[ForkServer, Child], tmp_path: Path) -> None:
     """Our own child in a session of its own, with its arguments, its environment and no other, its log and its exit code."""
     child = Child(launch(tmp_path, "end"), server[0].fork)
-    assert child.wait(10)
+    assert child.wait(60)
     assert child.exit_code() == 3
     assert (tmp_path / "end.log").read_text() == f"{os.getpid()} True True ['end'] yes False\n"
 
@@ -58,9 +58,9 @@ def test_a_fork_can_be_killed_and_stopped(server: tuple[ForkServer, Child], tmp_
     killed, stopped = (Child(launch(tmp_path, "sleep"), server[0].fork) for _ in range(2))
     assert psutil.Process(killed.pid).cmdline()[0].endswith(" -m forked_module sleep"), "as it is called in a list of processes"
     killed.signal(signal.SIGKILL)
-    assert killed.wait(10)
+    assert killed.wait(60)
     assert killed.exit_code() == -signal.SIGKILL
-    stopped.stop(5.0)
+    stopped.stop(60.0)
     assert stopped.exit_code() == -signal.SIGTERM
 
 
@@ -69,5 +69,5 @@ def test_without_its_server_a_process_starts_the_long_way(server: tuple[ForkServ
     forks, process = server
     assert forks.fork(Launch(["/bin/true"], tmp_path / "true.log")) is None
     process.signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(60)
     assert forks.fork(launch(tmp_path, "end")) is None
