@@ -6,10 +6,12 @@ import json
 import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -58,12 +60,22 @@ class Product:
         """Everything that the page knows of a study."""
         return self._asked(f"/api/worklist/{quote(uid)}")
 
+    def readings(self, uid: str) -> dict[str, Any]:
+        """What single readings did to its risk. Asked again while the page is at other readings, or at the film."""
+        while True:
+            try:
+                return self._asked(f"/api/worklist/{quote(uid)}/readings", timeout_s=60)
+            except HTTPError as error:
+                if error.code != 429:
+                    raise
+                time.sleep(0.5)
+
     def studies(self) -> list[dict[str, Any]]:
         """The same of the first 200 of the list."""
         return [self.study(item["study_uid"]) for item in self._asked("/api/worklist?limit=200")["items"]]
 
-    def _asked(self, path: str) -> dict[str, Any]:
-        with urllib.request.urlopen(self.address + path, timeout=10) as answer:
+    def _asked(self, path: str, timeout_s: float = 10) -> dict[str, Any]:
+        with urllib.request.urlopen(self.address + path, timeout=timeout_s) as answer:
             told: dict[str, Any] = json.loads(answer.read())
         return told
 

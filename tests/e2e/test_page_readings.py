@@ -168,6 +168,7 @@ def test_readings_beside_a_film(looked: LiveServer, read: Read, archive: Archive
     expect(risk.locator("table.readings tbody tr")).to_have_count(1)
     expect(risk.locator("table.readings")).to_contain_text("K\u00a07.2\u00a0mmol/L")
     expect(risk).to_contain_text("and so does the chest film")
+    expect(risk).to_contain_text("That it was measured at all counts too")
     assert violations(reading) == []
 
 

@@ -351,6 +351,10 @@ def test_a_sites_own_version_is_asked_live_with_all_that_it_reads(
     for part in ("clinical_risk 903 (Triton)", "chest film", "sepsis suspected", "CRP 180 mg/L", "K 7.2 mmol/L"):
         expect(page.locator("section[aria-label=Risk]")).to_contain_text(part)
     page.close()
+    told = product.readings(patient.study)
+    assert (told["why_not"], told["film"], told["probability"]) == (None, True, pytest.approx(risk["probability"], abs=1e-4))
+    changes = {(one["code"], one["value"]): one["change"] for one in told["readings"]}
+    assert min(changes["potassium", 7.2], changes["crp", 180.0]) > 0.1
     while ("903", "904") not in (found := compared(product)):
         time.sleep(1)
     assert found["903", "904"] == pytest.approx(0, abs=1e-4)

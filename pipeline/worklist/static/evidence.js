@@ -70,7 +70,7 @@ function bars(parts) {
     ];
   });
   return [
-    el("p.small", {}, "What raises (▸ right) and lowers (◂ left) the estimate, in percentage points against not knowing the value:"),
+    el("p.small", {}, "What raises (▸ right) and lowers (◂ left) the estimate, in percentage points against not knowing the value. That it was measured at all counts too, so even a bad one may lower it:"),
     el("div.contrib", {}, rows),
   ];
 }
