@@ -13,7 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.adapters.onnx import artefact
-from pipeline.adapters.onnx.asking import SCORE, Patience, films_for
+from pipeline.adapters.onnx.asking import SCORE, Patience, by_order, films_for, highest
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.domain import features, model_inputs
 from pipeline.domain.model_answer import OUTPUTS, Answer, ModelReference, risks
@@ -83,9 +83,11 @@ class OnnxScorer:
             return []
         with METRICS.answered("readfirst_scorer_seconds", {"scorer": self._measured_as}):
             films: Films = {}
+            reference = self._described()
+            asked = [by_order(request, reference) for request in requests]
             if look and self._films is not None:
-                films = await films_for(requests, self._described(), self._films, self._patience)
-            return await asyncio.to_thread(self._score, requests, films)
+                films = await films_for(requests, reference, self._films, self._patience)
+            return highest(asked, await asyncio.to_thread(self._score, [one for each in asked for one in each], films))
 
     def _described(self) -> ModelReference:
         try:

@@ -19,7 +19,7 @@ from tritonclient.grpc.model_config_pb2 import DataType
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype, triton_to_np_dtype
 
 from pipeline.adapters.onnx import artefact
-from pipeline.adapters.onnx.asking import SCORE, films_for
+from pipeline.adapters.onnx.asking import SCORE, by_order, films_for, highest
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.domain import features, model_inputs
@@ -87,15 +87,17 @@ class TritonScorer:
         try:
             async with asyncio.timeout(self._deadline_s):
                 with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}), TRACING.step("triton"):
-                    found = await self._answers(requests, look)
+                    reference = self._answered(self._version, self._reference(self._served()))
+                    asked = [by_order(request, reference) for request in requests]
+                    every = [one for each in asked for one in each]
+                    found = await self._answers(every, reference, look)
         except Exception as error:
             raise Unavailable(f"Triton at {self._url} did not score: {type(error).__name__} {error}") from error
-        return [found[id(request)] for request in requests]
+        return highest(asked, [found[id(one)] for one in every])
 
-    async def _answers(self, requests: Sequence[AssessRequest], look: bool) -> dict[int, Risk]:
+    async def _answers(self, requests: Sequence[AssessRequest], reference: ModelReference, look: bool) -> dict[int, Risk]:
         """By the requests' ids. With a film they are asked without it too, which costs little: a look that takes long holds nobody up."""
         until = asyncio.get_running_loop().time() + self._deadline_s * _LOOKING
-        reference = self._answered(self._version, self._reference(self._served()))
         plain = asyncio.gather(*(self._infer(part, urgency, reference, {}) for urgency, part in _parts(requests)))
         looking: list[asyncio.Task[list[tuple[AssessRequest, Risk]]]] = []
         try:
