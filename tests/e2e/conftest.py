@@ -8,12 +8,16 @@ from contextlib import ExitStack
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.e2e.chromium import launch
 from tests.e2e.department import Department
 from tests.e2e.live_server import LiveServer, SteeredClock
 from tests.e2e.reading import Read, Reading, Serve
+
+WITHIN_MS = 60_000
+"""How long a test waits for the page: a busy machine is no fault of the page's."""
+expect.set_options(timeout=WITHIN_MS)
 
 
 @pytest.fixture(scope="package")
@@ -58,7 +62,7 @@ def read(browser: Browser, serve: Serve) -> Iterator[Read]:
         server: LiveServer, reader: str | None = "Dr Weber", *, path: str = "/", script: str = "", wait: bool = True, **options: object
     ) -> Reading:
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})  # type: ignore[arg-type]
-        context.set_default_timeout(8000)
+        context.set_default_timeout(WITHIN_MS)
         if reader:
             context.add_cookies([{"name": "readfirst_reader", "value": quote(reader), "url": server.url}])
         if script:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from playwright.sync_api import sync_playwright
 
+from pipeline.adapters.memory.clock import ManualClock
 from pipeline.adapters.memory.event_log import MemoryEventLog, partition_of
 from pipeline.adapters.memory.operations import MemoryEnds, MemoryLetters, MemorySettledLetters, MemoryStanding
 from pipeline.ports import Place, Received, Record
@@ -34,10 +35,11 @@ RATES = {"LIS|MAIN": 40, "RIS|MAIN": 25, "MON01|ICU": 120, "ADT|MAIN": 15}
 
 
 async def stopped(clock: SteeredClock) -> OperationsApi:
-    """Context has stood still on one partition for a minute and a half."""
+    """Context has stood still on one partition for a minute and a half; `clock` is where that ends."""
     log, settled = MemoryEventLog(PARTITIONS), MemorySettledLetters()
     ends, now = MemoryEnds(log), clock.now()
-    standing = MemoryStanding(clock, studies={f"p{n}": 1 for n in range(320)})
+    looking = ManualClock(now)  # how long the looks really take is none of that time
+    standing = MemoryStanding(looking, studies={f"p{n}": 1 for n in range(320)})
     standing.numbers = ListFigures([Crowd("E", "stat", 41, 2), Crowd("I", "routine", 279, 5)], provisional=4)
     standing.messages = [
         (source, now - timedelta(hours=hours) - timedelta(hours=1) * n / rate)
@@ -46,7 +48,7 @@ async def stopped(clock: SteeredClock) -> OperationsApi:
         for n in range(rate)
     ]
     monitor = Monitor(
-        standing, ends, settled, clock, lambda patient: partition_of(patient.encode(), PARTITIONS),
+        standing, ends, settled, looking, lambda patient: partition_of(patient.encode(), PARTITIONS),
         partitions=PARTITIONS, zone=ZoneInfo("Europe/Berlin"), letters_limit=1000,
     )  # fmt: skip
     bad = Received(LABS, 2, 4711, b"p7", b"{}", {"redrives": "1"})
@@ -57,11 +59,12 @@ async def stopped(clock: SteeredClock) -> OperationsApi:
         await monitor.look()
     stuck = partition_of(b"p3", PARTITIONS)
     await log.append([Record(LABS, b"p3", b"{}")] * 214)
-    ends.stamp(LABS, stuck, 0, clock.now())
+    ends.stamp(LABS, stuck, 0, now)
     standing.offsets["readfirst-context", Place("labs", stuck)] = -1
     for _ in range(48):
-        clock.push(timedelta(seconds=2))
+        looking.advance(timedelta(seconds=2))
         await monitor.look()
+    clock.push(looking.now() - clock.now())
     return OperationsApi(monitor, LetterDesk(MemoryLetters(log), settled, log, clock), clock)
 
 

@@ -15,6 +15,9 @@ Read = Callable[..., "Reading"]
 NETWORK = "Failed to load resource"
 """What Chromium writes for every answer that is not a success: ordered by the test, told by the page."""
 
+PATIENT = "AbortSignal.timeout = () => new AbortController().signal;"
+"""A script for a page that waits for an answer for as long as a test holds it back."""
+
 
 class Reading:
     """A page, its server, and what went wrong on it."""
@@ -27,10 +30,11 @@ class Reading:
         page.on("console", self._said)
 
     def open(self, path: str = "/", *, wait: bool = True) -> None:
-        """Goes to the page and waits until it shows its figures."""
+        """Goes to the page and waits until it shows its figures and its list: the two are asked for at once, and come in either order."""
         self.page.goto(self.server.url + path)
         if wait:
             expect(self.page.locator("#count-open")).not_to_have_text("–")
+            expect(self.page.locator("#shown")).not_to_have_text("Loading the list…")
 
     def row(self, number: int) -> Locator:
         """The row of study `number` of the department."""

@@ -32,7 +32,7 @@ from tests.e2e.identifiers import Identifiers
 from tests.e2e.product import Product, metrics
 
 FIRES_WITHIN_S = 60.0
-RESOLVES_WITHIN_S = 90.0
+RESOLVES_WITHIN_S = 240.0
 FACTOR = 120.0
 """How many times faster than life the hospital runs: the first ranks come within a quarter of a minute."""
 LETTERS_MAX = 3
@@ -212,8 +212,8 @@ def test_a_stopped_stage_is_told_within_a_minute_and_nothing_else_is(ward: Ward,
     receiver = ward.watch.receiver
     stopped = time.monotonic()
     pid = ward.signal("agent-context", signal.SIGSTOP)
-    wait_for(lambda: ward.page()["conditions"], FIRES_WITHIN_S, "the page does not say so")
-    seen, lag = ward.page(), ward.product.run("lag", "--once")
+    seen = wait_for(lambda: (page := ward.page())["conditions"] and page, FIRES_WITHIN_S, "the page does not say so")
+    lag = ward.product.run("lag", "--once")
     wait_for(lambda: receiver.since(stopped, "firing"), FIRES_WITHIN_S, f"no alert; told: {receiver.told}")
     with suppress(ProcessLookupError):  # after 40 s the supervisor has put another in its place
         os.kill(pid, signal.SIGCONT)
@@ -228,7 +228,7 @@ def test_a_stopped_stage_is_told_within_a_minute_and_nothing_else_is(ward: Ward,
     assert CONSEQUENCE.search(" ".join(lag.stdout.split()))
 
     wait_for(lambda: receiver.since(stopped, "resolved"), RESOLVES_WITHIN_S, "the alert does not end")
-    wait_for(lambda: ward.page()["conditions"] == [], 30, "the page is not calm")
+    wait_for(lambda: ward.page()["conditions"] == [], RESOLVES_WITHIN_S, "the page is not calm")
     assert ward.told(stopped, "firing") == {("ReadfirstStageBehind", "context")}
     assert ward.sent.within("\n".join([*receiver.bodies, *metrics(ward.product.data)])) == []
     assert ask(f"{ward.watch.prometheus}/api/v1/targets")["data"]["activeTargets"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.e2e.department import study_uid
 from tests.e2e.live_server import LiveServer
-from tests.e2e.reading import Read
+from tests.e2e.reading import PATIENT, Read
 
 
 def test_of_two_readers_one_wins_and_the_other_is_told_who(read: Read, server: LiveServer) -> None:
@@ -24,6 +24,25 @@ def test_of_two_readers_one_wins_and_the_other_is_told_who(read: Read, server: L
     expect(second.page.locator("#detail .say")).to_have_text("Dr Weber was first: the study is claimed.")
     expect(second.page.get_by_role("button", name="Claimed by Dr Weber")).to_be_disabled()
     assert server.ask(server.department.worklist.get(study_uid(4))).claimed_by == "Dr Weber"
+
+
+def test_a_claim_that_is_answered_before_the_study_is_shown(read: Read, server: LiveServer) -> None:
+    """It is told like any other; what was asked for before it and comes after it does not take it back."""
+    reading, held = read(server, script=PATIENT), list[Route]()
+    timeline = f"**/{study_uid(2)}/timeline"
+
+    def first_waits(route: Route) -> None:
+        route.continue_() if held else held.append(route)
+
+    reading.page.route(timeline, first_waits)
+    reading.row(2).click()
+    reading.press("c")
+
+    expect(reading.page.locator("#detail .say")).to_have_text("This study is yours.")
+    with reading.page.expect_response(timeline):
+        held[0].continue_()
+    reading.page.wait_for_timeout(200)
+    expect(reading.page.get_by_role("button", name="Release r")).to_be_visible()
 
 
 def test_a_claim_is_seen_by_the_others(read: Read, server: LiveServer) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.e2e.department import study_uid
 from tests.e2e.live_server import LiveServer
-from tests.e2e.reading import Read, Reading
-
-SLOW_PATH = f"{study_uid(2)}/timeline"
+from tests.e2e.reading import PATIENT, Read, Reading
 
 
 def urgent(server: LiveServer, number: int, minutes: float = -30) -> None:
@@ -129,15 +127,17 @@ def test_a_click_on_a_row_that_stayed_where_it_was_opens_it(read: Read, server: 
 
 def test_a_late_answer_does_not_replace_the_study_that_was_opened_after(read: Read, server: LiveServer) -> None:
     """Opening is bound to the study's UID: the slow one is dropped."""
-    server.faults.slow[SLOW_PATH] = 1.5
-    reading = read(server)
+    reading, held = read(server, script=PATIENT), list[Route]()
+    reading.page.route(f"**/{study_uid(2)}/timeline", lambda route: held.append(route))
     reading.row(2).click()
     expect(reading.page.locator("#detail")).to_contain_text("Opening…")
     reading.row(6).click()
     name = reading.row(6).locator("bdi").inner_text()
 
     expect(reading.page.locator("#detail h2")).to_have_text(name)
-    reading.page.wait_for_timeout(1600)
+    with reading.page.expect_response(f"**/{study_uid(2)}/timeline"):
+        held[0].continue_()
+    reading.page.wait_for_timeout(200)
     expect(reading.page.locator("#detail h2")).to_have_text(name)
     assert reading.opened() == study_uid(6)
 

@@ -15,6 +15,8 @@ export class Detail extends EventTarget {
   #more = null;
   #single = null;
   #said = "";
+  #asked = 0;
+  #shown = 0;
 
   constructor({ api, clock, reader }) {
     super();
@@ -42,20 +44,22 @@ export class Detail extends EventTarget {
     await this.refresh();
   }
 
-  /** Reads the open study again. */
+  /** Reads the open study again. Of answers that overtake each other, one that was asked for earlier than what is shown is dropped. */
   async refresh() {
     const uid = this.uid;
     if (!uid) return;
+    const asked = ++this.#asked;
     try {
       const [study, timeline, changes, seen] = await Promise.all(["", "/timeline", "/history", "/pictures"].map((rest) => this.api.get(studyPath(uid, rest))));
-      if (uid !== this.uid) return;
+      if (uid !== this.uid || asked < this.#shown) return;
+      this.#shown = asked;
       this.#study = study;
       this.#more = { timeline, changes: changes.changes, seen };
       this.#draw();
     } catch (problem) {
-      if (uid !== this.uid) return;
+      if (uid !== this.uid || asked < this.#shown) return;
       if (problem.status === 404) this.pane.replaceChildren(this.#closeOnly("This study is not on the list."));
-      else if (!this.#study) this.pane.replaceChildren(this.#closeOnly(problem.message));
+      else if (!this.#more) this.pane.replaceChildren(this.#closeOnly(problem.message));
       else this.say(`Not up to date: ${problem.message}`);
     }
   }
@@ -67,12 +71,14 @@ export class Detail extends EventTarget {
     this.#nothing();
   }
 
-  /** What an action answered. */
+  /** What an action answered; it may be quicker than the study that was opened for it. */
   show(study, say = "") {
     if (study.study_uid !== this.uid) return;
     this.#study = study;
     this.#said = say;
-    this.#draw();
+    this.#shown = ++this.#asked;
+    if (this.#more) this.#draw();
+    else this.refresh();
   }
 
   say(words) {
