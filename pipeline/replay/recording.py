@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import cast
 
 import msgspec
@@ -27,6 +27,7 @@ FETCH = 2_000
 FLUSH_S = 2.0
 """A recorder that is killed while it follows has lost no more than this."""
 ANSWER_S = 15.0
+AGAIN_S = 0.25
 
 
 class _Scored(msgspec.Struct):
@@ -131,7 +132,7 @@ class _Recorder:
         assigned = []
         for place in places:
             name = (place.topic.removeprefix(self._kafka.topic_prefix), place.partition)
-            low, high = self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+            low, high = self._span(place)
             start = max(starts.get((place.topic, place.partition), low), low)
             if (known := self._writer.ends.get(name)) is not None:
                 self.done.missed += max(0, low - known - 1)
@@ -182,6 +183,17 @@ class _Recorder:
         if risk is not None and risk.model is not None:
             self._writer.models[risk.model] = risk.model_version or ""
 
+    def _span(self, place: TopicPartition) -> tuple[int, int]:
+        """Its first offset and its end. A partition that is new, or has just got another leader, is known to all in a moment."""
+        deadline = monotonic() + ANSWER_S
+        while True:
+            try:
+                return self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or monotonic() > deadline:
+                    raise
+                sleep(AGAIN_S)
+
     def _by_time(self, places: list[TopicPartition]) -> Mapping[tuple[str, int], int]:
         if self._begin is None:
             return {}
@@ -190,7 +202,7 @@ class _Recorder:
         ends = {}
         for place in found:
             after_all = place.offset < 0
-            offset = self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)[1] if after_all else place.offset
+            offset = self._span(place)[1] if after_all else place.offset
             ends[place.topic, place.partition] = offset
         return ends
 

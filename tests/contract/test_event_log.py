@@ -6,10 +6,12 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from pipeline.adapters.kafka import topics
@@ -78,7 +80,7 @@ async def test_topics_have_what_the_table_says(kafka: str) -> None:
     made = await asyncio.to_thread(topics.create, settings)
     admin = AdminClient({"bootstrap.servers": kafka})
     asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name) for name in made])
-    told = {resource.name.removeprefix(settings.topic_prefix): future.result(10) for resource, future in asked.items()}
+    told = {resource.name.removeprefix(settings.topic_prefix): future.result(60) for resource, future in asked.items()}
     found = {name: (config["cleanup.policy"].value, int(config["retention.ms"].value)) for name, config in told.items()}
 
     assert set(found) == {topic.name for topic in TOPICS}
@@ -89,6 +91,25 @@ async def test_topics_have_what_the_table_says(kafka: str) -> None:
             assert found[topic.name] == ("delete", topic.retention / timedelta(milliseconds=1))
     known = admin.list_topics(timeout=60).topics
     assert {len(known[name].partitions) for name in made} == {3}
+
+
+async def test_topics_are_made_when_their_leaders_know_it(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy broker does not at once: who asked it for a new partition's end before that would be refused."""
+    refusals = [KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)) for _ in range(3)]
+
+    class Busy(AdminClient):
+        def list_offsets(self, asked: Any, **options: Any) -> dict[Any, Future[Any]]:
+            answers: dict[Any, Future[Any]] = super().list_offsets(asked, **options)
+            if refusals:
+                place = next(iter(answers))
+                answers[place] = Future()
+                answers[place].set_exception(refusals.pop())
+            return answers
+
+    monkeypatch.setattr(topics, "AdminClient", Busy)
+    settings = Kafka(bootstrap_servers=kafka, topic_prefix=f"leaders-{secrets.token_hex(4)}.", partitions=2)
+    assert len(await asyncio.to_thread(topics.create, settings)) == len(TOPICS)
+    assert refusals == []
 
 
 @pytest.mark.parametrize(("replicas", "needed"), [(1, "1"), (2, "1"), (3, "2")])

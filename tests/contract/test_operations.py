@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -28,7 +30,7 @@ from pipeline.ports import Place, Receipt, Received, Record, SiteRules
 from pipeline.ports.operations import Crowd, LetterPlace, Settled, SettledLetters
 from pipeline.services.dead_letters import dead_letter
 from pipeline.settings import Kafka
-from schemas.topics import ASSESSMENTS, LABS
+from schemas.topics import ASSESSMENTS, LABS, Topic
 from tests.store_fixtures import START, change, event_id, fact, item
 
 
@@ -122,7 +124,10 @@ async def test_messages_of_each_source_by_hour(database: Database) -> None:
     end = await standing.clock()
     found = await standing.sources(start, end)
 
-    assert {(row.source, row.messages) for row in found} == {("LIS", 2), ("CT1", 1)}
+    counted: Counter[str] = Counter()
+    for row in found:  # one more where an hour ended meanwhile
+        counted[row.source] += row.messages
+    assert counted == {"LIS": 2, "CT1": 1}
     assert all(row.hour == row.first.replace(minute=0, second=0, microsecond=0) for row in found)
     assert await standing.sources(end, end + timedelta(hours=1)) == []
 
@@ -137,9 +142,17 @@ async def broker(kafka: str) -> AsyncIterator[tuple[Kafka, KafkaEventLog]]:
     await log.close()
 
 
+async def ends_of(ends: KafkaEnds, topic: Topic) -> Mapping[Place, tuple[int, int]]:
+    """A broker needs a moment to know the leaders of new partitions, a busy one a long one."""
+    for _ in range(30):
+        with suppress(Unavailable):
+            return await ends.ends([topic])
+    pytest.fail("the broker does not know its topics")
+
+
 async def time_of(ends: KafkaEnds, place: Place, offset: int) -> datetime:
     """A busy broker may need more than one question."""
-    for _ in range(10):
+    for _ in range(60):
         if found := await ends.times({place: offset}):
             return found[place]
     pytest.fail("the record's time was not read")
@@ -148,20 +161,22 @@ async def time_of(ends: KafkaEnds, place: Place, offset: int) -> datetime:
 async def test_ends_and_the_time_of_a_record(broker: tuple[Kafka, KafkaEventLog]) -> None:
     """The record asked for, not the first of its batch; others are left alone."""
     settings, log = broker
-    ends = KafkaEnds(settings)
+    ends, sent = KafkaEnds(settings), list[tuple[float, float]]()
     for _ in range(3):
+        before = time.time()
         await log.append([Record(LABS, b"p1", b"{}")])
+        sent.append((before, time.time()))
         await asyncio.sleep(0.05)
-    spans = await ends.ends([LABS])
+    spans = await ends_of(ends, LABS)
     ((place, _),) = [(place, span) for place, span in spans.items() if span != (0, 0)]
     old, new, again = [await time_of(ends, place, offset) for offset in (0, 2, 2)]
     await ends.close()
 
     assert spans[place] == (0, 3)
     assert len(spans) == settings.partitions
-    assert 0.05 < (new - old).total_seconds() < 5
     assert again == new
-    assert abs(time.time() - new.timestamp()) < 10
+    for (before, after), found in zip((sent[0], sent[2]), (old, new), strict=True):
+        assert before - 0.001 <= found.timestamp() <= after, "Kafka counts in milliseconds"
 
 
 async def test_a_broker_that_is_away_is_unavailable() -> None:

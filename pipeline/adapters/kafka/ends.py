@@ -19,7 +19,6 @@ from schemas.topics import Topic
 
 TIMEOUT_S = 4.0
 READ_S = 1.5
-TRIES = 4
 AGAIN_S = 0.25
 _EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -52,16 +51,16 @@ class KafkaEnds:
 
     def _ends(self, topics: Sequence[Topic]) -> dict[Place, tuple[int, int]]:
         places = [Place(topic.name, number) for topic in topics for number in range(self._kafka.partitions)]
-        for tries_left in range(TRIES - 1, -1, -1):
+        deadline = monotonic() + TIMEOUT_S
+        while True:
             try:
                 begins, ends = (self._listed(places, spec) for spec in (_EARLIEST, _LATEST))
                 return {place: (begins[place], ends[place]) for place in places}
             except KafkaException as error:
                 # A partition that is new, or has just got another leader, is known to all in a moment.
-                if not tries_left or error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or monotonic() > deadline:
                     raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
                 sleep(AGAIN_S)
-        raise AssertionError("the last try returns or raises")
 
     def _listed(self, places: Sequence[Place], spec: OffsetSpec) -> dict[Place, int]:
         asked = {TopicPartition(self._kafka.topic_prefix + place.topic, place.partition): spec for place in places}

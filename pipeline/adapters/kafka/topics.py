@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from pipeline.adapters.kafka.connection import client_config
@@ -36,6 +36,7 @@ def create(kafka: Kafka, timeout_s: float = 20.0) -> list[str]:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise Unavailable(f"topic {name} could not be made: {error.args[0].str()}") from error
     _await_known(kafka, timeout_s)
+    _await_leaders(kafka, admin, timeout_s)
     return created
 
 
@@ -48,6 +49,23 @@ def _await_known(kafka: Kafka, timeout_s: float) -> None:
         except StackError:
             if monotonic() > deadline:
                 raise
+            sleep(0.1)
+
+
+def _await_leaders(kafka: Kafka, admin: AdminClient, timeout_s: float) -> None:
+    """A broker may for another moment, under load for seconds, not know that it leads a partition that it has just made: whoever asked for
+    its end would be refused. Raises Unavailable."""
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(kafka.topic_prefix + topic.name, number): latest for topic in TOPICS for number in range(kafka.partitions)}
+    deadline = monotonic() + timeout_s
+    while True:
+        try:
+            for answer in admin.list_offsets(asked, request_timeout=timeout_s).values():
+                answer.result()
+            return
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or monotonic() > deadline:
+                raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
             sleep(0.1)
 
 
