@@ -12,12 +12,15 @@ import numpy as np
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, KeyObjectSelectionDocumentStorage, generate_uid
 
 from pipeline.domain.catalogue import BY_NAME
 
 DX_STORAGE = "1.2.840.10008.5.1.4.1.1.1.1"
 US_STORAGE = "1.2.840.10008.5.1.4.1.1.6.1"
+_OF_STUDY = frozenset(
+    {"SpecificCharacterSet", "StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "StudyDescription", "AccessionNumber"}
+)
 UID_ROOT = "1.2.826.0.1.3680043.8.498."
 
 
@@ -173,6 +176,30 @@ def image(visit: Visit, exam: Exam, number: int, at: datetime, rng: np.random.Ge
     dataset.TimezoneOffsetFromUTC = "+0000"
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     return dataset
+
+
+def rejection_note(film: Dataset, at: datetime) -> Dataset:
+    """The technologist rejects an image: a Key Object Selection (PS3.3 A.35.4, TID 2010), as IHE Radiology's RAD-66 sends it."""
+    note, title, image, series, study, content = (Dataset() for _ in range(6))
+    for element in film:
+        if element.tag.group == 0x0010 or element.keyword in _OF_STUDY:
+            note.add(element)
+    note.file_meta = FileMetaDataset()
+    note.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    note.SOPClassUID = note.file_meta.MediaStorageSOPClassUID = KeyObjectSelectionDocumentStorage
+    note.SeriesInstanceUID, note.Modality = f"{film.StudyInstanceUID}.9", "KO"
+    note.SOPInstanceUID = note.file_meta.MediaStorageSOPInstanceUID = f"{film.StudyInstanceUID}.9.1"
+    note.ContentDate, note.ContentTime, note.TimezoneOffsetFromUTC = f"{at:%Y%m%d}", f"{at:%H%M%S}", "+0000"
+    note.ValueType, note.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    title.CodeValue, title.CodingSchemeDesignator, title.CodeMeaning = "113001", "DCM", "Rejected for Quality Reasons"
+    note.ConceptNameCodeSequence = [title]
+    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = film.SOPClassUID, film.SOPInstanceUID
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = film.SeriesInstanceUID, [image]
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = film.StudyInstanceUID, [series]
+    note.CurrentRequestedProcedureEvidenceSequence = [study]
+    content.RelationshipType, content.ValueType, content.ReferencedSOPSequence = "CONTAINS", "IMAGE", [image]
+    note.ContentSequence = [content]
+    return note
 
 
 def uid(rng: np.random.Generator) -> str:

@@ -21,12 +21,13 @@ from pydicom.dataset import Dataset
 from pipeline.errors import StackError
 from pipeline.simulation.courses import FAMILIES, GIVEN, PLACES
 from pipeline.simulation.files import messages as of_file
-from pipeline.simulation.messages import Exam, Hl7, Outgoing, Person, Visit, image, uid
+from pipeline.simulation.messages import Exam, Hl7, Outgoing, Person, Visit, image, rejection_note, uid
 
 COMPOSITE = "COMPOSITE RECORD of several de-identified patients"
 STUDIES = 60
 VITALS_EACH = 16
 LABS_EACH = 3
+REJECTED_EACH = 20
 LENGTH = timedelta(hours=3)
 SAMPLES = ("hl7v2-dev", "fhir-dev", "dicom-dev")
 # (column, LOINC, name, unit) of the Hannover table.
@@ -81,17 +82,20 @@ class _Composite:
         view = row["projection"].upper()
         self._exam = Exam(f"HP{run}{number:04d}", f"HA{run}{number:04d}", uid(rng), "DX", "CHEST", "XRCHEST", f"Chest radiograph {view}",
                           f"{COMPOSITE}. Dyspnoea, pneumonia?", "A" if number % 7 == 0 else "R", 1)  # fmt: skip
+        self._rejects = number % REJECTED_EACH == REJECTED_EACH - 1
         self._arrival = LENGTH * float(rng.uniform(0, 0.5))
         self._systems = {name: Hl7(f"{name}H{run}{number:04d}") for name in ("ADT", "RIS", "LIS", "MON", "MIMIC")}
 
     def messages(self) -> list[Outgoing]:
-        """Admission, order, vital signs, laboratory, radiograph."""
+        """Admission, order, vital signs, laboratory, radiograph; a note that rejects one in REJECTED_EACH."""
         at, left = self._arrival, LENGTH - self._arrival
-        ordered, acquired = at + left * 0.05, at + left * 0.2
+        ordered, acquired, rejected = at + left * 0.05, at + left * 0.2, at + left * 0.4
+        film = self._radiograph(self._zero + acquired)
         return [
             Outgoing(at, "adt", self._systems["ADT"].adt("A01", self._visit, self._zero + at)),
             Outgoing(ordered, "ris", self._systems["RIS"].order("NW", self._visit, self._exam, self._zero + ordered)),
-            Outgoing(acquired, "modality", dicom=self._radiograph(self._zero + acquired)),
+            Outgoing(acquired, "modality", dicom=film),
+            *([Outgoing(rejected, "modality", dicom=_rejected(film, self._zero + rejected))] if self._rejects else []),
             *self._laboratory(acquired),
             *self._stay_messages(left),
         ]
@@ -126,6 +130,12 @@ class _Composite:
     def _raw(self, system: str, results: list[Result], taken: datetime, at: datetime, order: str, coding: str) -> bytes:
         rows = [(code, name, coding, value, unit) for code, name, value, unit in results]
         return self._systems[system].raw_results(self._visit, rows, taken, at, order=f"{order}-{self._visit.number}", note=COMPOSITE)
+
+
+def _rejected(film: Dataset, at: datetime) -> Dataset:
+    note = rejection_note(film, at)
+    note.SeriesDescription = COMPOSITE
+    return note
 
 
 def hannover_film(folder: Path, image_id: str) -> Path:

@@ -7,7 +7,10 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian
 
+from pipeline.adapters.dicom.header import Header
+from pipeline.adapters.dicom.rejection import rejection_note
 from pipeline.errors import StackError
 from pipeline.simulation.recorded import COMPOSITE, recorded
 
@@ -24,6 +27,22 @@ def test_another_run_is_of_other_studies(shared_data: Path) -> None:
 
     assert len(uids[0]) == len(uids[1]) == 60
     assert not uids[0] & uids[1]
+
+
+def test_some_films_are_rejected(shared_data: Path) -> None:
+    """By notes that the gateway understands: on a film that came before, of the same patient and study."""
+    sent = [message.dicom for message in recorded(shared_data, NOW, "000001") if message.dicom is not None]
+    films = {film.SOPInstanceUID: film for film in sent if getattr(film, "ImageComments", None) == COMPOSITE}
+    order, notes = [one.SOPInstanceUID for one in sent], [one for one in sent if one.Modality == "KO"]
+
+    assert len(notes) == 3
+    for note in notes:
+        read = rejection_note(Header(note, ExplicitVRLittleEndian))
+        assert read is not None and read.code == "113001"
+        [[study, [instance]]] = read.instances.items()
+        film = films[instance]
+        assert (film.StudyInstanceUID, film.PatientID, film.AccessionNumber) == (study, note.PatientID, note.AccessionNumber)
+        assert order.index(film.SOPInstanceUID) < order.index(note.SOPInstanceUID)
 
 
 def test_the_endless_demo_takes_the_source(shared_data: Path) -> None:
