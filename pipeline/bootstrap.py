@@ -372,7 +372,7 @@ async def attribution(settings: Settings, reader: WorklistReader, film_within_s:
     from pipeline.services.attribution import MOST_KEPT, RiskAttribution
 
     versions = ModelVersions(settings.models_dir, settings.triton.model)
-    pictures = PooledReader(LocalObjectStore(settings.objects_dir), stays=False)
+    pictures = PooledReader(LocalObjectStore(settings.objects_dir), max(film_within_s, 30.0), stays=False)
     films = KeptFilms(pictures, MOST_KEPT)
     try:
         yield RiskAttribution(reader, in_process(versions.folder_of, SystemClock(), films, film_within_s))

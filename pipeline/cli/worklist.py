@@ -184,7 +184,7 @@ def _moved(settings: Settings, study_uid: str) -> dict[str, Any]:
     from pipeline.worklist.attribution import told
 
     async def work_out(reader: PostgresWorklist) -> Attribution:
-        async with bootstrap.attribution(settings, reader, film_within_s=60.0) as attribution:
+        async with bootstrap.attribution(settings, reader, film_within_s=180.0) as attribution:
             return await attribution.of_study(study_uid)
 
     return told(_read(settings, work_out))

@@ -48,7 +48,7 @@ WORDS: dict[WhyNot, str] = {
     "no-score": "No model has scored this study: the rules alone speak.",
     "film-gone": "The chest film that this score looked at is not in the picture archive any more, so nothing is told of single readings.",
     "film-late": "The chest film that this score looked at has not been read again yet; try again in a moment.",
-    "film-unread": "The chest film that this score looked at cannot be read any more, so nothing is told of single readings.",
+    "film-unread": "The chest film that this score looked at could not be read again, so nothing is told of single readings.",
     "version": "The version of the model that gave this score is not on this server.",
     "not-reproduced": "This score cannot be reproduced from the facts that are kept, so nothing is told of single readings.",
     "no-answer": "The model did not answer here.",

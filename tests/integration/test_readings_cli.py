@@ -19,15 +19,15 @@ from pipeline.adapters.memory.event_log import MemoryEventLog
 from pipeline.adapters.objects.local import LocalObjectStore
 from pipeline.adapters.onnx.scorer import OnnxScorer
 from pipeline.adapters.onnx.versions import ModelVersions
+from pipeline.adapters.pictures.decoding import prepared
 from pipeline.adapters.pictures.films import KeptFilms
-from pipeline.adapters.pictures.reading import PooledReader
 from pipeline.adapters.postgres.context_store import PostgresContextStore
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.ranking_store import PostgresRankingStore
 from pipeline.cli import build
 from pipeline.domain import features
 from pipeline.domain.window import derive
-from pipeline.ports import Batch, Fact, Place, Received, Scorer
+from pipeline.ports import Batch, Fact, Picture, Place, Received, Scorer
 from pipeline.services.assessing import answer, request, view
 from pipeline.services.ranking import RankingStage
 from pipeline.settings import Postgres, Settings
@@ -106,18 +106,22 @@ def test_a_score_that_looked_at_a_film(settings: Settings, tmp_path: Path) -> No
     version = ModelVersions(settings.models_dir, settings.triton.model)
     folder = version.folder_of(version.install(small_version.write(tmp_path, "903")))
 
+    body = dicom(film(200, 180))
+
+    class Reader:
+        """PictureReader of the one film."""
+
+        async def read(self, uri: str, side: int) -> Picture:
+            """As PictureReader.read."""
+            return prepared(body, side)
+
     async def looked() -> tuple[Path, Risk]:
         objects = LocalObjectStore(settings.objects_dir)
-        uri = (await objects.put(UID, "1.3", "1.4", [dicom(film(200, 180))])).uri
+        uri = (await objects.put(UID, "1.3", "1.4", [body])).uri
         said = ImageAssessment(head="chest_frontal", version="1", at=NOW, scorer="triton", unlikeness=0.2)
         about = {"patient": PATIENT, "source": "pictures", "recorded_at": NOW - timedelta(hours=6), "study_uid": UID, "uri": uri}
         events = [IMAGES, FindingEvent(event_id=event_id("t", "f"), image=said, **about), level(2, 4.0, "2823-3"), level(1, 7.0, "2823-3")]
-        films = KeptFilms(reader := PooledReader(objects))
-        await films.get([uri], small_version.SIDE, 60.0)
-        try:
-            return objects.path(uri), await fill(settings, events, OnnxScorer(SystemClock(), lambda: folder, films))
-        finally:
-            reader.close()
+        return objects.path(uri), await fill(settings, events, OnnxScorer(SystemClock(), lambda: folder, KeptFilms(Reader())))
 
     file, risk = asyncio.run(looked())
     told = json.loads(said("--readings", "--json"))["readings"]
