@@ -535,7 +535,7 @@ def test_half_open_sockets_do_not_block_others(process: Process, record_property
         began = time.monotonic()
         assert process.send(as_file(ct())).outcome == "accepted"
         served = time.monotonic() - began
-        closed_before, *_ = select.select(held, [], [], 0)
+        gone, *_ = select.select(held[-10:], [], [], 0)
         for connection in held:
             _await_end(connection)
         closed = time.monotonic() - began
@@ -543,7 +543,7 @@ def test_half_open_sockets_do_not_block_others(process: Process, record_property
     record_property("half_open_closed_s", round(closed, 2))
     record_property("half_open_rss_mib", peak.bytes / 2**20)
 
-    assert closed_before == [], "nobody had to wait for their end"
+    assert gone == [], "nobody had to wait for the end of the youngest"
     assert closed < 40
     assert peak.bytes < 256 << 20
 

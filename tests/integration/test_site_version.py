@@ -110,7 +110,7 @@ async def test_both_scorers_are_given_all_that_there_is(
         *(asked(4, None, words=False), *(asked(number, None) for number in range(5, 12))),
     ]
     pictures = {uri: prepared((tmp_path / "objects" / uri.removeprefix("object:")).read_bytes(), site_version.SIDE) for uri in uris}
-    served = TritonScorer(triton[0].url, "clinical_risk", 20.0, SystemClock(), lambda: site, films=kept)
+    served = TritonScorer(triton[0].url, "clinical_risk", 60.0, SystemClock(), lambda: site, films=kept)
     local = OnnxScorer(SystemClock(), lambda: site, kept)
     try:
         theirs, ours = await served.score(requests), await local.score(requests)
@@ -142,7 +142,7 @@ async def test_from_events_to_the_assessment(site: Path, triton: tuple[TritonSer
         vital("hb", 6.8, 2, loinc="718-7", unit="g/dL"),
         vital("hr", 131, 3),
     )
-    served = TritonScorer(triton[0].url, "clinical_risk", 20.0, SystemClock(), lambda: site, films=kept)
+    served = TritonScorer(triton[0].url, "clinical_risk", 60.0, SystemClock(), lambda: site, films=kept)
     log = MemoryEventLog()
     stage = ScoringStage(MemoryOffsets(), MemoryDegradedScores(), log, served, None, SystemClock(), "g")
     try:
@@ -161,7 +161,7 @@ async def test_a_promotion_of_one_that_reads_more_loses_no_request(site: Path, f
     kept, uris = films
     versions = ModelVersions(tmp_path / "versions", "clinical_risk")
     with serving(tmp_path, lambda target: build_repository(target, "cpu")) as server:
-        scorer = TritonScorer(server.url, "clinical_risk", 20.0, SystemClock(), versions.served, versions.folder_of, kept)
+        scorer = TritonScorer(server.url, "clinical_risk", 60.0, SystemClock(), versions.served, versions.folder_of, kept)
 
         async def ask() -> Risk:
             (risk,) = await scorer.score([asked(0, uris[0])])
