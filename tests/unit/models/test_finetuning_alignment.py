@@ -26,7 +26,7 @@ from pipeline.models.finetuning.films import Film, Films
 from pipeline.models.finetuning.fusion import Recipe
 from pipeline.models.imaging import readout
 from pipeline.models.imaging.network import WIDTH
-from tests.unit.models.test_finetuning import SIDE, made_up, manifest
+from tests.made_up_pairs import SIDE, made_up, manifest
 
 FEATURES = 60
 REPORTS = ("Pneumonia.", "No pneumonia. Pleural effusion.", "Pneumothorax, fracture.", "No acute findings.")
