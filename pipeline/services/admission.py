@@ -37,12 +37,39 @@ KINDS: dict[type, str] = {
 }
 
 
+RECENT = 50_000
+"""Events that are remembered at the least: at a thousand a second, for longer than a producer goes on trying."""
+
+
+class Recent:
+    """Events that were applied last, by id and key. An idempotent producer of which one message timed out begins its sequence anew, and
+    what else was under way then may stand in the log twice, with no mark to tell the copy by."""
+
+    def __init__(self) -> None:
+        self._young: set[tuple[str, str]] = set()
+        self._old: set[tuple[str, str]] = set()
+
+    def __contains__(self, one: tuple[str, str]) -> bool:
+        return one in self._young or one in self._old
+
+    def update(self, applied: Iterable[tuple[str, str]]) -> None:
+        """They have been applied, for good."""
+        self._young.update(applied)
+        if len(self._young) > RECENT:
+            self._old, self._young = self._young, set()
+
+    def clear(self) -> None:
+        """Others may have gone on."""
+        self._old.clear()
+        self._young.clear()
+
+
 @dataclass(slots=True)
 class Admitted:
     """touched: patient -> the new events of that patient, in order.
 
     identified: patients of whom a merge or unmerge was told -> whether they live on under their own name.
-    causes: patient -> the last record.
+    causes: patient -> the last record. taken: those that were no copies, by id and key.
     """
 
     facts: list[Fact] = field(default_factory=list)
@@ -52,14 +79,16 @@ class Admitted:
     touched: defaultdict[str, list[AnyEvent]] = field(default_factory=lambda: defaultdict(list))
     identified: dict[str, bool] = field(default_factory=dict)
     causes: dict[str, Received] = field(default_factory=dict)
+    taken: set[tuple[str, str]] = field(default_factory=set)
 
 
 class Admission:
     """The records of one transaction on their way in."""
 
-    def __init__(self, transaction: ContextTransaction, now: datetime) -> None:
+    def __init__(self, transaction: ContextTransaction, now: datetime, recent: Recent) -> None:
         self._transaction = transaction
         self._now = now
+        self._recent = recent
         self.result = Admitted()
 
     async def take(self, records: Sequence[Received], suspects: Collection[Place]) -> Admitted:
@@ -94,18 +123,20 @@ class Admission:
     async def _new(self, decoded: list[tuple[Received, AnyEvent]], suspects: Collection[Place]) -> list[tuple[Received, AnyEvent]]:
         """Without what has been applied before."""
         ids = [event.event_id for record, event in decoded if "redelivery" in record.headers or (suspects and record.place in suspects)]
-        if not ids:
-            return decoded
-        asked, known, seen = set(ids), await self._transaction.known_events(ids), set[str]()
-        new = []
+        asked, known, seen = set(ids), await self._transaction.known_events(ids) if ids else (), set[str]()
+        taken, new = self.result.taken, []
         for record, event in decoded:
-            again = event.event_id in known or event.event_id in seen
-            if again and event.event_id in asked and not _told(record):
+            told, one = _told(record), (event.event_id, event.patient)
+            # Of those that are asked for, one that did not become a fact, a dead letter driven again, may become one now.
+            was_asked = event.event_id in asked
+            again = (event.event_id in known or event.event_id in seen) if was_asked else (one in taken or one in self._recent)
+            if again and not told:
                 self._ignore(record, event, "duplicate")
-            else:
-                new.append((record, event))
-            if not _told(record):
+                continue
+            new.append((record, event))
+            if not told:
                 seen.add(event.event_id)
+                taken.add(one)
         return new
 
     def _place(self, record: Received, event: AnyEvent, survivors: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ import structlog
 from pipeline.domain import evidence, features
 from pipeline.domain.window import Window
 from pipeline.ports import Batch, Clock, ContextStore, ContextTransaction, EventLog, Place, Record
-from pipeline.services.admission import SOURCE, Admission, Admitted
+from pipeline.services.admission import SOURCE, Admission, Admitted, Recent
 from pipeline.services.assessing import Extract, Gather, View, assessment, request, view
 from pipeline.services.batch import Outcome, unapplied
 from pipeline.services.windows import Held, Windows
@@ -60,6 +60,7 @@ class ContextStage:
         self._applied: dict[Place, int] = {}
         self._caught_up: set[Place] = set()
         self._suspect: dict[Place, int] = {}
+        self._recent = Recent()
         self._rules_changed = False  # since this worker began: what was said of a window that is derived anew was said by others
         self.applied = 0
         self.ignored: Counter[str] = Counter()
@@ -78,6 +79,7 @@ class ContextStage:
         self._applied = {}
         self._caught_up.clear()
         self._suspect.clear()
+        self._recent.clear()
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Applies what is new of the batches (of different places), together. On an exception nothing took effect, though what was
@@ -162,7 +164,7 @@ class ContextStage:
                 pending = unapplied(transaction.applied, batches)
                 self._drop_overtaken(batches, pending.applied)
                 if pending.fresh:
-                    admission = Admission(transaction, self._clock.now())
+                    admission = Admission(transaction, self._clock.now(), self._recent)
                     admitted = await admission.take(pending.records, self._suspects(pending.fresh))
                     await self._apply(transaction, admitted)
                     await transaction.advance(pending.offsets)
@@ -171,6 +173,7 @@ class ContextStage:
             raise
         self._applied |= pending.applied | pending.offsets
         if admission is not None:
+            self._recent.update(admission.result.taken)
             self._count(admission.result)
             if (window := self._windows.newest) is not None:
                 self._on_window(window)
