@@ -22,20 +22,41 @@ class SeekTo:
     offset: int
 
 
-Outcome = Done | SeekTo
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """The batch has taken effect before `offset`, and the rest would have taken too long: hand it over once more."""
+
+    offset: int
+
+
+Outcome = Done | SeekTo | Partly
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """What a transaction has to apply.
 
-    outcomes: one for each batch, in order, true once it commits; fresh: what is new, by place.
+    by_place: what becomes of each batch, in order, true once it commits; fresh: what is new, by place.
     applied: the offsets applied before, where no record is missing.
     """
 
-    outcomes: list[Outcome]
+    by_place: dict[Place, Outcome]
     fresh: list[Batch]
     applied: dict[Place, int]
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """One for each batch, in order."""
+        return list(self.by_place.values())
+
+    def before(self, stops: Mapping[Place, int]) -> Pending:
+        """The same, of some places without the records from an offset on."""
+        kept = [
+            each._replace(records=[one for one in each.records if each.place not in stops or one.offset < stops[each.place]])
+            for each in self.fresh
+        ]
+        left = {place: Partly(offset) for place, offset in stops.items()}
+        return Pending(self.by_place | left, [each for each in kept if each.records], self.applied)
 
     @property
     def records(self) -> list[Received]:
@@ -53,15 +74,15 @@ def unapplied(applied: Mapping[Place, int], batches: Sequence[Batch]) -> Pending
 
     Compacted or transactional topics would have holes of their own; the input topics are neither.
     """
-    pending = Pending([], [], {})
+    pending = Pending({}, [], {})
     for batch in batches:
         known = applied[batch.place]
         if batch.records[0].offset > known + 1:
-            pending.outcomes.append(SeekTo(known + 1))
+            pending.by_place[batch.place] = SeekTo(known + 1)
             continue
         pending.applied[batch.place] = known
         fresh = [record for record in batch.records if record.offset > known]
-        pending.outcomes.append(Done(len(fresh)))
+        pending.by_place[batch.place] = Done(len(fresh))
         if fresh:
             pending.fresh.append(batch._replace(records=fresh))
     return pending

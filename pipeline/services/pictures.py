@@ -6,9 +6,9 @@ It stands beside the way of a score, not in it: whatever happens to a picture, l
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import structlog
@@ -31,6 +31,9 @@ log = structlog.get_logger()
 SOURCE = "pictures"
 CHUNK = 8
 """Pictures that are read, then looked at together."""
+AT_ONCE = timedelta(seconds=10)
+"""After so long a transaction begins no further picture: what it has is kept, and the next one goes on. Even with a picture and a model
+that hang it stays below the minute after which Postgres ends it and the worker starts anew: a backlog would begin again for ever."""
 SIZE_MAX = 256 << 20
 """Bytes of an object that is fetched: the largest film of the largest detector is a quarter of it."""
 PASSED_OVER_FOR = timedelta(seconds=30)
@@ -64,8 +67,8 @@ class InstalledHead:
 class _Wanted:
     """A picture to be looked at, and what is known of the version that is to look."""
 
+    record: Received
     event: ImagingEvent
-    trace_id: str
     head: InstalledHead
     reference: HeadReference
 
@@ -117,54 +120,68 @@ class PictureStage:
         return [any(head[choice] for head in heads if choice < len(head)) for choice in range(max(map(len, heads), default=0))]
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
-        """Produces a finding for each picture of a head's kind, then notes the applied offsets. Raises Unavailable."""
+        """Produces findings for pictures of the heads' kinds, as far as time allows, and notes the applied offsets. Raises Unavailable."""
+        until = self._clock.now() + AT_ONCE
         async with self._offsets.begin(self._group, [batch.place for batch in batches]) as transaction:
             pending = unapplied(transaction.applied, batches)
-            wanted = list(self._wanted(pending.records))
-            for start in range(0, len(wanted), CHUNK):
-                await self._look(wanted[start : start + CHUNK])
+            judged = self._judged(pending.records)
+            wanted = [one for _, one in judged if isinstance(one, _Wanted)]
+            done = 0
+            while done < len(wanted) and (done == 0 or self._clock.now() < until):
+                done += await self._look(wanted[done : done + CHUNK], until)
+            stops = {one.record.place: one.record.offset for one in reversed(wanted[done:])}
+            pending = pending.before(stops)
             if pending.fresh:
                 await transaction.advance(pending.offsets)
+        passed = (why for record, why in judged if isinstance(why, str) and record.offset < stops.get(record.place, record.offset + 1))
+        self.ignored.update(passed)
         if wanted:
-            log.info("pictures_looked_at", pictures=len(wanted))
+            log.info("pictures_looked_at", pictures=done, waiting=len(wanted) - done)
         return pending.outcomes
 
-    def _wanted(self, records: Sequence[Received]) -> Iterator[_Wanted]:
-        """What cannot be decoded is the context stage's to bury: it reads the same records."""
+    def _judged(self, records: Sequence[Received]) -> list[tuple[Received, _Wanted | str]]:
+        """Each with why it is none of this stage's, or what is to be looked at."""
         served = {name: head.served() for name, head in self._heads.items()}
         scopes = {name: reference.scope for name, reference in served.items() if reference.scope is not None}
-        for record in records:
-            try:
-                event = codec.decode(record.topic, record.body)
-            except codec.UndecodableRecord:
-                self.ignored["undecodable"] += 1
-                continue
-            if event.kind != "instance" or event.uri is None:
-                self.ignored["no-picture"] += 1
-                continue
-            name = image_heads.find(scopes, event.modality, event.body_part, event.view)
-            if name is None:
-                self.ignored["no-head"] += 1
-            else:
-                yield _Wanted(event, record.headers.get("trace_id", ""), self._heads[name], served[name])
+        return [(record, self._judge(record, served, scopes)) for record in records]
 
-    async def _look(self, wanted: Sequence[_Wanted]) -> None:
-        new = {one.key: one for one in wanted if one.key not in self._known}
-        pictures: list[tuple[_Wanted, Picture]] = []
-        for one in new.values():
+    def _judge(self, record: Received, served: Mapping[str, HeadReference], scopes: image_heads.Scopes) -> _Wanted | str:
+        """What cannot be decoded is the context stage's to bury: it reads the same records."""
+        try:
+            event = codec.decode(record.topic, record.body)
+        except codec.UndecodableRecord:
+            return "undecodable"
+        if event.kind != "instance" or event.uri is None:
+            return "no-picture"
+        name = image_heads.find(scopes, event.modality, event.body_part, event.view)
+        return _Wanted(record, event, self._heads[name], served[name]) if name is not None else "no-head"
+
+    async def _look(self, wanted: Sequence[_Wanted], until: datetime) -> int:
+        """Reads until that time, at least one, and looks at what was read; returns at how many."""
+        pictures: dict[tuple[str, str, str], tuple[_Wanted, Picture]] = {}
+        read = 0
+        new: dict[tuple[str, str, str], _Wanted] = {}
+        for one in wanted:
+            if read and self._clock.now() >= until:
+                break
+            read += 1
+            if one.key in self._known or one.key in new:
+                continue
+            new[one.key] = one
             picture = await self._read(one)
             if isinstance(picture, UnfitPicture):
                 self._keep(one, image_answer.refused(one.reference, picture.reason, picture.explanation, self._clock.now()))
             else:
-                pictures.append((one, picture))
-        for name in {one.reference.head for one, _ in pictures}:
-            await self._ask(name, [(one, picture) for one, picture in pictures if one.reference.head == name])
-        await self._log.append([self._record(one) for one in wanted])
-        seen = {one.key: picture for one, picture in pictures}
-        self._note([Looked(one.event, seen.get(key), self._answer(one)) for key, one in new.items()])
-        self.applied.update("refused" if self._answer(one).refused else "looked" for one in wanted)
+                pictures[one.key] = one, picture
+        for name in {one.reference.head for one, _ in pictures.values()}:
+            await self._ask(name, [(one, picture) for one, picture in pictures.values() if one.reference.head == name])
+        looked = wanted[:read]
+        await self._log.append([self._record(one) for one in looked])
+        self._note([Looked(one.event, pictures[key][1] if key in pictures else None, self._answer(one)) for key, one in new.items()])
+        self.applied.update("refused" if self._answer(one).refused else "looked" for one in looked)
         while len(self._known) > LOOKED_KEPT:
             self._known.popitem(last=False)
+        return read
 
     async def _read(self, one: _Wanted) -> Picture | UnfitPicture:
         if one.event.size > SIZE_MAX:
@@ -214,5 +231,5 @@ class PictureStage:
             uri=one.uri,
             image=assessment,
         )
-        headers = {"event_id": identity, "trace_id": one.trace_id, "source": SOURCE, "redelivery": "1"}
+        headers = {"event_id": identity, "trace_id": one.record.headers.get("trace_id", ""), "source": SOURCE, "redelivery": "1"}
         return Record(FINDINGS, event.patient.encode(), codec.encode(found), headers)

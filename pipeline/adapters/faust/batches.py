@@ -23,7 +23,7 @@ from pipeline.adapters.telemetry.metrics import METRICS, Labels
 from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.errors import StackError, Unavailable
 from pipeline.ports import Batch, OffsetStore, Place, Received
-from pipeline.services.batch import Outcome, SeekTo
+from pipeline.services.batch import Outcome, Partly, SeekTo
 from schemas.topics import BY_NAME
 
 log = structlog.get_logger()
@@ -38,7 +38,8 @@ class Stage(Protocol):
     """A service that consumes partition batches."""
 
     async def handle(self, batches: Sequence[Batch]) -> Sequence[Outcome]:
-        """Applies what is new of the batches, each of another place, in one transaction; for each in order: done, or where to read from.
+        """Applies what is new of the batches, each of another place, in one transaction; for each in order: done, or how far, or where to
+        read from.
 
         Any exception means: nothing of them took effect.
         """
@@ -69,7 +70,7 @@ async def run(
                 taken = [batch(events, topic_prefix) for events in messages.values()]
                 headers = [record.headers for each in taken for record in each.records]
                 with METRICS.timed("readfirst_batch_seconds", labels), TRACING.records(labels["stage"], headers), of_records(headers):
-                    outcomes = await _handled(stage, taken, forget)
+                    outcomes = await _to_the_end(app, list(messages), stage, taken, forget)
                     log.info("batch_handled", stage=labels["stage"], records=len(headers))
                 METRICS.observe("readfirst_batch_records", len(headers), labels)
                 for (tp, events), outcome in zip(messages.items(), outcomes, strict=True):
@@ -95,6 +96,20 @@ def fatal() -> Iterator[None]:
         os._exit(EXIT_STAGE_FAILED)
 
 
+async def _to_the_end(
+    app: faust.App, places: Sequence[TP], stage: Stage, taken: Sequence[Batch], forget: Callable[[], None]
+) -> Sequence[Outcome]:
+    """In as many transactions as the stage wants. Where partitions are given out anew in between, who has them goes on."""
+    generation = app.consumer_generation_id
+    while True:
+        outcomes = await _handled(stage, taken, forget)
+        stopped = [(tp, outcome.offset) for tp, outcome in zip(places, outcomes, strict=True) if isinstance(outcome, Partly)]
+        if not stopped or app.consumer_generation_id != generation:
+            return outcomes
+        for tp, offset in stopped:
+            app.consumer.done_before(tp, offset)
+
+
 async def _handled(stage: Stage, taken: Sequence[Batch], forget: Callable[[], None]) -> Sequence[Outcome]:
     """A server that is away for a moment, or busy, is no reason to give up the partitions and begin anew: the same batches once more.
 
@@ -114,6 +129,8 @@ async def _settle(app: faust.App, tp: TP, events: Sequence[Any], outcome: Outcom
     place = Place(tp.topic.removeprefix(topic_prefix), tp.partition)
     if isinstance(outcome, SeekTo):
         await _read_again(app, tp, place, outcome.offset, offsets)
+        return
+    if isinstance(outcome, Partly):
         return
     if outcome.count == 0:
         await _assert_log_is_whole(app, tp, place, offsets)

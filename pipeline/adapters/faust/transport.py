@@ -57,6 +57,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Offset of the next record as last committed, or as found when the partition was assigned; 0 where there was none."""
         return self._committed_offset.get(tp) or 0
 
+    def done_before(self, tp: TP, offset: int) -> None:
+        """Acknowledges the beginning of a message, which Faust itself does only as a whole: it is committed with the next ones."""
+        self._acked_index[tp].add(offset - 1)
+        self._acked[tp].append(offset - 1)
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """The offsets inside a batch are not processed yet, so they are no gap."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from pipeline.domain.image_answer import HeadFinding, HeadReference
 from pipeline.domain.image_heads import Scope
 from pipeline.errors import NotFound, Unavailable, UnfitPicture
 from pipeline.ports import Looked, Picture, Received
-from pipeline.services.batch import Done
+from pipeline.services.batch import Done, Partly
 from pipeline.services.pictures import PASSED_OVER_FOR, InstalledHead, PictureStage
 from schemas import codec
 from schemas.events import FindingEvent, ImagingEvent
@@ -38,11 +38,13 @@ REFERENCE = HeadReference(
 
 
 class FakeReader:
-    def __init__(self) -> None:
+    def __init__(self, clock: ManualClock) -> None:
         self.read_uris: list[str] = []
+        self.clock, self.takes = clock, timedelta(0)
 
     async def read(self, uri: str, side: int) -> Picture:
         self.read_uris.append(uri)
+        self.clock.advance(self.takes)
         if "bad" in uri:
             raise UnfitPicture("colour", "in colour")
         return np.zeros((side, side), np.uint8)
@@ -61,11 +63,11 @@ class FakeModel:
 
 class World:
     def __init__(self) -> None:
-        self.log, self.reader = MemoryEventLog(), FakeReader()
+        self.clock = ManualClock(NOW)
+        self.log, self.reader = MemoryEventLog(), FakeReader(self.clock)
         self.triton, self.local = FakeModel(Looked("1", (0.8,), 0.5)), FakeModel(Looked("1", (0.7,), 0.5))
         self.served, self.versions = "1", {"1": REFERENCE}
         head = InstalledHead(self.reference, [("triton", self.triton), ("onnxruntime", self.local)])
-        self.clock = ManualClock(NOW)
         self.stage = PictureStage(MemoryOffsets(), self.log, self.reader, {"chest_frontal": head}, self.clock, "pictures")
 
     def reference(self, version: str | None) -> HeadReference:
@@ -105,6 +107,28 @@ async def test_a_film_is_looked_at_once_by_the_first_choice() -> None:
     assert len({finding.event_id for finding in world.findings}) == 1
     assert world.findings[0].image.findings[0].probability == 0.8 and world.findings[0].image.scorer == "triton"
     assert world.log.records(FINDINGS)[0].headers["redelivery"] == "1"
+
+
+async def test_many_films_are_as_many_transactions() -> None:
+    """Each of them short: what it has looked at is kept, whatever ends it, and what is no film before the break is counted once."""
+    world = World()
+    world.reader.takes = timedelta(seconds=4)
+    records = [told(number, f"object:{number}" if number % 2 else None) for number in range(20)]
+
+    outcomes = [await world.handle(*records) for _ in range(4)]
+
+    assert outcomes == [Partly(7), Partly(13), Partly(19), Done(1)]
+    assert world.reader.read_uris == [f"object:{number}" for number in range(1, 20, 2)]
+    assert (len(world.findings), world.stage.applied["looked"], world.stage.ignored["no-picture"]) == (10, 10, 10)
+
+
+async def test_a_film_that_takes_longer_than_a_transaction_is_looked_at_all_the_same() -> None:
+    """One after the other."""
+    world = World()
+    world.reader.takes = timedelta(seconds=30)
+
+    assert [await world.handle(told(0, "object:a"), told(1, "object:b")) for _ in range(2)] == [Partly(1), Done(1)]
+    assert len(world.findings) == 2
 
 
 async def test_what_no_head_is_for_passes() -> None:
