@@ -9,9 +9,10 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import httpx
 from pipeline.adapters.kafka import topics
 from pipeline.adapters.local.process import Child, Launch
 from pipeline.adapters.local.stack import Stack, run_role, status
-from pipeline.adapters.local.state import State
+from pipeline.adapters.local.state import PartState, State
 from pipeline.adapters.local.table import environment
 from pipeline.adapters.postgres.accounting import PostgresAccounting, Standing
 from pipeline.errors import StackError, Unavailable
@@ -36,7 +37,7 @@ SETTLES_S = 240.0
 """Far more than a stage needs on an idle machine; a test that waits so long fails."""
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+async def until(condition: Callable[[], bool], what: str, seconds: float = SETTLES_S) -> None:
     """Waits without holding the event loop. AssertionError when the time is up."""
     deadline = time.monotonic() + seconds
     while not await asyncio.to_thread(condition):
@@ -51,33 +52,24 @@ class Product:
     data: Path
     settings: Settings
 
-    def pid(self, part: str) -> int | None:
-        """None while the part does not run."""
-        identity = next(row.identity for row in status(self.data).parts if row.name == part)
-        return identity.pid if identity is not None and identity.process() is not None else None
-
-    def state(self, part: str) -> State:
-        """As the supervisor sees it."""
-        return next(row.state for row in status(self.data).parts if row.name == part)
-
-    def restarts(self, part: str) -> int:
-        """How often the supervisor has started it again."""
-        return next(row.restarts for row in status(self.data).parts if row.name == part)
+    def part(self, name: str) -> PartState:
+        """As the supervisor sees it at one moment."""
+        return next(row for row in status(self.data).parts if row.name == name)
 
     def asked(self, role: str, path: str) -> str:
         """What a role's own endpoint says at this path, whatever the status; "" where nobody answers."""
         targets = json.loads((self.data / "run" / "prometheus.json").read_text())
         (address,) = next(target["targets"] for target in targets if target["labels"]["role"] == role)
         try:
-            return httpx.get(f"http://{address}{path}", timeout=10).text.strip()
+            return httpx.get(f"http://{address}{path}", timeout=60).text.strip()
         except httpx.TransportError:
             return ""
 
     def signal(self, part: str, number: signal.Signals) -> None:
         """To the part's process, which has to be running."""
-        pid = self.pid(part)
-        assert pid is not None, f"{part} does not run"
-        os.kill(pid, number)
+        identity = self.part(part).identity
+        assert identity is not None, f"{part} does not run"
+        os.kill(identity.pid, number)
 
     def log(self, part: str) -> str:
         """What the part has written since it was first started."""
@@ -89,12 +81,21 @@ class Product:
 
     @asynccontextmanager
     async def killed(self, part: str) -> AsyncIterator[None]:
-        """kill -9 at the beginning of the block; at its end the supervisor must have the part running again, as another process."""
-        before, restarts = self.pid(part), self.restarts(part)
-        self.signal(part, signal.SIGKILL)
+        """kill -9 at the beginning of the block; at its end the supervisor must have the part running again, as another process.
+
+        A part that hung may have met its end by the supervisor just before: what it must come back from is the same.
+        """
+        before = self.part(part)
+        if before.identity is not None:
+            with suppress(ProcessLookupError):
+                os.kill(before.identity.pid, signal.SIGKILL)
         yield
-        await until(lambda: self.pid(part) not in (None, before) and self.restarts(part) > restarts, f"{part} restarted")
-        await until(lambda: self.state(part) is State.HEALTHY, f"{part} healthy again")
+
+        def back() -> bool:
+            now = self.part(part)
+            return now.state is State.HEALTHY and now.identity not in (None, before.identity) and now.restarts > before.restarts
+
+        await until(back, f"{part} is back")
 
     @contextmanager
     def another_worker(self, role: str, name: str) -> Iterator[Child]:
@@ -106,7 +107,7 @@ class Product:
         finally:
             child.signal(signal.SIGCONT)
             child.sweep()
-            child.wait(10)
+            child.wait(60)
 
     async def joined(self, name: str, times: int = 1) -> None:
         """Waits until the worker that writes this log was given partitions so often."""
@@ -179,7 +180,7 @@ class Scenario:
             await self._once_each(accounts)
             await self._scored(accounts)
             await self._complete(accounts)
-            await until(lambda: not any(each.records for each in topics.lag(self.product.settings.kafka, READERS)), "no lag")
+            await until(partial(caught_up, self.product.settings), "no lag")
 
     def expected(self) -> dict[str, int]:
         """Study UID -> instances, of the studies that have images and no report."""
@@ -208,21 +209,21 @@ class Scenario:
 
     async def _once_each(self, accounts: Accounts) -> None:
         """Each accepted event is one fact; a study that becomes quiet just now is accepted a moment before it is one."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SETTLES_S
         while (found := await self._facts_of_accepted(accounts)) != {1: len(await self._accepted(accounts))}:
             assert time.monotonic() < deadline, found
             await asyncio.sleep(0.5)
 
     async def _scored(self, accounts: Accounts) -> None:
         """Every study was scored by the model, and where it was not at first, it was again when the model was back."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SETTLES_S
         while (standing := await self._standing(accounts)).degraded or standing.model_scored < standing.open:
             assert time.monotonic() < deadline, standing
             await asyncio.sleep(0.5)
 
     async def _complete(self, accounts: Accounts) -> None:
         """Every open study is on the list, and no other; each image more is no news for it, but that the study is quiet is."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + SETTLES_S
         while (listed := await self._listed(accounts)) != (expected := self.expected()):
             assert time.monotonic() < deadline, listed.items() ^ expected.items()
             await asyncio.sleep(0.5)
@@ -240,6 +241,13 @@ async def rows(accounts: Accounts, query: Any, *parameters: object) -> list[tupl
     """Straight from the tables: the tests shall not trust the code that they test."""
     async with accounts.database.connection() as connection:
         return await (await connection.execute(query, parameters)).fetchall()
+
+
+def caught_up(settings: Settings) -> bool:
+    """Nothing waits before any stage."""
+    with suppress(Unavailable):
+        return not any(each.records for each in topics.lag(settings.kafka, READERS))
+    return False
 
 
 async def degraded_now(settings: Settings, since: datetime) -> int:

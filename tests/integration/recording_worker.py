@@ -28,7 +28,7 @@ from schemas.topics import BY_NAME
 class Plan:
     """fail_at, hang_at: offset of a record, in whatever partition, at which the stage raises or stands still, unless `once` exists.
 
-    away: what it raises is that a server does not answer. broken: the stage cannot even be made.
+    away: what it raises is that a server does not answer. broken: the stage cannot even be made. stalled_after_s: for watch.py.
     """
 
     bootstrap_servers: str
@@ -41,6 +41,7 @@ class Plan:
     hang_at: int | None = None
     away: bool = False
     broken: bool = False
+    stalled_after_s: float = 60.0
     once: str = ""
     security: dict[str, str] = field(default_factory=dict)
 
@@ -87,7 +88,7 @@ def main(plan: Plan) -> None:
     asyncio.set_event_loop(loop)
     kafka = Kafka(bootstrap_servers=plan.bootstrap_servers, topic_prefix=plan.prefix, **plan.security)
     app = application(plan.group, kafka, Path(plan.data))
-    watch.EVERY_S, watch.STALLED_AFTER_S = 1.0, 4.0
+    watch.EVERY_S, watch.STALLED_AFTER_S = 1.0, plan.stalled_after_s
     watching: list[asyncio.Task[None]] = []
 
     @app.agent(source(app, kafka, [BY_NAME[name] for name in plan.topics]))  # type: ignore[untyped-decorator]

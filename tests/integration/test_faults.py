@@ -19,7 +19,7 @@ from pipeline.simulation.messages import Outgoing
 from tests.integration import faults
 from tests.integration.faults import Product, Scenario, until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 SESSION_TIMEOUT_S = 6
 
 
@@ -65,7 +65,7 @@ async def test_killed_gateways(running: Product) -> None:
 
 async def test_hanging_and_killed_triton(running: Product) -> None:
     """Triton hangs, then dies: the list goes on, marked degraded, and all of it is scored again when Triton is back."""
-    if running.state("triton") is State.ABSENT:
+    if running.part("triton").state is State.ABSENT:
         pytest.skip("no Triton for this machine")
     scenario = Scenario(running, seed=3)
     degraded = 0
@@ -74,7 +74,8 @@ async def test_hanging_and_killed_triton(running: Product) -> None:
         running.signal("triton", signal.SIGSTOP)
         for _ in range(20):
             await asyncio.sleep(scenario.seconds * 0.02)
-            degraded = max(degraded, await faults.degraded_now(running.settings, scenario.began))
+            if degraded := await faults.degraded_now(running.settings, scenario.began):
+                break  # what hangs for half a minute is ended by the supervisor
         async with running.killed("triton"):
             await asyncio.sleep(0)
     await scenario.check()
@@ -105,7 +106,7 @@ async def test_killed_kafka(running: Product) -> None:
     async with scenario.feeding():
         await asyncio.sleep(scenario.seconds * 0.3)
         running.signal("kafka", signal.SIGSTOP)
-        await asyncio.gather(*(until(lambda role=role: not ready(role), f"{role} not ready", 20) for role in asked))
+        await asyncio.gather(*(until(lambda role=role: not ready(role), f"{role} not ready") for role in asked))
         assert {running.asked(role, "/livez") for role in asked} == {"ok"}
         async with running.killed("kafka"):
             pass
@@ -114,7 +115,7 @@ async def test_killed_kafka(running: Product) -> None:
     await scenario.check()
     assert scenario.retried > 0
     await running.healthy()
-    await asyncio.gather(*(until(partial(ready, role), f"{role} ready again", 20) for role in asked))
+    await asyncio.gather(*(until(partial(ready, role), f"{role} ready again") for role in asked))
 
 
 async def test_a_second_worker_comes_and_goes(running: Product) -> None:
