@@ -28,12 +28,12 @@ class Product:
     def __init__(self, data: Path) -> None:
         self.data = data
 
-    def run(self, *arguments: str, timeout_s: float = 300, folder: str = "--data") -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout_s: float = 900, folder: str = "--data") -> subprocess.CompletedProcess[str]:
         """Runs a command to its end. folder: the option by which it is told the data folder."""
         command = [sys.executable, "-m", "pipeline.cli", *arguments, folder, str(self.data)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
-    def lines(self, *arguments: str, timeout_s: float = 300, folder: str = "--data") -> list[dict[str, Any]]:
+    def lines(self, *arguments: str, timeout_s: float = 900, folder: str = "--data") -> list[dict[str, Any]]:
         """The JSON objects that a command prints; it must succeed."""
         result = self.run(*arguments, timeout_s=timeout_s, folder=folder)
         assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
@@ -104,7 +104,7 @@ def metrics(data: Path) -> list[str]:
     addresses = [address for target in targets for address in target["targets"]]
     texts = []
     for address in addresses:
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
             texts.append(answer.read().decode())
     return texts
 
@@ -128,7 +128,7 @@ def messages(kafka: Kafka, topics: Sequence[Topic]) -> Iterator[Message]:
     ends = {where: end for where, (begin, end) in spans.items() if begin < end}
     consumer.assign([TopicPartition(*where, spans[where][0]) for where in ends])
     while ends:
-        message = consumer.poll(10)
+        message = consumer.poll(60)
         assert message is not None and message.error() is None
         where = message.topic(), message.partition()
         if message.offset() + 1 >= ends.get(where, 0):

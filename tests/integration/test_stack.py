@@ -27,6 +27,7 @@ from pipeline.adapters.local.network import free_port
 from pipeline.adapters.local.process import Launch
 from pipeline.adapters.local.stack import Stack, down, settings_of, status
 from pipeline.adapters.local.state import State
+from pipeline.benchmarks.servers import elsewhere
 from pipeline.errors import StackError
 from pipeline.settings import Settings
 from tests.integration import toy_model
@@ -40,8 +41,10 @@ def fake_role(name: str) -> Sequence[str]:
 
 
 @contextmanager
-def started(data: Path, roles: Sequence[str] = ("web",), servers: Sequence[str] = ("postgres", "kafka")) -> Iterator[Stack]:
-    stack = Stack(data, roles, servers=servers, role_command=fake_role, build_models=toy_model.build, preload=PRELOAD)
+def started(
+    data: Path, roles: Sequence[str] = ("web",), servers: Sequence[str] = ("postgres", "kafka"), settings: Settings | None = None
+) -> Iterator[Stack]:
+    stack = Stack(data, roles, servers=servers, settings=settings, role_command=fake_role, build_models=toy_model.build, preload=PRELOAD)
     stack.start(lambda part, what: print(f"{time.monotonic():.2f} {part}: {what}"))
     try:
         yield stack
@@ -100,13 +103,14 @@ def get_record(servers: str) -> bytes:
 
 def test_state_survives_a_restart(tmp_path: Path) -> None:
     """A record and a row written before a stop are there after the next start; ports and the site key stay the same."""
-    with started(tmp_path) as stack:
+    settings = elsewhere()  # whoever starts a stack meanwhile is given the usual ports
+    with started(tmp_path, settings=settings) as stack:
         before = stack.addresses()
         put_record(before.kafka.bootstrap_servers)
         with psycopg.connect(before.postgres.dsn.get_secret_value()) as connection:
             connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     assert {row.state for row in status(tmp_path).parts} <= {State.STOPPED, State.DONE}
-    with started(tmp_path) as stack:
+    with started(tmp_path, settings=settings) as stack:
         after = stack.addresses()
         assert after == before
         assert get_record(after.kafka.bootstrap_servers) == b"a record"
