@@ -8,6 +8,8 @@ Written against faust-streaming 0.15.3 (`faust/transport/consumer.py`: getmany, 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from math import inf
+from time import monotonic
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
@@ -32,6 +34,9 @@ class PromptThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     """Yields batches; knows that the offsets between two acknowledged messages belong to the batches themselves."""
+
+    partly_at = -inf
+    """When the beginning of a message was last acknowledged, in seconds of `monotonic`."""
 
     def _new_consumer_thread(self) -> PromptThread:
         return PromptThread(self, loop=self.loop, beacon=self.beacon)
@@ -61,6 +66,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Acknowledges the beginning of a message, which Faust itself does only as a whole: it is committed with the next ones."""
         self._acked_index[tp].add(offset - 1)
         self._acked[tp].append(offset - 1)
+        self.partly_at = monotonic()
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """The offsets inside a batch are not processed yet, so they are no gap."""

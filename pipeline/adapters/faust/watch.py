@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from math import inf
 from time import monotonic
 
 import faust
@@ -32,14 +33,17 @@ class Standstill:
         self._after_s = after_s
         self._seen: dict[TP, tuple[int, float]] = {}
 
-    def seen(self, now: float, done: Mapping[TP, int], ends: Mapping[TP, int]) -> list[TP]:
-        """The partitions that stand still at `now`; those no longer in `done` are forgotten. Offsets are of the next record."""
+    def seen(self, now: float, done: Mapping[TP, int], ends: Mapping[TP, int], partly_at: float = -inf) -> list[TP]:
+        """The partitions that stand still at `now`; those no longer in `done` are forgotten. Offsets are of the next record.
+
+        partly_at: when a part of what was handed over was last done. All else of it waits its turn, and so does what came after.
+        """
         before, self._seen = self._seen, {}
         for tp, offset in done.items():
             known = before.get(tp)
             waits = offset < ends.get(tp, 0)
             self._seen[tp] = known if known is not None and waits and known[0] == offset else (offset, now)
-        return sorted(tp for tp, (_, since) in self._seen.items() if now - since > self._after_s)
+        return sorted(tp for tp, (_, since) in self._seen.items() if now - max(since, partly_at) > self._after_s)
 
 
 async def watch(app: faust.App) -> None:
@@ -71,4 +75,4 @@ async def _look(app: faust.App, standstill: Standstill) -> list[TP]:
     except TimeoutError:
         raise StackError("the consumer's thread does not answer", "the worker starts again") from None
     done = {tp: max(consumer.committed(tp), begins[tp]) for tp in assigned}
-    return standstill.seen(monotonic(), done, ends)
+    return standstill.seen(monotonic(), done, ends, consumer.partly_at)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
 from faust.types import TP
 
 from pipeline.adapters.faust import batches
+from pipeline.adapters.faust.application import application
 from pipeline.adapters.memory.transactions import MemoryOffsets
 from pipeline.ports import Batch
 from pipeline.services.batch import Done, Outcome, Partly
+from pipeline.settings import Kafka
 
 TOPIC = TP("labs", 0)
 
@@ -44,6 +48,18 @@ async def test_the_rest_is_handed_over_until_it_is_done() -> None:
     world = World()
     await world.run()
     assert world.acknowledged == [1, 2, "all"]
+
+
+async def test_what_is_done_of_a_message_is_what_is_committed(tmp_path: Path) -> None:
+    """Faust itself commits whole messages only."""
+    app = application("parts", Kafka(bootstrap_servers="a:9092"), tmp_path)
+    consumer: Any = app.consumer
+    consumer._committed_offset[TOPIC] = 3
+
+    consumer.done_before(TOPIC, 5)
+
+    assert (consumer._new_offset(TOPIC), consumer._new_offset(TOPIC)) == (5, None)
+    assert monotonic() - consumer.partly_at < 60
 
 
 async def test_partitions_that_are_given_out_anew_are_left_to_their_owner() -> None:

@@ -39,3 +39,10 @@ def test_a_partition_that_was_away_begins_anew() -> None:
     standstill.seen(0, {ONE: 5}, {ONE: 9})
     standstill.seen(50, {}, {})
     assert standstill.seen(70, {ONE: 5}, {ONE: 9}) == []
+
+
+def test_what_waits_for_a_long_batch_stands_not_still() -> None:
+    """As long as parts of it are done: films of other partitions, and what came after."""
+    standstill = Standstill(60)
+    assert [standstill.seen(now, {ONE: 5, TWO: 5}, {ONE: 9, TWO: 9}, partly_at=now - 20) for now in range(0, 300, 10)] == [[]] * 30
+    assert standstill.seen(335, {ONE: 5, TWO: 6}, {ONE: 9, TWO: 9}, partly_at=270) == [ONE]
