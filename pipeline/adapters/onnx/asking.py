@@ -44,7 +44,7 @@ def by_order(request: AssessRequest, reference: ModelReference) -> list[AssessRe
         alone = replace(request, studies=[study], concepts=model_inputs.suspected(*model_inputs.words([study])))
         each.setdefault((alone.concepts, model_inputs.told(alone, reference)), alone)
     heard = {concept for alone in each.values() for concept in alone.concepts}
-    return list(each.values()) if heard == set(request.concepts) else [request]
+    return list(each.values()) if heard >= set(request.concepts) else [request]
 
 
 def highest(asked: Sequence[Sequence[AssessRequest]], risks: Sequence[Risk]) -> list[Risk]:

@@ -18,6 +18,8 @@ from tests.unit.models.test_triton_columns import Triton, takes, write
 from tests.unit.services.test_scoring import NOW, request
 
 SEPSIS, STROKE = "Sepsis?", "Suspected stroke"
+TRAUMA, MAJOR = "Trauma", "Polytrauma"
+"""Where both are told of one patient, the lesser is passed over."""
 
 
 def waiting(*indications: str | None, **more: Any) -> AssessRequest:
@@ -71,5 +73,7 @@ def test_who_reads_no_words_is_asked_once(words: dict[str, Any]) -> None:
     assert asking.by_order(asked, shipped) == [asked]
     reads = replace(shipped, **words)
     assert [one.studies for one in asking.by_order(asked, reads)] == [[study] for study in asked.studies]
+    lesser = waiting(TRAUMA, MAJOR)
+    assert [one.studies for one in asking.by_order(lesser, reads)] == [[study] for study in lesser.studies]
     scrubbed = waiting(None, None, concepts=asked.concepts)
     assert asking.by_order(scrubbed, reads) == [scrubbed]
