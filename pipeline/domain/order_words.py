@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from zlib import crc32
 
 from pipeline.domain import indications
@@ -16,6 +17,7 @@ BUCKETS = 1024
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
 
+@lru_cache(maxsize=4096)
 def buckets(*texts: str | None) -> tuple[int, ...]:
     """Which of BUCKETS these texts' words fall into, ascending, each once. Digits, case and accents count for nothing."""
     return tuple(sorted({crc32(word.encode()) % BUCKETS for text in texts if text for word in _words(text)}))

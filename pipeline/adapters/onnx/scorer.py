@@ -83,11 +83,9 @@ class OnnxScorer:
             return []
         with METRICS.answered("readfirst_scorer_seconds", {"scorer": self._measured_as}):
             films: Films = {}
-            reference = self._described()
-            asked = [by_order(request, reference) for request in requests]
             if look and self._films is not None:
-                films = await films_for(requests, reference, self._films, self._patience)
-            return highest(asked, await asyncio.to_thread(self._score, [one for each in asked for one in each], films))
+                films = await films_for(requests, self._described(), self._films, self._patience)
+            return await asyncio.to_thread(self._score, requests, films)
 
     def _described(self) -> ModelReference:
         try:
@@ -99,13 +97,15 @@ class OnnxScorer:
         """Those with a film apart from the others, who then need none looked at."""
         try:
             model = self._model
+            asked = [by_order(request, model.reference) for request in requests]
+            every = [one for each in asked for one in each]
             found: dict[int, Risk] = {}
             for seen in (True, False):
-                part = [one for one in requests if (model_inputs.film_of(one, model.reference, films) is not None) == seen]
+                part = [one for one in every if (model_inputs.film_of(one, model.reference, films) is not None) == seen]
                 if part:
                     answer = model.run(features.matrix([one.features for one in part]), model_inputs.arrays(part, model.reference, films))
                     told = risks(part, answer, model.reference, "onnxruntime", self._clock.now(), films=films)
                     found |= {id(one): risk for one, risk in zip(part, told, strict=True)}
-            return [found[id(request)] for request in requests]
+            return highest(asked, [found[id(one)] for one in every])
         except Exception as error:
             raise Unavailable(f"the model in this process did not score: {type(error).__name__} {error}") from error

@@ -85,11 +85,12 @@ class TritonScorer:
     async def score(self, requests: Sequence[AssessRequest], *, look: bool = True) -> Sequence[Risk]:
         """As Scorer.score. Whatever goes wrong is Unavailable: a broken model must not stop the list."""
         try:
+            reference = self._answered(self._version, self._reference(self._served()))
+            # Words are read in a thread, and not in Triton's time: those of a backlog may take longer than its deadline.
+            asked = await asyncio.to_thread(lambda: [by_order(request, reference) for request in requests])
+            every = [one for each in asked for one in each]
             async with asyncio.timeout(self._deadline_s):
                 with METRICS.answered("readfirst_scorer_seconds", {"scorer": "triton"}), TRACING.step("triton"):
-                    reference = self._answered(self._version, self._reference(self._served()))
-                    asked = [by_order(request, reference) for request in requests]
-                    every = [one for each in asked for one in each]
                     found = await self._answers(every, reference, look)
         except Exception as error:
             raise Unavailable(f"Triton at {self._url} did not score: {type(error).__name__} {error}") from error

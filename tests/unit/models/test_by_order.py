@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread, current_thread, main_thread
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from pipeline.adapters.onnx.scorer import OnnxScorer
 from pipeline.domain import model_inputs
 from schemas.assessments import AssessRequest, Risk, StudyState
 from tests import small_version
-from tests.unit.models.test_triton_columns import Triton, takes, write
+from tests.unit.models.test_triton_columns import Films, Triton, takes, write
 from tests.unit.services.test_scoring import NOW, request
 
 SEPSIS, STROKE = "Sepsis?", "Suspected stroke"
@@ -64,6 +65,29 @@ async def test_triton_is_asked_the_same(tmp_path: Path) -> None:
     risks = await scorer.score([waiting(SEPSIS, STROKE), waiting(SEPSIS)])
     assert [row for one in scorer.given for row in one["concepts"].tolist()] == [[1, 0], [0, 1], [1, 0]]
     assert len(risks) == 2
+
+
+async def test_a_version_that_comes_meanwhile_is_asked_by_what_it_reads(folder: Path) -> None:
+    """It is promoted after the films were asked for by what the one before reads."""
+    served = [artefact.SHIPPED, folder]
+    [said] = await OnnxScorer(ManualClock(NOW), lambda: served.pop(0), Films()).score([waiting(SEPSIS, STROKE)])
+    assert (served, said) == ([], await risk(folder, waiting(SEPSIS)))
+
+
+@pytest.mark.parametrize("triton", [True, False])
+async def test_words_are_read_beside_the_event_loop(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, triton: bool) -> None:
+    """They take milliseconds an order, a backlog's longer than a heartbeat waits."""
+    asked, readers, suspected = waiting(SEPSIS, STROKE), set[Thread](), model_inputs.suspected
+    monkeypatch.setattr(model_inputs, "suspected", lambda *texts: readers.add(current_thread()) or suspected(*texts))
+    if triton:
+        write(tmp_path, "1", concepts=("sepsis", "stroke"))
+        scorer = Triton(tmp_path, ["1"], [takes("features", len(artefact.load_reference().features)), takes("concepts", 2)])
+        scorer.groups -= 1
+        await scorer.score([asked])
+    else:
+        await risk(folder, asked)
+    assert readers
+    assert main_thread() not in readers
 
 
 @pytest.mark.parametrize("words", [{"concepts": ("sepsis",), "buckets": 0}, {"concepts": (), "buckets": 1024}])
