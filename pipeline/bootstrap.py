@@ -29,9 +29,8 @@ from pipeline.adapters.postgres.receipts import PostgresReceipts
 from pipeline.adapters.postgres.study_ledger import PostgresStudyLedger
 from pipeline.adapters.postgres.worklist import PostgresWorklist
 from pipeline.domain.site import Policy
-from pipeline.errors import StackError
 from pipeline.services.intake import Intake
-from pipeline.settings import Settings
+from pipeline.settings import Settings, site_key
 
 if TYPE_CHECKING:
     from pipeline.adapters.kafka.ends import KafkaEnds
@@ -392,18 +391,3 @@ async def resources(settings: Settings) -> AsyncIterator[Resources]:
         finally:
             await worklist.close()
             await log.close()
-
-
-def site_key(settings: Settings) -> bytes:
-    """The key of pseudonyms and vault. Raises StackError where none is set."""
-    if settings.site_key is None:
-        raise StackError(
-            "no site key is set", "set READFIRST_SITE_KEY to 64 hex digits (openssl rand -hex 32) and keep it: it cannot change later"
-        )
-    try:
-        key = bytes.fromhex(settings.site_key.get_secret_value())
-    except ValueError as error:
-        raise StackError("the site key is not hexadecimal", "set READFIRST_SITE_KEY to 64 hex digits") from error
-    if len(key) != 32:
-        raise StackError(f"the site key has {len(key)} bytes, not 32", "set READFIRST_SITE_KEY to 64 hex digits")
-    return key

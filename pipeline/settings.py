@@ -14,6 +14,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from pipeline.errors import StackError
+
 
 def default_data_dir() -> Path:
     """The user's data folder (XDG Base Directory), `readfirst` below it."""
@@ -178,3 +180,18 @@ class Settings(BaseSettings):
     def objects_dir(self) -> Path:
         """Where the local object store keeps DICOM objects."""
         return self.data / "objects"
+
+
+def site_key(settings: Settings) -> bytes:
+    """The key of pseudonyms and vault. Raises StackError where none is set."""
+    if settings.site_key is None:
+        raise StackError(
+            "no site key is set", "set READFIRST_SITE_KEY to 64 hex digits (openssl rand -hex 32) and keep it: it cannot change later"
+        )
+    try:
+        key = bytes.fromhex(settings.site_key.get_secret_value())
+    except ValueError as error:
+        raise StackError("the site key is not hexadecimal", "set READFIRST_SITE_KEY to 64 hex digits") from error
+    if len(key) != 32:
+        raise StackError(f"the site key has {len(key)} bytes, not 32", "set READFIRST_SITE_KEY to 64 hex digits")
+    return key

@@ -37,3 +37,10 @@ def test_the_top_level_is_the_card() -> None:
     names = {name.split("/")[0] for name in tracked if name}
 
     assert {name for name in names if not name.startswith(".")} <= TOP_LEVEL
+
+
+def test_no_module_is_too_long_to_be_read_at_once() -> None:
+    """Fewer than 400 lines."""
+    modules = (path for part in ("agents", "pipeline", "schemas") for path in (ROOT / part).rglob("*.py"))
+
+    assert {path.name: lines for path in modules if (lines := len(path.read_text().splitlines())) >= 400} == {}

@@ -38,13 +38,13 @@ def read(path: Path, objects: Path | None) -> Manifest:
 
 def pseudonym_of() -> PseudonymOf | None:
     """Of a record number of this site's own authority; None where the site's key is not here."""
-    from pipeline import bootstrap
+    from pipeline.settings import site_key
     from schemas.identifiers import patient_key
 
     settings = settings_of(folder(None))
     if settings.site_key is None:
         return None
-    return partial(patient_key, bootstrap.site_key(settings), settings.gateways.assigning_authority)
+    return partial(patient_key, site_key(settings), settings.gateways.assigning_authority)
 
 
 def show(found: Audit) -> None:

@@ -20,7 +20,7 @@ from pipeline.adapters.telemetry.endpoint import Check, Endpoint
 from pipeline.adapters.telemetry.logging import configure
 from pipeline.adapters.telemetry.tracing import TRACING
 from pipeline.errors import StackError
-from pipeline.settings import Settings
+from pipeline.settings import Settings, site_key
 
 if TYPE_CHECKING:
     from pipeline.bootstrap import Resources
@@ -99,10 +99,9 @@ async def _intake(life: Life, resources: Resources) -> AsyncIterator[Intake]:
 
 
 def _needs(resources: Resources, intake: Intake) -> Needs:
-    from pipeline import bootstrap
     from pipeline.gateways.dicom.reception import Needs
 
-    key = bootstrap.site_key(resources.settings)
+    key = site_key(resources.settings)
     return Needs(intake, resources.objects, resources.vault, resources.studies, key, resources.clock)
 
 
@@ -112,7 +111,7 @@ async def _hl7(settings: Settings, life: Life) -> None:
     from pipeline.gateways.hl7.server import serve
 
     async with bootstrap.resources(settings) as resources, _intake(life, resources) as intake:
-        server = await serve(settings, intake, bootstrap.site_key(settings), resources.clock)
+        server = await serve(settings, intake, site_key(settings), resources.clock)
         exports.lines("hl7", server.counts)
         await life.until_stopped(f"{settings.gateways.host}:{settings.gateways.mllp_port}", resources.ping)
         await server.stop()
