@@ -44,8 +44,7 @@ class Demographics(msgspec.Struct, frozen=True, omit_defaults=True):
 class Rejection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a rejection note says of the event's study (IHE Radiology, RAD-66).
 
-    instances: SOP Instance UIDs; none where
-    all that the note rejects is of other studies, each of which has an event of its own.
+    instances: SOP Instance UIDs; none where all that the note rejects is of other studies, each of which has an event of its own.
     """
 
     code: RejectionCode
