@@ -168,7 +168,7 @@ def _models(settings: Settings) -> str:
     """The version of each that answers. Raises StackError where one that was promoted cannot be used."""
     models = [(each, each.examined()) for each in _all_models(settings)]
     if refused := [f"{each.model}: {found.refusal}" for each, found in models if found.refusal is not None]:
-        remedy = "put its files back; or readfirst promote --rollback, for an image head with --model; until then the shipped one stands in"
+        remedy = "put its files back, or promote the same candidate again; or readfirst promote --rollback, for an image head with --model"
         raise StackError("; ".join(refused), remedy)
     return ", ".join(f"{each.model} {each.kind.reference(found.folder).version}" for each, found in models)
 

@@ -133,16 +133,19 @@ class ModelVersions:
         return InForce(folder if refusal is None else self.shipped, refusal)
 
     def _fault(self, folder: Path) -> str | None:
-        """Why a version cannot be used. It is read once, and again when its files' times or sizes have changed."""
+        """Why a version cannot be used. It is read once, and again when its files have changed or could not be read."""
         if folder == self.shipped:
             return None
         seen = [_seen(folder / name) for name in (self.kind.reference_file, weights.MODEL_FILE)]
         if folder not in self._examined or self._examined[folder][0] != seen:
             try:
                 self.kind.load(folder)
-                self._examined[folder] = seen, None
+                fault = None
             except StackError as error:
-                self._examined[folder] = seen, f"version {folder.name} cannot be used: {error}"
+                fault = f"version {folder.name} cannot be used: {error}"
+                if isinstance(error.__cause__, OSError):
+                    return fault
+            self._examined[folder] = seen, fault
         return self._examined[folder][1]
 
     def shadow(self) -> Path | None:
@@ -158,28 +161,37 @@ class ModelVersions:
             ) from error
 
     def install(self, candidate: Path) -> str:
-        """Copies an artefact to this site and returns its version; the same one again changes nothing.
+        """Copies an artefact to this site and returns its version; the same one again mends what is damaged, or changes nothing.
 
         Raises StackError when it is damaged or foreign, Conflict when another model has that version.
         """
         found = self.kind.load(candidate).reference
         version = found.version
-        if (known := self.versions().get(version)) is not None:
-            if self.kind.reference(known).sha256 != found.sha256:
-                raise Conflict(f"version {version} is another model already; give the candidate a version of its own")
+        if (known := self._checksum(version)) not in (None, found.sha256):
+            raise Conflict(f"version {version} is another model already; give the candidate a version of its own")
+        if known is not None and self._fault(self.folder_of(version)) is None:
             return version
         fresh, target = self._folder / f".{version}.new", self._folder / version
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(candidate, fresh)
+        if target.exists():  # damaged: what ships stands in for it already
+            shutil.rmtree(target)
         fresh.rename(target)
         return version
+
+    def _checksum(self, version: str) -> str | None:
+        """Of the weights that a version here should have; None where there is none, or nothing that tells it."""
+        try:
+            return self.kind.reference(self.folder_of(version)).sha256
+        except (NotFound, StackError):
+            return None
 
     def promote(self, version: str, at: datetime, by: str, reason: str | None, objections: list[str]) -> State:
         """From now on `version` is served."""
         state = self.state()
         self.folder_of(version)
-        before = state.served
-        entry = Entry(at=at, act="promoted", version=version, before=before, by=by, reason=reason, objections=objections)
+        entry = Entry(at=at, act="promoted", version=version, before=state.served, by=by, reason=reason, objections=objections)
+        before = state.before if state.served == version else state.served  # the same again, to mend it, is no step to go back
         shadow = None if state.shadow == version else state.shadow
         return self._write(msgspec.structs.replace(state, served=version, before=before, shadow=shadow), entry)
 
@@ -224,12 +236,12 @@ class ModelVersions:
 
 
 def _seen(file: Path) -> tuple[int, int] | None:
-    """By which a file is known again."""
+    """By which a file is known again: a copy that is put back may have the time and size of what was damaged, never its time of change."""
     try:
         found = file.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return found.st_ctime_ns, found.st_size
 
 
 def in_process(

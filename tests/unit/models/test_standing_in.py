@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.adapters.onnx.registry import HeadRegistry
 from pipeline.adapters.onnx.versions import STATE_FILE, ModelVersions
 from pipeline.bootstrap import Resources
 from pipeline.cli import build, doctor
+from pipeline.errors import Conflict
 from pipeline.models.serving import build_repository
 from pipeline.services.scoring import ScoringStage
 from pipeline.settings import Settings, Triton
@@ -144,6 +146,62 @@ def test_there_is_a_way_back_from_it(site: Site, how: str) -> None:
     assert ("nothing to compare it on" in refused.stderr, "another question" in refused.stderr) == (True, False)
     assert CliRunner().invoke(build(), [*command, "--rollback"]).exit_code == 0
     assert (site.versions.state().served, site.versions.examined().refusal) == (None, None)
+
+
+@pytest.mark.parametrize("how", ["gone", "cut short", "described as nothing", "described by nothing"])
+def test_the_same_candidate_again_mends_it(site: Site, how: str) -> None:
+    """But for what is whole, which is left as it is."""
+    if how == "described by nothing":
+        (site.folder / "901" / artefact.REFERENCE_FILE).unlink()
+    else:
+        site.damage(how)
+    assert site.versions.examined().refusal is not None
+    assert site.versions.install(site.data / "small-901") == "901"
+    assert site.versions.examined() == (site.folder / "901", None)
+
+
+def test_another_model_does_not_mend_it(site: Site) -> None:
+    """Under its number: which of the two gave the scores so far would be told no more."""
+    whole = site.versions.install(small_version.write(site.data, "902"))
+    site.damage("cut short")
+    place = site.folder / whole / artefact.REFERENCE_FILE
+    other = json.loads(place.read_text())
+    (site.folder / "901" / artefact.REFERENCE_FILE).write_text(json.dumps({**other, "version": "901", "sha256": "0" * 64}))
+    with pytest.raises(Conflict, match="another model already"):
+        site.versions.install(site.data / "small-901")
+
+
+def test_a_copy_of_the_same_age_and_size_is_seen(site: Site) -> None:
+    """As a backup puts it back."""
+    file = site.folder / "901" / weights.MODEL_FILE
+    whole, age = file.read_bytes(), file.stat().st_mtime_ns
+
+    def write(body: bytes) -> None:
+        changed = file.stat().st_ctime_ns
+        file.write_bytes(body)
+        while file.stat().st_ctime_ns == changed or file.stat().st_mtime_ns != age:  # the file system's clock ticks in milliseconds
+            os.utime(file, ns=(age, age))
+
+    assert site.versions.examined().refusal is None
+    write(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert "SHA-256" in (site.versions.examined().refusal or "")
+    write(whole)
+    assert site.versions.examined().refusal is None
+
+
+def test_what_could_not_be_read_is_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files do not change when a share answers again, or a process may open files again."""
+    read = Path.read_bytes
+
+    def away(file: Path) -> bytes:
+        if file.name == weights.MODEL_FILE:
+            raise OSError("too many open files")
+        return read(file)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Path, "read_bytes", away)
+        assert "cannot be read" in (site.versions.examined().refusal or "")
+    assert site.versions.examined().refusal is None
 
 
 @pytest.mark.parametrize("damaged", [True, False])

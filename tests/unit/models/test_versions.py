@@ -60,9 +60,10 @@ def test_the_shipped_model_serves_until_another_is_promoted(versions: ModelVersi
 
 
 def test_back_goes_one_step(versions: ModelVersions, tmp_path: Path) -> None:
-    """To what was served before, not to the beginning; and not twice."""
+    """To what was served before, not to the beginning; and not twice. What is promoted again was not served before itself."""
     for version in ("901", "902"):
         versions.promote(versions.install(candidate(tmp_path, version)), NOW, "kim", None, [])
+    versions.promote("902", NOW, "kim", "mended", [])
     assert versions.roll_back(NOW, "kim", None).served == "901"
     with pytest.raises(NotFound, match="no promotion"):
         versions.roll_back(NOW, "kim", None)
