@@ -43,7 +43,7 @@ RECENT = 50_000
 
 class Recent:
     """Events that were applied last, by id and key. An idempotent producer of which one message timed out begins its sequence anew, and
-    what else was under way then may stand in the log twice, with no mark to tell the copy by."""
+    what else was under way then may stand in the log twice, with no mark to tell the copy by. What was applied stays so, whoever goes on."""
 
     def __init__(self) -> None:
         self._young: set[tuple[str, str]] = set()
@@ -57,11 +57,6 @@ class Recent:
         self._young.update(applied)
         if len(self._young) > RECENT:
             self._old, self._young = self._young, set()
-
-    def clear(self) -> None:
-        """Others may have gone on."""
-        self._old.clear()
-        self._young.clear()
 
 
 @dataclass(slots=True)

@@ -79,7 +79,6 @@ class ContextStage:
         self._applied = {}
         self._caught_up.clear()
         self._suspect.clear()
-        self._recent.clear()
 
     async def handle(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Applies what is new of the batches (of different places), together. On an exception nothing took effect, though what was

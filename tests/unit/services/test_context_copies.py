@@ -50,6 +50,16 @@ async def test_what_was_not_committed_is_no_copy_the_next_time() -> None:
     assert (len(bench.store.facts), bench.stage.ignored.total()) == (1, 0)
 
 
+async def test_a_copy_is_known_after_a_server_was_away_or_partitions_were_given_out_anew() -> None:
+    """Which is just when producers time out: of the first batch after it all are looked up, of the next ones none."""
+    bench = Bench()
+    await bench.send(vital("v0", 70, 0), vital("v1", 80, 0))
+    bench.stage.forget()
+    await bench.send(vital("v2", 90, 1), vital("v1", 80, 0))
+
+    assert (len(bench.store.facts), dict(bench.stage.ignored)) == (3, {"duplicate": 1})
+
+
 async def test_two_patients_may_be_told_of_one_event() -> None:
     """A merge goes to both keys under one id."""
     bench = Bench()
