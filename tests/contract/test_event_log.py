@@ -95,7 +95,8 @@ async def test_topics_have_what_the_table_says(kafka: str) -> None:
 
 async def test_topics_are_made_when_their_leaders_know_it(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy broker does not at once: who asked it for a new partition's end before that would be refused."""
-    refusals = [KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)) for _ in range(3)]
+    codes = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TIMED_OUT)
+    refusals = [KafkaException(KafkaError(code)) for code in codes]
 
     class Busy(AdminClient):
         def list_offsets(self, asked: Any, **options: Any) -> dict[Any, Future[Any]]:

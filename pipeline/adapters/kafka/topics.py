@@ -15,11 +15,21 @@ from pipeline.errors import StackError, Unavailable
 from pipeline.settings import Kafka
 from schemas.topics import DEAD_LETTER_BYTES_MAX, DLQ, RECORD_BYTES_MAX, TOPICS, Topic
 
+_LEADER_IS_SOUGHT = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._TIMED_OUT,
+}
 _COORDINATOR_IS_SOUGHT = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
 
 
-def create(kafka: Kafka, timeout_s: float = 20.0) -> list[str]:
-    """Makes the topics that are missing, with the table's retention and cleanup; returns their names. Raises Unavailable."""
+def create(kafka: Kafka, timeout_s: float = 60.0) -> list[str]:
+    """Makes the topics that are missing, with the table's retention and cleanup; returns their names. Raises Unavailable.
+
+    timeout_s: of each of its steps; a busy broker takes half a minute for a hundred new partitions.
+    """
     admin = AdminClient({**client_config(kafka), "log_level": 2})
     wanted = [
         NewTopic(
@@ -42,7 +52,7 @@ def create(kafka: Kafka, timeout_s: float = 20.0) -> list[str]:
 
 def _await_known(kafka: Kafka, timeout_s: float) -> None:
     """A broker may answer for a moment as if it had not made what it has just made."""
-    deadline = monotonic() + min(timeout_s, 5.0)
+    deadline = monotonic() + min(timeout_s, 20.0)
     while True:
         try:
             return check(kafka, timeout_s)
@@ -64,7 +74,7 @@ def _await_leaders(kafka: Kafka, admin: AdminClient, timeout_s: float) -> None:
                 answer.result()
             return
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or monotonic() > deadline:
+            if error.args[0].code() not in _LEADER_IS_SOUGHT or monotonic() > deadline:
                 raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
             sleep(0.1)
 
