@@ -43,8 +43,7 @@ RECENT = 50_000
 
 class Recent:
     """Events that were applied last, by id and key. An idempotent producer of which one message timed out begins its sequence anew, and
-    what else was under way then may stand in the log twice, with no mark to tell the copy by. What was
-    applied stays so, whoever goes on."""
+    what else was under way then may stand in the log twice, with no mark to tell the copy by. They stay applied, whoever goes on."""
 
     def __init__(self) -> None:
         self._young: set[tuple[str, str]] = set()

@@ -46,7 +46,7 @@ class Held:
 
 
 def _after_closing(study: StudyState) -> int:
-    """Of what still matters once a study is read: whether its reports contradict each other, or an image model."""
+    """Of what still matters once a study is read: whether its reports contradict each other or an image model, and rejected images."""
     return hash((study.reported, study.revised, study.image, study.rejected))
 
 
