@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.adapters.onnx import heads
+from pipeline.adapters.onnx.session import opened
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.domain.image_answer import HeadReference
 from pipeline.errors import Unavailable
@@ -28,11 +28,9 @@ class OnnxHead:
     """The session of one head."""
 
     def __init__(self, head: heads.Head, threads: int = 1) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
+        """Raises StackError."""
         self.reference = head.reference
-        self._session = ort.InferenceSession(head.onnx, options, providers=["CPUExecutionProvider"])
+        self._session = opened(head.onnx, threads)
 
     def run(self, pictures: NDArray[np.uint8], outputs: Sequence[str] = (FINDINGS, UNLIKENESS)) -> list[NDArray[np.float32]]:
         """The named outputs for [n, side, side]; n of 1 or more."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from pipeline.adapters.onnx import artefact
 from pipeline.adapters.onnx.asking import SCORE, Patience, by_order, films_for, highest
+from pipeline.adapters.onnx.session import opened
 from pipeline.adapters.telemetry.metrics import METRICS
 from pipeline.domain import features, model_inputs
 from pipeline.domain.model_answer import OUTPUTS, Answer, ModelReference, risks
@@ -31,15 +31,12 @@ _NO_FILMS: Films = {}
 
 
 class OnnxModel:
-    """The session of one artefact; one thread, since the worker has other things to do."""
+    """The session of one artefact."""
 
     def __init__(self, source: artefact.Artefact) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # it warns of every input that has a default, and a fine-tuned version's all have but one
+        """Raises StackError."""
         self.reference = source.reference
-        self._session = ort.InferenceSession(source.onnx, options, providers=["CPUExecutionProvider"])
+        self._session = opened(source.onnx)
 
     def run(self, x: NDArray[np.float32], further: Mapping[str, NDArray[Any]] = NOTHING) -> Answer:
         """Of features [n, len(features.NAMES)], n of 1 or more; further: other inputs that the reference declares, with as many rows."""

@@ -163,14 +163,17 @@ class ModelVersions:
     def install(self, candidate: Path) -> str:
         """Copies an artefact to this site and returns its version; the same one again mends what is damaged, or changes nothing.
 
-        Raises StackError when it is damaged or foreign, Conflict when another model has that version.
+        Raises StackError when it is damaged, foreign or no graph that can be opened, Conflict when another model has that version.
         """
-        found = self.kind.load(candidate).reference
-        version = found.version
-        if (known := self._checksum(version)) not in (None, found.sha256):
+        from pipeline.adapters.onnx.session import opened  # here: onnxruntime is slow to import, and whoever reads versions needs none
+
+        found = self.kind.load(candidate)
+        version = found.reference.version
+        if (known := self._checksum(version)) not in (None, found.reference.sha256):
             raise Conflict(f"version {version} is another model already; give the candidate a version of its own")
         if known is not None and self._fault(self.folder_of(version)) is None:
             return version
+        opened(found.onnx)
         fresh, target = self._folder / f".{version}.new", self._folder / version
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(candidate, fresh)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 from datetime import UTC, datetime
@@ -97,6 +98,17 @@ def test_a_version_is_one_model(versions: ModelVersions, tmp_path: Path) -> None
     (taken / artefact.REFERENCE_FILE).write_text(json.dumps({**reference, "sha256": digest}))
     with pytest.raises(Conflict, match="another model already"):
         versions.install(taken)
+
+
+def test_a_graph_that_cannot_be_opened_is_refused(versions: ModelVersions, tmp_path: Path) -> None:
+    """Though its checksum is the one that its description has."""
+    folder = candidate(tmp_path, "901")
+    reference, body = json.loads((folder / artefact.REFERENCE_FILE).read_text()), b"no graph"
+    (folder / weights.MODEL_FILE).write_bytes(body)
+    (folder / artefact.REFERENCE_FILE).write_text(json.dumps({**reference, "sha256": hashlib.sha256(body).hexdigest()}))
+    with pytest.raises(StackError, match="onnxruntime cannot open"):
+        versions.install(folder)
+    assert "901" not in versions.versions()
 
 
 def test_interrupted_the_old_one_serves(versions: ModelVersions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
