@@ -169,7 +169,7 @@ class Resources:
         from pipeline.adapters.memory.event_log import partition_of
         from pipeline.services.monitor import Monitor
 
-        partitions = self.settings.kafka.partitions
+        partitions, versions = self.settings.kafka.partitions, [self.models, *self.heads().versions.values()]
         async with self._ends() as ends:
             yield Monitor(
                 PostgresStanding(self.database),
@@ -181,6 +181,7 @@ class Resources:
                 zone=ZoneInfo(self.settings.gateways.default_time_zone),
                 letters_limit=self.settings.gateways.dead_letters_max,
                 on_ranked=on_ranked,
+                refused=lambda: [each.model for each in versions if each.examined().refusal is not None],
             )
 
     @asynccontextmanager

@@ -31,7 +31,10 @@ class StageStanding:
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """The pipeline at a look. Where a store did not answer (`up`), its part is as it was last seen, at `good_at`."""
+    """The pipeline at a look. Where a store did not answer (`up`), its part is as it was last seen, at `good_at`.
+
+    refused: models of which the site's own version cannot be used.
+    """
 
     at: datetime
     good_at: datetime | None = None
@@ -41,6 +44,7 @@ class Operations:
     letters: int = 0
     letters_limit: int = 0
     clock_offset_s: float = 0.0
+    refused: Sequence[str] = ()
     up: Mapping[str, bool] = field(default_factory=dict)
 
 
@@ -93,6 +97,9 @@ def _amiss(seen: Operations) -> Iterator[tuple[str, Level, str, str]]:
         share = f"{seen.figures.degraded} of {seen.figures.open}"
         words = f"{share} open studies are ranked without the model: order target, rules and age only."
         yield "degraded", "warn", words, "model-away"
+    for model in seen.refused:
+        words = f"The site's version of {model} cannot be used: the shipped one answers. `readfirst doctor` says why."
+        yield f"version-{model}", "warn", words, "model-away"
     if seen.figures.site_faults:
         faults = "a fault" if seen.figures.site_faults == 1 else f"{seen.figures.site_faults} faults"
         words = f"The newest site file is refused for {faults}: the rules from before rank the list."

@@ -38,6 +38,11 @@ def _tell_nobody(ranked: Sequence[Ranked]) -> None:
     """Where nobody measures."""
 
 
+def _none() -> Sequence[str]:
+    """Where no models are."""
+    return ()
+
+
 class Monitor:
     """`now` is the last look (None before the first), `conditions` what is amiss, `trails` each stage's seconds behind, oldest first."""
 
@@ -53,7 +58,9 @@ class Monitor:
         zone: ZoneInfo,
         letters_limit: int,
         on_ranked: Callable[[Sequence[Ranked]], None] = _tell_nobody,
+        refused: Callable[[], Sequence[str]] = _none,
     ) -> None:
+        """refused: as in Operations; it reads files, and is called in a thread."""
         self._standing = standing
         self._ends = ends
         self._settled = settled
@@ -62,6 +69,7 @@ class Monitor:
         self._partitions = partitions
         self._limit = letters_limit
         self._on_ranked = on_ranked
+        self._refused = refused
         self._progress = Progress(standing, ends)
         self._sources = Sources(zone)
         self._sources_until: datetime | None = None
@@ -109,6 +117,7 @@ class Monitor:
         seen = replace(seen, clock_offset_s=(self._clock.now() - present).total_seconds())
         if self._figures_due is None or seen.at >= self._figures_due:
             seen = replace(seen, figures=await self._standing.figures(seen.at))
+            seen = replace(seen, refused=await asyncio.to_thread(self._refused))
             self._figures_due = seen.at + FIGURES_EVERY
         self._rank_mark, ranked = await self._standing.ranked_after(self._rank_mark)
         self._on_ranked(ranked)

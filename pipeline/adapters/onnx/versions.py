@@ -128,7 +128,7 @@ class ModelVersions:
         try:
             folder = self.served()
             refusal = self._fault(folder)
-        except StackError as error:
+        except (StackError, OSError) as error:  # a folder that this user may not enter
             return InForce(self.shipped, str(error))
         return InForce(folder if refusal is None else self.shipped, refusal)
 

@@ -137,6 +137,27 @@ def test_it_is_said_which_version_is_refused_and_why(site: Site) -> None:
     assert doctor._models(settings).startswith(f"{SHIPPED.model} 901, ")
 
 
+async def test_the_page_for_operations_is_told(site: Site) -> None:
+    """While it lasts, whichever process found it."""
+    resources = Resources(Settings(data=site.data), SystemClock(), *(cast(Any, None),) * 3)
+    async with resources.monitor() as monitor:
+        before = monitor._refused()
+        site.damage()
+        assert (before, monitor._refused()) == ([], [SHIPPED.model])
+        site.mend()
+        assert monitor._refused() == []
+
+
+def test_a_folder_that_may_not_be_entered_is_a_fault_like_another(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a promotion by another user."""
+
+    def closed(_: ModelVersions, version: str) -> Path:
+        raise PermissionError(version)
+
+    monkeypatch.setattr(ModelVersions, "folder_of", closed)
+    assert site.versions.examined() == (artefact.SHIPPED, "901")
+
+
 @pytest.mark.parametrize("how", ["gone", "cut short", "described as nothing"])
 def test_there_is_a_way_back_from_it(site: Site, how: str) -> None:
     """And a way forward: a candidate is compared with the one that stands in."""

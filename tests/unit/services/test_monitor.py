@@ -30,10 +30,11 @@ class Site:
         self.standing = MemoryStanding(self.clock, studies={PATIENT: 3})
         self.settled = MemorySettledLetters()
         self.ranked: list[Ranked] = []
+        self.refused: list[str] = []
         self.partition = partition_of(PATIENT.encode(), 8)
         self.monitor = Monitor(
             self.standing, self.ends, self.settled, self.clock, lambda patient: partition_of(patient.encode(), 8),
-            partitions=8, zone=ZoneInfo("UTC"), letters_limit=limit, on_ranked=self.ranked.extend,
+            partitions=8, zone=ZoneInfo("UTC"), letters_limit=limit, on_ranked=self.ranked.extend, refused=lambda: list(self.refused),
         )  # fmt: skip
 
     async def arrive(self, count: int = 1) -> None:
@@ -147,6 +148,18 @@ async def test_dead_letters_and_the_limit(site: Site) -> None:
     await site.log.append([Record(DLQ, b"k", b"{}")])
     await site.monitor.look()
     assert site.words() == ["The intake is stopped: 10 dead letters wait, the limit is 10. Senders keep their messages."]
+
+
+async def test_a_version_that_cannot_be_used_is_a_condition_until_it_is_mended(site: Site) -> None:
+    """Scores are not marked as degraded meanwhile: the shipped model gives them."""
+    site.refused = ["clinical_risk"]
+    await site.monitor.look()
+    assert site.words() == ["The site's version of clinical_risk cannot be used: the shipped one answers. `readfirst doctor` says why."]
+
+    site.refused = []
+    site.clock.advance(FIGURES_EVERY)
+    await site.monitor.look()
+    assert site.words() == []
 
 
 async def test_a_refused_site_file_is_a_condition_until_it_is_mended(site: Site) -> None:
