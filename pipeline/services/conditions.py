@@ -98,7 +98,7 @@ def _amiss(seen: Operations) -> Iterator[tuple[str, Level, str, str]]:
         words = f"{share} open studies are ranked without the model: order target, rules and age only."
         yield "degraded", "warn", words, "model-away"
     for model in seen.refused:
-        words = f"The site's version of {model} cannot be used: the shipped one answers. `readfirst doctor` says why."
+        words = f"The site's version of {model} cannot be used: the shipped one answers, and readfirst doctor says why."
         yield f"version-{model}", "warn", words, "model-away"
     if seen.figures.site_faults:
         faults = "a fault" if seen.figures.site_faults == 1 else f"{seen.figures.site_faults} faults"

@@ -154,7 +154,7 @@ async def test_a_version_that_cannot_be_used_is_a_condition_until_it_is_mended(s
     """Scores are not marked as degraded meanwhile: the shipped model gives them."""
     site.refused = ["clinical_risk"]
     await site.monitor.look()
-    assert site.words() == ["The site's version of clinical_risk cannot be used: the shipped one answers. `readfirst doctor` says why."]
+    assert site.words() == ["The site's version of clinical_risk cannot be used: the shipped one answers, and readfirst doctor says why."]
 
     site.refused = []
     site.clock.advance(FIGURES_EVERY)
