@@ -14,7 +14,7 @@ from typing import cast
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline.adapters.kafka.connection import client_config
+from pipeline.adapters.kafka.connection import LEADER_IS_SOUGHT, client_config
 from pipeline.domain.image_heads import Scopes
 from pipeline.errors import NotFound, Unavailable
 from pipeline.replay.log_file import LoggedRecord, LogHeader, LogWriter, Place, milliseconds
@@ -190,7 +190,7 @@ class _Recorder:
             try:
                 return self._consumer.get_watermark_offsets(place, timeout=ANSWER_S)
             except KafkaException as error:
-                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or monotonic() > deadline:
+                if error.args[0].code() not in LEADER_IS_SOUGHT or monotonic() > deadline:
                     raise
                 sleep(AGAIN_S)
 

@@ -95,7 +95,7 @@ async def test_topics_have_what_the_table_says(kafka: str) -> None:
 
 async def test_topics_are_made_when_their_leaders_know_it(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy broker does not at once: who asked it for a new partition's end before that would be refused."""
-    codes = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._TIMED_OUT)
+    codes = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError._TIMED_OUT)
     refusals = [KafkaException(KafkaError(code)) for code in codes]
 
     class Busy(AdminClient):

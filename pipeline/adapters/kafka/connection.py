@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from confluent_kafka import KafkaError
+
 from pipeline.settings import Kafka
+
+LEADER_IS_SOUGHT = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+    }
+)
+"""What is answered of a partition that is new, or has just got another leader, until all know it; under load for seconds."""
 
 
 def client_config(kafka: Kafka) -> dict[str, Any]:

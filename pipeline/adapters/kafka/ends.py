@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from time import monotonic, sleep
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from pipeline.adapters.kafka.connection import client_config
+from pipeline.adapters.kafka.connection import LEADER_IS_SOUGHT, client_config
 from pipeline.errors import Unavailable
 from pipeline.ports import Place
 from pipeline.settings import Kafka
@@ -58,7 +58,7 @@ class KafkaEnds:
                 return {place: (begins[place], ends[place]) for place in places}
             except KafkaException as error:
                 # A partition that is new, or has just got another leader, is known to all in a moment.
-                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or monotonic() > deadline:
+                if error.args[0].code() not in LEADER_IS_SOUGHT or monotonic() > deadline:
                     raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
                 sleep(AGAIN_S)
 

@@ -10,18 +10,12 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
-from pipeline.adapters.kafka.connection import client_config
+from pipeline.adapters.kafka.connection import LEADER_IS_SOUGHT, client_config
 from pipeline.errors import StackError, Unavailable
 from pipeline.settings import Kafka
 from schemas.topics import DEAD_LETTER_BYTES_MAX, DLQ, RECORD_BYTES_MAX, TOPICS, Topic
 
-_LEADER_IS_SOUGHT = {
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.REQUEST_TIMED_OUT,
-    KafkaError._TIMED_OUT,
-}
+_NOT_KNOWN_YET = LEADER_IS_SOUGHT | {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.REQUEST_TIMED_OUT, KafkaError._TIMED_OUT}
 _COORDINATOR_IS_SOUGHT = {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}
 
 
@@ -74,7 +68,7 @@ def _await_leaders(kafka: Kafka, admin: AdminClient, timeout_s: float) -> None:
                 answer.result()
             return
         except KafkaException as error:
-            if error.args[0].code() not in _LEADER_IS_SOUGHT or monotonic() > deadline:
+            if error.args[0].code() not in _NOT_KNOWN_YET or monotonic() > deadline:
                 raise Unavailable(f"Kafka does not answer: {error.args[0].str()}") from error
             sleep(0.1)
 
