@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 from pipeline.adapters.memory.event_log import partition_of
 from pipeline.replay.log_file import LoggedRecord, milliseconds
 from schemas import codec
-from schemas.events import AdtEvent, AnyEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
-from schemas.topics import ADT, IMAGING, ORDERS, REPORTS, VITALS
+from schemas.events import AdtEvent, AnyEvent, FindingEvent, ImagingEvent, ObservationEvent, OrderEvent, ReportEvent
+from schemas.topics import ADT, FINDINGS, IMAGING, ORDERS, REPORTS, VITALS
 
-TOPICS = {ImagingEvent: IMAGING, OrderEvent: ORDERS, ReportEvent: REPORTS, AdtEvent: ADT, ObservationEvent: VITALS}
+TOPICS = {
+    ImagingEvent: IMAGING,
+    FindingEvent: FINDINGS,
+    OrderEvent: ORDERS,
+    ReportEvent: REPORTS,
+    AdtEvent: ADT,
+    ObservationEvent: VITALS,
+}
 
 
 def logged(history: Sequence[AnyEvent], partitions: int = 3) -> list[LoggedRecord]:
